@@ -1,0 +1,22 @@
+"""Names made up by netemu. Knows alphabets; the caller brings the chance."""
+
+from typing import Protocol
+
+# Kubernetes' k8s.io/apimachinery/pkg/util/rand: no vowels and none of 0 1 3, so that no words appear.
+ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+
+
+class Chance(Protocol):
+    """The part of `random.Random` that is needed."""
+
+    def randrange(self, stop: int, /) -> int: ...
+
+
+def suffix(rng: Chance, n: int = 5) -> str:
+    """The end of a generated name, as generateName and ReplicaSets add it."""
+    return "".join(ALPHABET[rng.randrange(len(ALPHABET))] for _ in range(n))
+
+
+def hex_id(rng: Chance, n: int = 64) -> str:
+    """`n` hexadecimal digits, as container and sandbox ids have them (64 by custom)."""
+    return "".join("0123456789abcdef"[rng.randrange(16)] for _ in range(n))

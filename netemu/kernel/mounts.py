@@ -1,0 +1,121 @@
+"""Mounts as few verbs. Knows mount(2) and its traps; does not know what is mounted for whom.
+
+All raise OSError. Standard library only at import.
+"""
+
+import os
+from typing import NamedTuple
+
+from netemu.kernel import linux
+
+Path = str | os.PathLike[str]
+
+
+class Mount(NamedTuple):
+    """One line of /proc/PID/mountinfo."""
+
+    id: int
+    parent: int
+    root: str
+    point: str
+    fstype: str
+    source: str
+    options: str
+
+
+def private(target: Path = "/", *, recursive: bool = True) -> None:
+    """Nothing mounted below `target` goes to or comes from other mount namespaces any more."""
+    linux.mount(None, target, None, linux.MS_PRIVATE | (linux.MS_REC if recursive else 0))
+
+
+def bind(source: Path, target: Path, *, recursive: bool = False) -> None:
+    """Show `source` (file or directory) at `target` too."""
+    linux.mount(os.fspath(source), target, None, linux.MS_BIND | (linux.MS_REC if recursive else 0))
+
+
+def move(source: Path, target: Path) -> None:
+    linux.mount(os.fspath(source), target, None, linux.MS_MOVE)
+
+
+def tmpfs(target: Path, *, mode: int = 0o755, size: str = "", name: str = "netemu") -> None:
+    """An empty file system in memory; `size` as mount(8) has it ("64m"), half the memory when empty."""
+    data = f"mode={mode:o}" + (f",size={size}" if size else "")
+    linux.mount(name, target, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, data)
+
+
+def overlay(lower: Path, upper: Path, work: Path, target: Path) -> None:
+    """`lower` seen through `upper`, which takes the writes. `work` is an empty directory beside `upper`."""
+    escaped = [
+        os.fspath(path).replace("\\", "\\\\").replace(",", "\\,").replace(":", "\\:")
+        for path in (lower, upper, work)
+    ]
+    data = "lowerdir={},upperdir={},workdir={}".format(*escaped)
+    linux.mount("netemu", target, "overlay", 0, data)
+
+
+def proc(target: Path = "/proc") -> None:
+    """The processes of the caller's pid namespace."""
+    linux.mount("proc", target, "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+
+
+def sysfs(target: Path = "/sys", *, readonly: bool = False) -> None:
+    """/sys/class/net of the caller's network namespace."""
+    flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+    linux.mount("sysfs", target, "sysfs", flags | (linux.MS_RDONLY if readonly else 0))
+
+
+def mqueue(target: Path = "/dev/mqueue") -> None:
+    linux.mount("mqueue", target, "mqueue", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+
+
+def devpts(target: Path) -> None:
+    """Terminals of its own: `target`/ptmx makes them, nobody else sees them."""
+    flags = linux.MS_NOSUID | linux.MS_NOEXEC
+    linux.mount("devpts", target, "devpts", flags, "newinstance,ptmxmode=0666,mode=0620")
+
+
+def remount_read_only(target: Path) -> None:
+    """Make one bind mount read-only (the attribute of the mount, not of its file system)."""
+    linux.mount_setattr(os.fspath(target), linux.MOUNT_ATTR_RDONLY, recursive=False)
+
+
+def read_only_recursive(target: Path) -> None:
+    """Make a mount and everything below it read-only in one step (mount_setattr, Linux 5.12)."""
+    linux.mount_setattr(os.fspath(target), linux.MOUNT_ATTR_RDONLY, recursive=True)
+
+
+def clone(source: Path, *, recursive: bool = True) -> int:
+    """A descriptor (the caller's) of a detached copy of the mounts at `source`, for `attach`."""
+    flags = linux.OPEN_TREE_CLONE | (linux.AT_RECURSIVE if recursive else 0)
+    return linux.open_tree(os.fspath(source), flags)
+
+
+def attach(fd: int, target: Path) -> None:
+    """Put a detached copy at `target`, in whatever mount namespace the caller is by now."""
+    linux.move_mount(fd, os.fspath(target))
+
+
+def umount(target: Path, *, lazy: bool = True) -> None:
+    """Lazy: out of sight at once, gone when the last user is."""
+    linux.umount(target, linux.MNT_DETACH if lazy else 0)
+
+
+def table(pid: int | str = "self") -> tuple[Mount, ...]:
+    """The mounts of a process's mount namespace, in the kernel's order."""
+    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        return tuple(_parse(line) for line in file)
+
+
+def _parse(line: str) -> Mount:
+    before, _, after = line.partition(" - ")
+    fields = before.split()
+    fstype, source, *_ = after.split()
+    root, point, options = _plain(fields[3]), _plain(fields[4]), fields[5]
+    return Mount(int(fields[0]), int(fields[1]), root, point, fstype, _plain(source), options)
+
+
+def _plain(text: str) -> str:
+    """The kernel writes blanks, tabs, newlines and backslashes as octal escapes."""
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, character)
+    return text
