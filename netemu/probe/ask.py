@@ -1,0 +1,122 @@
+"""Hundreds of questions at once, from inside many namespaces, under one deadline.
+
+Knows sockets, errno and time; not what ought to be reachable. All dropped packets together cost one deadline.
+"""
+
+import asyncio
+import errno
+import ipaddress
+import resource
+import socket
+from collections.abc import Sequence
+
+from netemu.probe import identify, names, questions, resolve, sockets
+from netemu.probe.questions import Outcome
+
+DEADLINE = 2.0
+_SPARE_FILES = 128
+_FILES_EACH = 2
+
+_OUTCOMES = {
+    errno.ECONNREFUSED: Outcome.REFUSED,
+    errno.ECONNRESET: Outcome.REFUSED,
+    errno.EPIPE: Outcome.REFUSED,
+    errno.ETIMEDOUT: Outcome.TIMEOUT,
+    errno.EHOSTUNREACH: Outcome.UNREACHABLE,
+    errno.ENETUNREACH: Outcome.UNREACHABLE,
+    errno.EADDRNOTAVAIL: Outcome.UNREACHABLE,  # no address of that family to send from
+    errno.EACCES: Outcome.UNREACHABLE,  # ICMP administratively prohibited
+    errno.ENOPROTOOPT: Outcome.UNREACHABLE,  # ICMP protocol unreachable
+    errno.EPERM: Outcome.REFUSED,  # the sender's own firewall says no
+}
+
+
+async def ask(
+    asked: Sequence[questions.Question], *, deadline: float = DEADLINE
+) -> tuple[questions.Answer, ...]:
+    """Put all questions together; answers come in their order, after at most `deadline` seconds a batch.
+
+    A batch is as many questions as the process may open sockets for (a thousand open files: about 400).
+    """
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    size = max(1, (min(limit, 65536) - _SPARE_FILES) // _FILES_EACH)
+    answers: list[questions.Answer] = []
+    for start in range(0, len(asked), size):
+        batch = asked[start : start + size]
+        end = asyncio.get_running_loop().time() + deadline
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_ask_one(question, end, deadline)) for question in batch]
+        answers.extend(task.result() for task in tasks)
+    return tuple(answers)
+
+
+async def _ask_one(question: questions.Question, end: float, deadline: float) -> questions.Answer:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    known = questions.Answer(Outcome.TIMEOUT)
+    try:
+        async with asyncio.timeout_at(end):
+            known = await _address(question, known, patience=deadline / 4)
+            if known.outcome is not Outcome.OK:
+                return known._replace(total_s=loop.time() - began)
+            known = known._replace(resolve_s=loop.time() - began)
+            return await _converse(question, known, began, patience=deadline / 4)
+    except TimeoutError:
+        unresolved = not known.address
+        return known._replace(
+            outcome=Outcome.DNS_FAILURE if unresolved else Outcome.TIMEOUT,
+            total_s=loop.time() - began,
+            detail=_no_answer(question) if unresolved else f"no answer within {deadline:g} s",
+        )
+    except OSError as error:
+        return _failed(known, error, loop.time() - began)
+
+
+async def _address(
+    question: questions.Question, known: questions.Answer, *, patience: float
+) -> questions.Answer:
+    if names.is_literal(question.host):
+        return known._replace(outcome=Outcome.OK, address=str(ipaddress.ip_address(question.host)))
+    found = await resolve.resolve(question.source, question.host, question.family, patience=patience)
+    if not found.addresses:
+        return known._replace(outcome=Outcome.DNS_FAILURE, name=found.name, detail=found.detail)
+    return known._replace(outcome=Outcome.OK, address=found.addresses[0], name=found.name)
+
+
+async def _converse(
+    question: questions.Question, known: questions.Answer, began: float, *, patience: float
+) -> questions.Answer:
+    loop = asyncio.get_running_loop()
+    family = ipaddress.ip_address(known.address).version
+    kind = socket.SOCK_DGRAM if question.protocol == "UDP" else socket.SOCK_STREAM
+    with sockets.closing(sockets.open_in(question.source.netns, [sockets.Want(family, kind)])) as (sock,):
+        await loop.sock_connect(sock, (known.address, question.port))
+        known = known._replace(local=str(ipaddress.ip_address(sock.getsockname()[0].partition("%")[0])))
+        if question.protocol == "UDP":
+            said = await identify.over_udp(sock, patience)
+        elif question.identify:
+            said = await identify.over_tcp(sock, question.host)
+        else:
+            said = identify.Identity()
+    return known._replace(
+        outcome=Outcome.OK,
+        endpoint=said.endpoint,
+        seen=said.seen,
+        detail=said.detail,
+        total_s=loop.time() - began,
+    )
+
+
+def _failed(known: questions.Answer, error: OSError, seconds: float) -> questions.Answer:
+    gone = error.errno in (errno.ENOENT, errno.EINVAL, errno.ESRCH) and not known.local
+    outcome = Outcome.NO_SOURCE if gone else _OUTCOMES.get(error.errno or 0)
+    if outcome is None:
+        raise error
+    if not known.address and outcome is not Outcome.NO_SOURCE:
+        outcome = Outcome.DNS_FAILURE
+    return known._replace(outcome=outcome, total_s=seconds, detail=error.strerror or str(error))
+
+
+def _no_answer(question: questions.Question) -> str:
+    servers = ", ".join(names.parse(question.source.resolv_conf).nameservers) or "nobody"
+    return f"no answer for {question.host} from {servers}"
