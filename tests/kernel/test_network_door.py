@@ -1,0 +1,191 @@
+"""The same stories for the kernel and its fake: what one refuses the other must, with the same errno."""
+
+import errno
+import os
+import pathlib
+from collections.abc import Iterator
+from ipaddress import ip_address, ip_interface, ip_network
+from typing import NamedTuple
+
+import pytest
+
+from netemu.kernel import linux, netns, network
+from netemu.kernel import operations as ops
+
+ROOT = os.geteuid() == 0
+
+
+class Two(NamedTuple):
+    here: network.Network
+    there: network.Network
+    there_path: str
+
+
+@pytest.fixture(params=["fake", pytest.param("kernel", marks=pytest.mark.root)])
+def two(request: pytest.FixtureRequest) -> Iterator[Two]:
+    if request.param == "fake":
+        there = network.FakeNetwork()
+        yield Two(network.FakeNetwork({"/other": there}), there, "/other")
+        return
+    if not ROOT:
+        pytest.skip("needs root: makes network namespaces")
+    here, there_fd = netns.open_new(), netns.open_new()
+    try:
+        with network.PyrouteNetwork(here) as a, network.PyrouteNetwork(there_fd) as b:
+            yield Two(a, b, f"/proc/self/fd/{there_fd}")
+    finally:
+        os.close(here)
+        os.close(there_fd)
+
+
+def refused(net: network.Network, operation: ops.Operation) -> int:
+    with pytest.raises(linux.KernelError) as caught:
+        net.apply([operation])
+    assert operation.describe() in caught.value.message
+    return caught.value.errno
+
+
+V4, V6 = ip_interface("10.9.0.1/24"), ip_interface("fd00:9::1/64")
+LINKED = (ops.AddVeth("a", "b"), ops.SetUp("a"), ops.SetUp("b"))
+
+
+def test_a_new_namespace_has_only_a_loopback_that_is_down(two: Two) -> None:
+    state = two.here.observe()
+    assert set(state.links) >= {"lo"}
+    assert not state.links["lo"].up
+    assert (state.addresses, state.routes, state.neighbours) == (frozenset(),) * 3
+
+
+def test_a_bridge_takes_ports_and_keeps_its_mac(two: Two) -> None:
+    two.here.apply(
+        [
+            ops.AddBridge("br0", "02:00:00:00:00:01"),
+            ops.AddVeth("a", "b"),
+            ops.SetMaster("a", "br0"),
+            ops.SetUp("a"),
+        ]
+    )
+    links = two.here.observe().links
+    assert (links["br0"].kind, links["br0"].mac) == ("bridge", "02:00:00:00:00:01")
+    assert (links["a"].kind, links["a"].master, links["a"].up, links["b"].up) == ("veth", "br0", True, False)
+
+
+def test_a_veth_peer_is_born_elsewhere_and_dies_with_its_other_end(two: Two) -> None:
+    two.here.apply([ops.AddVeth("a", "eth0", two.there_path), ops.SetMTU("a", 1400)])
+    assert "eth0" in two.there.observe().links
+    assert two.here.observe().links["a"].mtu == 1400
+    two.there.apply([ops.DelLink("eth0")])
+    assert "a" not in two.here.observe().links
+
+
+def test_an_address_brings_its_route_once_the_link_is_up(two: Two) -> None:
+    two.here.apply([ops.AddVeth("a", "b"), ops.AddAddress("a", V4), ops.AddAddress("a", V6)])
+    assert {a.ip for a in two.here.observe().addresses} == {V4, V6}
+    two.here.apply([ops.SetUp("a"), ops.SetUp("b")])
+    routes = {r.dst: r for r in two.here.observe().routes}
+    assert set(routes) == {V4.network, V6.network}
+    assert {r.protocol for r in routes.values()} == {ops.PROTOCOL_KERNEL}
+    two.here.apply([ops.DelAddress("a", V4)])
+    assert {r.dst for r in two.here.observe().routes} == {V6.network}
+
+
+def test_routes_come_and_go(two: Two) -> None:
+    pods4, pods6 = ip_network("10.244.1.0/24"), ip_network("fd00:244:1::/64")
+    two.here.apply([*LINKED, ops.AddAddress("a", V4), ops.AddAddress("a", V6)])
+    two.here.apply(
+        [
+            ops.AddRoute(pods4, via=ip_address("10.9.0.2")),
+            ops.AddRoute(pods6, via=ip_address("fd00:9::2"), dev="a", protocol=99),
+            ops.AddRoute(ip_network("0.0.0.0/0"), via=ip_address("10.9.0.2"), metric=77),
+            ops.AddRoute(ip_network("10.7.7.7/32"), dev="a"),
+        ]
+    )
+    found = {
+        r.dst: (str(r.via), r.dev, r.metric, r.protocol) for r in two.here.observe().routes if r.protocol != 2
+    }
+    assert found == {
+        pods4: ("10.9.0.2", "a", None, 4),
+        pods6: ("fd00:9::2", "a", None, 99),
+        ip_network("0.0.0.0/0"): ("10.9.0.2", "a", 77, 4),
+        ip_network("10.7.7.7/32"): ("None", "a", None, 4),
+    }
+    two.here.apply(
+        [ops.DelRoute(pods4), ops.DelRoute(pods6, via=ip_address("fd00:9::2"), dev="a", protocol=99)]
+    )
+    assert {r.dst for r in two.here.observe().routes if r.protocol != 2} == set(found) - {pods4, pods6}
+
+
+def test_neighbours_are_permanent_and_replaced(two: Two) -> None:
+    ip = ip_address("10.9.0.9")
+    two.here.apply([*LINKED, ops.AddNeighbour("a", ip, "02:00:00:00:00:09")])
+    two.here.apply([ops.AddNeighbour("a", ip, "02:00:00:00:00:0a")])
+    assert [n.mac for n in two.here.observe().neighbours] == ["02:00:00:00:00:0a"]
+    two.here.apply([ops.DelNeighbour("a", ip)])
+    assert not two.here.observe().neighbours
+
+
+def test_sysctls_are_of_the_namespace(two: Two) -> None:
+    two.here.apply([ops.SetSysctl("net.ipv4.ip_forward", "1")])
+    if isinstance(two.here, network.PyrouteNetwork):
+        forwards = pathlib.Path("/proc/sys/net/ipv4/ip_forward").read_text
+        assert netns.call(two.here._home, forwards) == "1\n"
+        assert netns.call(two.there_path, forwards) == "0\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "operation", "number"),
+    [
+        ((), ops.SetUp("no"), errno.ENODEV),
+        ((), ops.DelLink("lo"), errno.EOPNOTSUPP),
+        ((), ops.DelLink("no"), errno.ENODEV),
+        ((), ops.AddBridge("sixteen-letters!"), errno.ERANGE),
+        ((), ops.AddBridge("a/b"), errno.EINVAL),
+        ((ops.AddBridge("br0"),), ops.AddBridge("br0"), errno.EEXIST),
+        ((ops.AddBridge("br0"),), ops.AddVeth("a", "br0"), errno.EEXIST),
+        ((), ops.AddVeth("a", "b", "/not/there"), errno.ENOENT),
+        (LINKED, ops.SetMaster("a", "b"), errno.EOPNOTSUPP),
+        (LINKED, ops.SetMTU("a", 12), errno.EINVAL),
+        ((*LINKED, ops.AddAddress("a", V4)), ops.AddAddress("a", V4), errno.EEXIST),
+        ((*LINKED, ops.AddAddress("a", V6)), ops.AddAddress("a", V6), errno.EEXIST),
+        (LINKED, ops.DelAddress("a", V4), errno.EADDRNOTAVAIL),
+        (LINKED, ops.DelAddress("a", V6), errno.EADDRNOTAVAIL),
+        ((), ops.AddRoute(ip_network("10.0.0.0/8"), via=ip_address("10.9.0.2")), errno.ENETUNREACH),
+        ((), ops.AddRoute(ip_network("fd01::/64"), via=ip_address("fd00:9::2")), errno.EHOSTUNREACH),
+        ((ops.AddVeth("a", "b"),), ops.AddRoute(ip_network("10.0.0.0/8"), dev="a"), errno.ENETDOWN),
+        ((*LINKED, ops.AddAddress("a", V4)), ops.DelRoute(ip_network("10.0.0.0/8")), errno.ESRCH),
+        ((*LINKED, ops.AddAddress("a", V6)), ops.DelRoute(ip_network("fd01::/64")), errno.ESRCH),
+        (
+            (*LINKED, ops.AddRoute(ip_network("10.0.0.0/8"), dev="a")),
+            ops.AddRoute(ip_network("10.0.0.0/8"), dev="b"),
+            errno.EEXIST,
+        ),
+        (LINKED, ops.DelNeighbour("a", ip_address("10.9.0.9")), errno.ENOENT),
+        ((), ops.SetSysctl("net.ipv4.conf.no.rp_filter", "0"), errno.ENOENT),
+        ((), ops.SetSysctl("net.nonsense", "0"), errno.ENOENT),
+    ],
+    ids=lambda value: value.describe() if hasattr(value, "describe") else None,
+)
+def test_refusals(two: Two, before: tuple[ops.Operation, ...], operation: ops.Operation, number: int) -> None:
+    two.here.apply(before)
+    unchanged = two.here.observe()
+    assert errno.errorcode[refused(two.here, operation)] == errno.errorcode[number]
+    assert two.here.observe() == unchanged
+
+
+def test_apply_stops_at_the_first_refusal(two: Two) -> None:
+    with pytest.raises(linux.KernelError, match="ip link set no up"):
+        two.here.apply([ops.AddBridge("one"), ops.SetUp("no"), ops.AddBridge("two")])
+    assert {"one"} == set(two.here.observe().links) & {"one", "two"}
+
+
+@pytest.mark.root
+@pytest.mark.skipif(not ROOT, reason="needs root: makes network namespaces")
+def test_vxlan_is_made_as_asked() -> None:
+    fd = netns.open_new()
+    try:
+        with network.PyrouteNetwork(fd) as net:
+            net.apply([ops.AddVxlan("vx0", 7, ip_interface("10.9.0.1/24").ip, mac="02:00:00:00:00:07")])
+            link = net.observe().links["vx0"]
+            assert (link.kind, link.mac) == ("vxlan", "02:00:00:00:00:07")
+    finally:
+        os.close(fd)
