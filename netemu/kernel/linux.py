@@ -49,11 +49,11 @@ class KernelError(errors.NetemuError):
 
 
 @functools.cache
-def _libc() -> ctypes.CDLL:
+def libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def _checked(result: int, call: str, *about: str) -> int:
+def checked(result: int, call: str, *about: str) -> int:
     if result == -1:
         number = ctypes.get_errno()
         what = f"{call}: {os.strerror(number)}"
@@ -67,12 +67,12 @@ def _path(path: str | os.PathLike[str] | None) -> bytes | None:
 
 def setns(fd: int, kind: int = 0) -> None:
     """Move the calling thread into the namespace (or, with a pidfd, the namespaces `kind`) behind `fd`."""
-    _checked(_libc().setns(fd, kind), "setns")
+    checked(libc().setns(fd, kind), "setns")
 
 
 def unshare(flags: int) -> None:
     """Give the calling thread new namespaces. CLONE_NEWPID concerns only its later children."""
-    _checked(_libc().unshare(flags), "unshare")
+    checked(libc().unshare(flags), "unshare")
 
 
 def mount(
@@ -90,12 +90,12 @@ def mount(
         ctypes.c_ulong(flags),
         None if data is None else data.encode(),
     )
-    _checked(_libc().mount(*arguments), f"mount {fstype or source or ''}".rstrip(), os.fspath(target))
+    checked(libc().mount(*arguments), f"mount {fstype or source or ''}".rstrip(), os.fspath(target))
 
 
 def umount(target: str | os.PathLike[str], flags: int = 0) -> None:
     """umount2(2)."""
-    _checked(_libc().umount2(_path(target), flags), "umount", os.fspath(target))
+    checked(libc().umount2(_path(target), flags), "umount", os.fspath(target))
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
@@ -103,26 +103,26 @@ def pivot_root(new_root: str, put_old: str) -> None:
     number = _PIVOT_ROOT.get(platform.machine())
     if number is None:
         raise OSError(errno.ENOSYS, f"pivot_root: not known on {platform.machine()}")
-    _checked(_libc().syscall(number, _path(new_root), _path(put_old)), "pivot_root", new_root)
+    checked(libc().syscall(number, _path(new_root), _path(put_old)), "pivot_root", new_root)
 
 
 def prctl(option: int, value: int | bytes) -> None:
     """prctl(2) for the options whose argument is one number or one string."""
     argument = ctypes.c_char_p(value) if isinstance(value, bytes) else ctypes.c_ulong(value)
     zero = ctypes.c_ulong(0)
-    _checked(_libc().prctl(option, argument, zero, zero, zero), f"prctl {option}")
+    checked(libc().prctl(option, argument, zero, zero, zero), f"prctl {option}")
 
 
 def open_tree(path: str, flags: int) -> int:
     """open_tree(2): a descriptor of a mount, with OPEN_TREE_CLONE of a detached copy of it."""
-    result = _libc().syscall(_OPEN_TREE, AT_FDCWD, _path(path), flags | os.O_CLOEXEC)
-    return _checked(result, "open_tree", path)
+    result = libc().syscall(_OPEN_TREE, AT_FDCWD, _path(path), flags | os.O_CLOEXEC)
+    return checked(result, "open_tree", path)
 
 
 def move_mount(fd: int, target: str) -> None:
     """move_mount(2) of a detached mount onto `target`."""
-    _checked(
-        _libc().syscall(_MOVE_MOUNT, fd, b"", AT_FDCWD, _path(target), MOVE_MOUNT_F_EMPTY_PATH),
+    checked(
+        libc().syscall(_MOVE_MOUNT, fd, b"", AT_FDCWD, _path(target), MOVE_MOUNT_F_EMPTY_PATH),
         "move_mount",
         target,
     )
@@ -141,7 +141,7 @@ def mount_setattr(path: str, set_: int, clear: int = 0, *, recursive: bool = Tru
     """mount_setattr(2), Linux 5.12: change the attributes of a mount and of all below it in one step."""
     attributes = _MountAttributes(attr_set=set_, attr_clr=clear)
     flags = AT_RECURSIVE if recursive else 0
-    result = _libc().syscall(
+    result = libc().syscall(
         _MOUNT_SETATTR,
         AT_FDCWD,
         _path(path),
@@ -149,4 +149,4 @@ def mount_setattr(path: str, set_: int, clear: int = 0, *, recursive: bool = Tru
         ctypes.byref(attributes),
         ctypes.c_size_t(ctypes.sizeof(attributes)),
     )
-    _checked(result, "mount_setattr", path)
+    checked(result, "mount_setattr", path)
