@@ -1,0 +1,105 @@
+"""Who holds which address, on disk, in the reference host-local's own layout, so that either can take over.
+
+<dataDir>/<network>/<address>             "<container id>\\r\\n<interface>"
+<dataDir>/<network>/last_reserved_ip.<n>  the address given last from range set n
+<dataDir>/<network>/lock                  held (flock) for the length of a command
+"""
+
+import fcntl
+import os
+
+DEFAULT_DIRECTORY = "/var/lib/cni/networks"
+
+
+class Leases:
+    """The open store of one network; a context manager that holds its lock (dropped at our death)."""
+
+    def __init__(self, data_directory: str, network: str) -> None:
+        self._directory = os.path.join(data_directory or DEFAULT_DIRECTORY, network)
+        self._lock = -1
+
+    def __enter__(self) -> "Leases":
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        path = os.path.join(self._directory, "lock")
+        try:
+            self._lock = os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            os.makedirs(self._directory, 0o755, exist_ok=True)
+            self._lock = os.open(path, flags, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._lock)
+
+    def reserve(self, address: str, owner: str) -> bool:
+        """Take an address; False when somebody has it.
+
+        An empty file is a reservation that was never answered: its writer died between making and filling it,
+        while it held the lock that we hold now. So it is free.
+        """
+        path = os.path.join(self._directory, address)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            if os.fstat(fd).st_size:
+                os.close(fd)
+                return False
+        try:
+            os.write(fd, owner.encode())
+        finally:
+            os.close(fd)
+        return True
+
+    def release(self, owner: str, hints: "tuple[str, ...]" = ()) -> list[str]:
+        """Free all addresses of an owner; returns them. When all `hints` are its own, there are no others."""
+        freed = [address for address in hints if self._owner(address) == owner]
+        if not hints or len(freed) < len(hints):
+            freed = self.held(owner)
+        for address in freed:
+            os.unlink(os.path.join(self._directory, address))
+        return freed
+
+    def held(self, owner: str) -> list[str]:
+        """The addresses an owner has."""
+        return [address for address, name in self.all() if name == owner]
+
+    def all(self) -> list[tuple[str, str]]:
+        """Every (address, owner)."""
+        names = (
+            name for name in os.listdir(self._directory) if name[0] in "0123456789abcdef" and _is_ip(name)
+        )
+        return [(name, self._owner(name)) for name in names]
+
+    def last(self, range_set: int) -> str:
+        """The address given last from a range set, or ""."""
+        return self._text(f"last_reserved_ip.{range_set}").strip()
+
+    def remember(self, range_set: int, address: str) -> None:
+        """Only a hint for the next search: losing it in a crash costs time, never an address."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        fd = os.open(os.path.join(self._directory, f"last_reserved_ip.{range_set}"), flags, 0o600)
+        os.write(fd, address.encode())
+        os.close(fd)
+
+    def _owner(self, address: str) -> str:
+        return self._text(address).strip()
+
+    def _text(self, name: str) -> str:
+        try:
+            fd = os.open(os.path.join(self._directory, name), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return ""
+        text = os.read(fd, 4096).decode(errors="replace")
+        os.close(fd)
+        return text
+
+
+def owner(container_id: str, ifname: str) -> str:
+    """How a holder is written in a lease."""
+    return f"{container_id}\r\n{ifname}"
+
+
+def _is_ip(name: str) -> bool:
+    return "." in name or ":" in name

@@ -1,0 +1,133 @@
+"""A netlink route socket of the standard library: many messages in one send, every acknowledgement collected.
+
+Knows sockets and errno; message layouts are wire.rtnetlink's. It belongs to the network namespace in which it
+was opened. For code that must start in milliseconds (CNI executables) and for the pod path; everything else
+goes through pyroute2 in kernel.network, and moves between namespaces by kernel.netns.
+"""
+
+import _socket  # socket.py pulls in selectors and enum: ten milliseconds, half of a CNI executable's life
+import errno
+import os
+
+from netemu.wire import rtnetlink
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+_NETLINK_ROUTE = 0
+_SOL_NETLINK, _NETLINK_CAP_ACK = 270, 10
+_RECEIVE = 1 << 18
+_CLONE_NEWNET = 0x40000000
+
+
+class RtnlError(OSError):
+    """The kernel refused one message of a batch; `errno` is its reason, the text says which message."""
+
+    def __init__(self, code: int, what: str) -> None:
+        super().__init__(code, f"{what}: {os.strerror(code)}")
+
+
+class Inside:
+    """This thread is in the network namespace of an open file for the length of a `with` block.
+
+    kernel.netns has the same for everybody else; its imports would cost an executable ten milliseconds.
+    """
+
+    def __init__(self, netns: int) -> None:
+        self._netns = netns
+        self._home = -1
+
+    def __enter__(self) -> None:
+        self._home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _setns(self._netns)
+        except OSError:
+            os.close(self._home)
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            _setns(self._home)
+        except OSError:
+            os.abort()  # better dead than at work in somebody else's namespace
+        os.close(self._home)
+
+
+def _setns(fd: int) -> None:
+    if hasattr(os, "setns"):  # Python 3.12
+        os.setns(fd, _CLONE_NEWNET)
+        return
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(fd, _CLONE_NEWNET) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"setns: {os.strerror(code)}")
+
+
+class Rtnl:
+    """An open socket. Use as a context manager; single-threaded."""
+
+    def __init__(self) -> None:
+        self._socket = _socket.socket(
+            _socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, _NETLINK_ROUTE
+        )
+        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)  # no echo of the request in an error
+        self._socket.bind((0, 0))
+        self._next = 1
+
+    def __enter__(self) -> "Rtnl":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def send(self, messages: "Sequence[bytes]") -> "list[tuple[int, list[rtnetlink.Reply]]]":
+        """Send all in one go; for each message its errno (0: done) and the data it was answered with.
+
+        The kernel works through all of them, whatever happens to one. A dump must travel alone.
+        """
+        if not messages:
+            return []
+        first, self._next = self._next, self._next + len(messages)
+        self._socket.send(rtnetlink.number(messages, first))
+        outcomes: list[tuple[int, list[rtnetlink.Reply]] | None] = [None] * len(messages)
+        data: list[list[rtnetlink.Reply]] = [[] for _ in messages]
+        missing = len(messages)
+        while missing:
+            for reply in rtnetlink.replies(self._socket.recv(_RECEIVE)):
+                slot = reply.sequence - first
+                if not 0 <= slot < len(messages):
+                    continue  # the rest of an earlier conversation
+                if reply.type in (rtnetlink.ERROR, rtnetlink.DONE):
+                    outcomes[slot] = (reply.error, data[slot])
+                    missing -= 1
+                else:
+                    data[slot].append(reply)
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def run(self, messages: "Sequence[bytes]", *, ignore: "Collection[int]" = ()) -> None:
+        """Send all; RtnlError for the first that failed with an errno not in `ignore`."""
+        for message, (code, _) in zip(messages, self.send(messages), strict=True):
+            if code and code not in ignore:
+                raise RtnlError(code, rtnetlink.kind(message))
+
+    def link(self, name: str) -> "rtnetlink.Link | None":
+        """One link by name, or None."""
+        code, found = self.send([rtnetlink.get_link(name)])[0]
+        if code == errno.ENODEV:
+            return None
+        if code:
+            raise RtnlError(code, f"get link {name}")
+        return rtnetlink.parse(found[0])  # type: ignore[return-value]
+
+    def dump(self, request: bytes) -> list:
+        """All values a dump request answers with."""
+        code, found = self.send([request])[0]
+        if code:
+            raise RtnlError(code, rtnetlink.kind(request))
+        return [value for value in map(rtnetlink.parse, found) if value is not None]

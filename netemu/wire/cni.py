@@ -1,0 +1,335 @@
+"""The Container Network Interface's documents: calls, configurations, results, errors (specification 1.1.0).
+
+Pure: reads what it is given, opens nothing. Serves both sides, executables and the runtime that calls them.
+Results are held in the newest shape and rendered for the version a configuration asks for.
+Standard library only: an executable that imports this must start in milliseconds.
+"""
+
+from collections import namedtuple
+
+from netemu.wire import documents
+
+TYPE_CHECKING = False  # typing itself costs ten milliseconds at the start of an executable
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    Document = dict[str, Any]
+
+VERSIONS = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
+NEWEST = VERSIONS[-1]
+
+# Well-known error codes; from 100 on they are a plugin's own.
+INCOMPATIBLE_VERSION, UNSUPPORTED_FIELD, UNKNOWN_CONTAINER, BAD_ENVIRONMENT = 1, 2, 3, 4
+IO_FAILURE, DECODING_FAILURE, INVALID_CONFIGURATION, INVALID_NETNS = 5, 6, 7, 8
+TRY_AGAIN, NOT_AVAILABLE, LIMITED_CONNECTIVITY, INTERNAL = 11, 50, 51, 999
+
+# Which parameters a command cannot do without, by the environment variable that carries them.
+_ALL = ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_PATH")
+REQUIRED = {
+    "ADD": _ALL,
+    "CHECK": _ALL,
+    "DEL": ("CNI_CONTAINERID", "CNI_IFNAME", "CNI_PATH"),
+    "GC": ("CNI_PATH",),
+    "STATUS": ("CNI_PATH",),
+    "VERSION": (),
+}
+# The first version of the specification that has a command, where it is not the first of all.
+SINCE = {"CHECK": "0.4.0", "GC": "1.1.0", "STATUS": "1.1.0"}
+
+_NAME_START = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+_NAME = _NAME_START | frozenset("_.-")
+
+# `sandbox` is "" for a link on the host; mtu 0: not said.
+Interface = namedtuple("Interface", "name mac mtu sandbox", defaults=("", 0, ""))
+# address: IPv4Interface | IPv6Interface; gateway: an address or None; interface: an index, or None.
+Address = namedtuple("Address", "address gateway interface", defaults=(None, None))
+# dst: a network; gw: an address or None. The four numbers are None when not said (1.1.0).
+Route = namedtuple(
+    "Route", "dst gw mtu advmss priority table scope", defaults=(None, None, None, None, None, None)
+)
+Dns = namedtuple("Dns", "nameservers domain search options", defaults=((), "", (), ()))
+Result = namedtuple("Result", "interfaces ips routes dns", defaults=((), (), (), Dns()))
+Call = namedtuple("Call", "command container_id netns ifname args path")
+
+
+class Failure(Exception):
+    """What the specification calls an error: a code, one line, and details for whoever debugs it."""
+
+    def __init__(self, code: int, msg: str, details: str = "") -> None:
+        super().__init__(msg)
+        self.code, self.msg, self.details = code, msg, details
+
+    def __str__(self) -> str:
+        return f"{self.msg}: {self.details}" if self.details else self.msg
+
+    def document(self, version: str = NEWEST) -> "Document":
+        """The error object for standard output."""
+        found: Document = {"cniVersion": version, "code": self.code, "msg": self.msg}
+        if self.details:
+            found["details"] = self.details
+        return found
+
+
+def failure(document: "Document") -> Failure:
+    """The error in an error object of any plugin; a missing code is INTERNAL."""
+    code = document.get("code")
+    return Failure(
+        code if isinstance(code, int) else INTERNAL,
+        str(document.get("msg") or "the plugin gave no reason"),
+        str(document.get("details") or ""),
+    )
+
+
+# -- what an executable is called with -----------------------------------------------------------------------
+
+
+def call(environment: "Mapping[str, str]") -> Call:
+    """The parameters of a call. Failure BAD_ENVIRONMENT names all that is missing or malformed."""
+    command = environment.get("CNI_COMMAND", "")
+    if command not in REQUIRED:
+        raise Failure(BAD_ENVIRONMENT, f"unknown CNI_COMMAND: {command}")
+    missing = [name for name in REQUIRED[command] if not environment.get(name)]
+    if missing:
+        raise Failure(BAD_ENVIRONMENT, "required env variables [" + ",".join(missing) + "] missing")
+    found = Call(
+        command=command,
+        container_id=environment.get("CNI_CONTAINERID", ""),
+        netns=environment.get("CNI_NETNS", ""),
+        ifname=environment.get("CNI_IFNAME", ""),
+        args=arguments(environment.get("CNI_ARGS", "")),
+        path=tuple(filter(None, environment.get("CNI_PATH", "").split(":"))),
+    )
+    if "CNI_CONTAINERID" in REQUIRED[command]:
+        if not is_name(found.container_id):
+            raise Failure(BAD_ENVIRONMENT, "invalid characters in CNI_CONTAINERID", found.container_id)
+        check_ifname(found.ifname)
+    return found
+
+
+def arguments(text: str) -> dict[str, str]:
+    """CNI_ARGS, `K=V;K=V`."""
+    found = {}
+    for pair in filter(None, text.split(";")):
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise Failure(BAD_ENVIRONMENT, f"invalid CNI_ARGS pair {pair!r}")
+        found[key] = value
+    return found
+
+
+def is_name(text: str) -> bool:
+    """Whether a network name or container id has the characters the specification allows."""
+    return bool(text) and text[0] in _NAME_START and _NAME.issuperset(text)
+
+
+def check_ifname(name: str) -> None:
+    """Failure BAD_ENVIRONMENT for what cannot be the name of a link on Linux."""
+    bad = name in (".", "..") or any(c in "/:" or c.isspace() for c in name)
+    if bad or not 1 <= len(name.encode()) <= 15:
+        raise Failure(BAD_ENVIRONMENT, f"invalid interface name {name!r}")
+
+
+def configuration(text: bytes | str) -> "Document":
+    """The network configuration of one plugin. Other keys than the common ones are the plugin's to judge."""
+    document = _load(text, "network configuration")
+    version = document.get("cniVersion", "0.1.0")  # the specification's meaning of a missing version
+    if version not in VERSIONS:
+        raise Failure(
+            INCOMPATIBLE_VERSION,
+            "incompatible CNI versions",
+            f"config is {documents.dump(version)}, plugin supports {documents.dump(VERSIONS)}",
+        )
+    name = document.get("name", "")
+    if not isinstance(name, str) or not is_name(name):
+        raise Failure(INVALID_CONFIGURATION, "missing or invalid network name", str(name))
+    for key, kind in (("runtimeConfig", dict), ("args", dict), ("prevResult", dict), ("ipam", dict)):
+        if not isinstance(document.get(key) or {}, kind):
+            raise Failure(DECODING_FAILURE, f"network configuration: {key} must be an object")
+    return document
+
+
+def _load(text: bytes | str, what: str) -> "Document":
+    try:
+        document = documents.load(text)
+    except ValueError as problem:
+        raise Failure(DECODING_FAILURE, f"failed to parse {what}", str(problem)) from None
+    if not isinstance(document, dict):
+        raise Failure(DECODING_FAILURE, f"{what} is not a JSON object")
+    return document
+
+
+def check_command(command: str, version: str) -> None:
+    """Failure INCOMPATIBLE_VERSION when the configuration's version has no such command yet."""
+    since = SINCE.get(command)
+    if since and VERSIONS.index(version) < VERSIONS.index(since):
+        raise Failure(INCOMPATIBLE_VERSION, f"config version {version} does not allow {command}")
+
+
+def version_reply(version: str = NEWEST) -> "Document":
+    """What VERSION prints."""
+    return {"cniVersion": version, "supportedVersions": list(VERSIONS)}
+
+
+# -- results -------------------------------------------------------------------------------------------------
+
+
+def result(document: "Document") -> Result:
+    """A result of any version from 0.3.0 on. Failure DECODING_FAILURE when it is none."""
+    import ipaddress  # four milliseconds, not needed by every command
+
+    version = document.get("cniVersion", "0.3.0")
+    if version not in VERSIONS:
+        raise Failure(INCOMPATIBLE_VERSION, f"result of unsupported CNI version {version}")
+    try:
+        ips = tuple(
+            Address(
+                ipaddress.ip_interface(ip["address"]),
+                ipaddress.ip_address(ip["gateway"]) if ip.get("gateway") else None,
+                ip.get("interface"),
+            )
+            for ip in document.get("ips") or ()
+        )
+        routes = tuple(_route(r, ipaddress) for r in document.get("routes") or ())
+        interfaces = tuple(
+            Interface(i["name"], i.get("mac", ""), i.get("mtu", 0), i.get("sandbox", ""))
+            for i in document.get("interfaces") or ()
+        )
+        return Result(interfaces, ips, routes, dns(document.get("dns") or {}))
+    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise Failure(DECODING_FAILURE, "cannot read a CNI result", str(problem)) from None
+
+
+def routes(documents: "Sequence[Document]") -> "tuple[Route, ...]":
+    """The routes of an IPAM configuration. Failure INVALID_CONFIGURATION for what is no route."""
+    import ipaddress
+
+    try:
+        return tuple(_route(document, ipaddress) for document in documents)
+    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise Failure(INVALID_CONFIGURATION, "invalid route", str(problem)) from None
+
+
+def _route(document: "Document", ipaddress: "Any") -> Route:
+    gateway = document.get("gw")
+    return Route(
+        ipaddress.ip_network(document["dst"]),
+        ipaddress.ip_address(gateway) if gateway else None,
+        *(document.get(key) for key in ("mtu", "advmss", "priority", "table", "scope")),
+    )
+
+
+def dns(document: "Document") -> Dns:
+    """The dns part of a result or a configuration."""
+    return Dns(
+        tuple(document.get("nameservers") or ()),
+        document.get("domain") or "",
+        tuple(document.get("search") or ()),
+        tuple(document.get("options") or ()),
+    )
+
+
+def render(value: Result, version: str, *, ipam: bool = False) -> "Document":
+    """The result as a document of `version`. An IPAM plugin's has no interfaces."""
+    modern, newest = version in ("1.0.0", "1.1.0"), version == "1.1.0"
+    document: Document = {"cniVersion": version}
+    if value.interfaces and not ipam:
+        document["interfaces"] = [_render_interface(i, newest) for i in value.interfaces]
+    if value.ips:
+        document["ips"] = [_render_address(ip, modern) for ip in value.ips]
+    if value.routes:
+        document["routes"] = [_render_route(route, newest) for route in value.routes]
+    document["dns"] = {
+        key: list(part) if isinstance(part, tuple) else part
+        for key, part in zip(Dns._fields, value.dns, strict=True)
+        if part
+    }
+    return document
+
+
+def _render_interface(value: Interface, newest: bool) -> "Document":
+    document = {"name": value.name}
+    if value.mac:
+        document["mac"] = value.mac
+    if value.mtu and newest:
+        document["mtu"] = value.mtu
+    if value.sandbox:
+        document["sandbox"] = value.sandbox
+    return document
+
+
+def _render_address(value: Address, modern: bool) -> "Document":
+    document: Document = {} if modern else {"version": str(value.address.version)}
+    if value.interface is not None:
+        document["interface"] = value.interface
+    document["address"] = str(value.address)
+    if value.gateway is not None:
+        document["gateway"] = str(value.gateway)
+    return document
+
+
+def _render_route(value: Route, newest: bool) -> "Document":
+    document: Document = {"dst": str(value.dst)}
+    if value.gw is not None:
+        document["gw"] = str(value.gw)
+    if newest:
+        for key in ("mtu", "advmss", "priority", "table", "scope"):
+            if getattr(value, key) is not None:
+                document[key] = getattr(value, key)
+    return document
+
+
+# -- what a runtime reads and passes on ----------------------------------------------------------------------
+
+# `version` is what all plugins are called with; plugins are documents as written; `text` the file's bytes.
+ConfigList = namedtuple("ConfigList", "name version disable_check plugins text")
+
+
+def config_list(text: bytes, *, single: bool = False) -> ConfigList:
+    """A .conflist, or with `single` a .conf of one plugin. Failure says what is wrong with it."""
+    document = _load(text, "network configuration list")
+    name, plugins = document.get("name", ""), [document] if single else document.get("plugins")
+    if not isinstance(name, str) or not is_name(name):
+        raise Failure(INVALID_CONFIGURATION, "missing or invalid network name", str(name))
+    if not isinstance(plugins, list) or not plugins:
+        raise Failure(INVALID_CONFIGURATION, f"network {name}: no plugins in list")
+    for plugin in plugins:
+        if not isinstance(plugin, dict) or not isinstance(plugin.get("type"), str) or not plugin["type"]:
+            raise Failure(INVALID_CONFIGURATION, f"network {name}: a plugin has no type")
+    return ConfigList(
+        name=name,
+        version=_agreed(name, document),
+        disable_check=str(document.get("disableCheck", False)).lower() == "true",
+        plugins=tuple(plugins),
+        text=text,
+    )
+
+
+def _agreed(name: str, document: "Document") -> str:
+    """The highest version that both the list and this code know (cniVersions is new in 1.1.0)."""
+    offered = document.get("cniVersions") or []
+    offered = [*(offered if isinstance(offered, list) else []), document.get("cniVersion", "0.1.0")]
+    known = [version for version in VERSIONS if version in offered]
+    if not known:
+        raise Failure(
+            INCOMPATIBLE_VERSION, f"network {name}: unsupported CNI version", ", ".join(map(str, offered))
+        )
+    return known[-1]
+
+
+def request(
+    network: ConfigList, plugin: "Document", *, previous: "Document | None", offers: "Mapping[str, Any]"
+) -> "Document":
+    """What one plugin of a list reads on standard input (specification, section 4).
+
+    `offers` are the runtime's capability arguments; a plugin gets those it declares.
+    """
+    document = {key: value for key, value in plugin.items() if key != "capabilities"}
+    declared = plugin.get("capabilities") or {}
+    given = {key: value for key, value in offers.items() if declared.get(key)}
+    document |= {"cniVersion": network.version, "name": network.name}
+    if given:
+        document["runtimeConfig"] = given
+    if previous is not None:
+        document["prevResult"] = previous
+    return document
