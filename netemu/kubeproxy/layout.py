@@ -1,0 +1,205 @@
+"""The proxy's tables without their contents: sets, maps, chains and rules that are the same for any cluster.
+
+No rule, chain or anonymous set belongs to one Service: those load quadratically. Services and backends are
+elements of maps whose values are data (adding one costs the same at any size). The only verdict map, `kinds`,
+has an element for each *number of backends* in use, not for each Service. `ip` and `ip6` have the same form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from netemu.wire import nft
+
+TABLE = "netemu-proxy"
+MASQUERADE = 0x4000  # kube-proxy's mark: whoever reads packets of a cluster knows it
+
+#   prerouting, output (dstnat): services ──► kinds: mode and number of backends ──► cluster-3: slot ──► dnat
+#   input, forward, output (after dnat): rejects ──► reject or drop what no Service took
+#   postrouting (srcnat): masquerading ──► the mark, or a pod that reaches itself
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Family:
+    """What differs between IPv4 and IPv6."""
+
+    name: str
+    address: str
+    loopback: str
+    unreachable: str
+
+    @property
+    def table(self) -> nft.Table:
+        return nft.Table(self.name, TABLE, "netemu Services: elements lead back to namespace/name:port")
+
+    @property
+    def source(self) -> str:
+        return f"{self.name} saddr"
+
+    @property
+    def vip(self) -> str:
+        """The packet's fields that name a Service port at an address."""
+        return f"{self.name} daddr . meta l4proto . th dport"
+
+
+NODE_PORT = "meta l4proto . th dport"  # the fields that name a node port
+
+IP = Family("ip", "ipv4_addr", "127.0.0.0/8", "icmp type port-unreachable")
+IP6 = Family("ip6", "ipv6_addr", "::1", "icmpv6 type port-unreachable")
+FAMILIES = (IP, IP6)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mode:
+    """How a Service port is served. `place` tells vip from node port; `backends` is the map looked up.
+
+    `masquerade`: `strangers` (whoever is no pod), `always`, or `never` (the backend sees the client).
+    """
+
+    number: int
+    name: str
+    place: str
+    backends: str
+    masquerade: str
+
+
+CLUSTER = Mode(1, "cluster", "vip", "backends", "strangers")
+EXTERNAL = Mode(2, "external", "vip", "backends", "always")
+LOCAL = Mode(3, "local", "vip", "local-backends", "never")
+NODE = Mode(4, "node", "node", "node-backends", "always")
+NODE_CLUSTER = Mode(5, "node-cluster", "node", "node-backends", "strangers")
+NODE_LOCAL = Mode(6, "node-local", "node", "local-node-backends", "never")
+MODES = {mode.number: mode for mode in (CLUSTER, EXTERNAL, LOCAL, NODE, NODE_CLUSTER, NODE_LOCAL)}
+
+# Local policy is a layer above: what the LOCAL maps hold counts first, and only for sources from outside.
+SERVICES = {"vip": "services", "node": "node-ports"}
+LOCAL_SERVICES = {"vip": "local-services", "node": "local-node-ports"}
+REJECTED = {"vip": "rejected", "node": "rejected-node-ports"}
+KIND_MAPS = frozenset((*SERVICES.values(), *LOCAL_SERVICES.values()))
+DROP = 0xFF0000  # the kind of a Service port that has backends, but none that this traffic may reach
+
+
+class Shape(NamedTuple):
+    """One chain: a mode for `count` backends. Made when first needed, kept until the table is made anew."""
+
+    mode: Mode
+    count: int
+
+    @property
+    def kind(self) -> int:
+        """The mark which says so between the two look-ups."""
+        return self.mode.number << 16 | self.count
+
+    @property
+    def chain(self) -> str:
+        return f"{self.mode.name}-{self.count}"
+
+
+def led_to(kind: int) -> Shape | None:
+    """The chain that a kind leads to; None for DROP, which needs none."""
+    return None if kind == DROP else Shape(MODES[kind >> 16], kind & 0xFFFF)
+
+
+class Surroundings(NamedTuple):
+    """Address ranges of one family: pods (empty: nobody is known to be a pod) and Services."""
+
+    pods: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
+
+
+def frame(family: Family, around: Surroundings) -> Iterator[nft.Thing]:
+    """All that is constant, in the order in which it can be made."""
+    yield from _sets(family)
+    for name, hook in BASES:
+        yield nft.Chain(name, hook)
+    for name in ("services", "rejects", "masquerading"):
+        yield nft.Chain(name)
+    yield from (nft.Rule(name, text, comment) for name, text, comment in _rules(family, around))
+    yield from (nft.Element("pods", text) for text in around.pods)
+    yield from (nft.Element("service-ranges", text) for text in around.services)
+    yield nft.Element("kinds", hex(DROP), "drop")
+
+
+BASES = (
+    ("nat-prerouting", nft.Hook("nat", "prerouting", -100)),
+    ("nat-output", nft.Hook("nat", "output", -100)),
+    ("nat-postrouting", nft.Hook("nat", "postrouting", 100)),
+    # after destination NAT, so what still carries a Service's address was taken by no Service
+    ("filter-input", nft.Hook("filter", "input", -90)),
+    ("filter-forward", nft.Hook("filter", "forward", -90)),
+    ("filter-output", nft.Hook("filter", "output", -90)),
+)
+
+
+def _sets(family: Family) -> Iterator[nft.Set]:
+    vip = f"type {family.address} . inet_proto . inet_service"
+    port = "type inet_proto . inet_service"
+    slot = "numgen random mod 2"  # only its type counts: an integer
+    backend = f"{family.name} daddr . tcp dport"  # th would do, but 1.0.6 cannot read it back from the kernel
+    yield nft.Set("pods", f"type {family.address}", flags=("interval",))
+    yield nft.Set("service-ranges", f"type {family.address}", flags=("interval",))
+    yield nft.Set("cluster-ips", f"type {family.address}")
+    yield nft.Set("rejected", vip)
+    yield nft.Set("rejected-node-ports", port)
+    yield nft.Set("hairpins", f"type {family.address} . {family.address}")
+    yield nft.Map("kinds", "type mark", to="verdict")
+    for services in (SERVICES, LOCAL_SERVICES):
+        yield nft.Map(services["vip"], vip, to="mark")
+        yield nft.Map(services["node"], port, to="mark")
+    for name in ("backends", "local-backends"):
+        yield nft.Map(name, f"typeof {family.vip} . {slot}", to=backend)
+    for name in ("node-backends", "local-node-backends"):
+        yield nft.Map(name, f"typeof {NODE_PORT} . {slot}", to=backend)
+
+
+def _rules(family: Family, around: Surroundings) -> Iterator[tuple[str, str, str]]:
+    source, vip = family.source, family.vip
+    here = f"{family.name} daddr != {family.loopback} fib daddr type local"
+    outsider = f"fib saddr type != local {source} != @pods"
+    reject = f"reject with {family.unreachable}"
+    dispatch = "meta mark vmap @kinds"  # in the rule that set the mark: a mark of somebody else's is no kind
+    yield "nat-prerouting", "jump services", ""
+    yield "nat-output", "jump services", ""
+    yield "nat-postrouting", "jump masquerading", ""
+    yield "services", f"{outsider} meta mark set {vip} map @local-services {dispatch}", "Local, from outside"
+    yield "services", f"meta mark set {vip} map @services {dispatch}", ""
+    yield (
+        "services",
+        f"{here} {outsider} meta mark set {NODE_PORT} map @local-node-ports {dispatch}",
+        "Local, from outside",
+    )
+    yield "services", f"{here} meta mark set {NODE_PORT} map @node-ports {dispatch}", ""
+    yield "filter-input", "ct state new jump rejects", ""
+    yield "filter-input", f"ct state new {here} {NODE_PORT} @rejected-node-ports {reject}", "no endpoints"
+    yield "filter-forward", "ct state new jump rejects", ""
+    yield "filter-output", "ct state new jump rejects", ""
+    yield "filter-output", f"ct state new {here} {NODE_PORT} @rejected-node-ports {reject}", "no endpoints"
+    yield "rejects", f"{vip} @rejected {reject}", "no endpoints"
+    yield "rejects", f"{family.name} daddr @cluster-ips {reject}", "no such port"
+    if around.services:
+        yield "rejects", f"{family.name} daddr @service-ranges drop", "no such Service"
+    marked = f"meta mark & {MASQUERADE:#x} == {MASQUERADE:#x}"
+    yield "masquerading", f"{marked} meta mark set meta mark ^ {MASQUERADE:#x} masquerade fully-random", ""
+    pair = f"{family.name} saddr . {family.name} daddr"
+    yield "masquerading", f"ct status dnat {pair} @hairpins masquerade fully-random", "a pod reaches itself"
+
+
+def chain(family: Family, shape: Shape, around: Surroundings) -> Iterator[nft.Thing]:
+    """The chain that sends a connection to one of `shape.count` backends, and the kind that leads to it."""
+    name, mode = shape.chain, shape.mode
+    fields = family.vip if mode.place == "vip" else NODE_PORT
+    always = mode.masquerade == "always"
+    yield nft.Chain(name)
+    yield nft.Rule(name, f"meta mark set {MASQUERADE if always else 0:#x}")
+    if mode.masquerade == "strangers" and around.pods:
+        yield nft.Rule(name, f"{family.source} != @pods meta mark set {MASQUERADE:#x}")
+    slot = f"numgen random mod {shape.count}"
+    yield nft.Rule(name, f"dnat {family.name} to {fields} . {slot} map @{mode.backends}")
+    yield nft.Element("kinds", hex(shape.kind), f"goto {name}")
+
+
+def chains(family: Family, shapes: Iterable[Shape], around: Surroundings) -> Iterator[nft.Thing]:
+    for shape in sorted(shapes, key=lambda shape: shape.kind):
+        yield from chain(family, shape, around)

@@ -1,0 +1,220 @@
+"""What is programmed, Service by Service, and what a change of some adds and takes away. Pure bookkeeping.
+
+Two Services may want one claim (an external address and port): the first keeps it, the other gets it when the
+first lets go. Some elements serve several Services (a pod reaching itself): the last one removes them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from netemu.kubeproxy import layout, plan, services
+from netemu.wire import nft
+
+Place = tuple[layout.Family, str, str]  # family, set, key: there is at most one element at each
+Elements = dict[Place, plan.Programmed]
+
+
+class Difference(NamedTuple):
+    """Elements to delete and, after that, to add."""
+
+    deleted: tuple[plan.Programmed, ...] = ()
+    added: tuple[plan.Programmed, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.deleted or self.added)
+
+
+class Ledger:
+    """Holds what each Service has in the table. Elements themselves are not kept: they follow from that."""
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+        self._wanted: dict[services.Key, plan.Wanted] = {}
+        self._holders: dict[plan.Claim, services.Key] = {}
+        self._waiting: dict[plan.Claim, set[services.Key]] = {}
+        self._shared: Counter[Place] = Counter()
+
+    def get(self, key: services.Key) -> plan.Wanted | None:
+        return self._wanted.get(key)
+
+    def items(self) -> Iterable[tuple[services.Key, plan.Wanted]]:
+        return self._wanted.items()
+
+    def refused(self, key: services.Key) -> frozenset[plan.Claim]:
+        """What this Service wants and another one has."""
+        if not self._waiting:
+            return frozenset()
+        return frozenset(claim for claim, keys in self._waiting.items() if key in keys)
+
+    def holder(self, claim: plan.Claim) -> services.Key | None:
+        return self._holders.get(claim)
+
+    def elements(self) -> Iterator[plan.Programmed]:
+        """All that the tables hold now, each element once."""
+        seen: set[Place] = set()
+        for key in self._wanted:
+            for programmed in self._elements(key):
+                if programmed.element.of in SHARED:
+                    at = _place(programmed)
+                    if at in seen:
+                        continue
+                    seen.add(at)
+                yield programmed
+
+    def update(self, wanted: Mapping[services.Key, plan.Wanted | None]) -> Difference:
+        """These Services are to be so (None: gone). The ledger then holds it as programmed."""
+        before: Elements = {}
+        after: Elements = {}
+        counts = Counter[Place]()
+        affected = set(wanted) | self._heirs(wanted)
+        for key in affected:
+            self._collect(key, before, counts, -1)
+        held = {claim: key for key in wanted for claim in self._let_go(key)}
+        for key, value in wanted.items():
+            if value is None:
+                self._wanted.pop(key, None)
+            else:
+                self._wanted[key] = value
+        for key in sorted(affected):
+            self._claim(key, held)
+        for key in affected:
+            self._collect(key, after, counts, +1)
+        return self._difference(before, after, counts)
+
+    def _difference(self, before: Elements, after: Elements, counts: Counter[Place]) -> Difference:
+        """Shared elements come with their first user, go with their last one, and never change."""
+        first, last = set(), set()
+        for at, more in counts.items():
+            had = self._shared[at]
+            self._shared[at] = had + more
+            if not had and more:
+                first.add(at)
+            elif had and not had + more:
+                last.add(at)
+                del self._shared[at]
+        deleted = (p for at, p in before.items() if (at in last if at in counts else after.get(at) != p))
+        added = (p for at, p in after.items() if (at in first if at in counts else before.get(at) != p))
+        return Difference(tuple(deleted), tuple(added))
+
+    def _collect(self, key: services.Key, into: Elements, counts: Counter[Place], step: int) -> None:
+        for programmed in self._elements(key):
+            at = _place(programmed)
+            if programmed.element.of in SHARED:
+                counts[at] += step
+            into[at] = programmed
+
+    def _elements(self, key: services.Key) -> Iterator[plan.Programmed]:
+        wanted = self._wanted.get(key)
+        if wanted is not None:
+            yield from plan.elements(wanted, self._node, self.refused(key))
+
+    def _heirs(self, changing: Iterable[services.Key]) -> set[services.Key]:
+        """Those who wait for what these may let go."""
+        if not self._waiting:
+            return set()
+        giving = set(changing)
+        return {
+            key for claim, keys in self._waiting.items() if self._holders.get(claim) in giving for key in keys
+        }
+
+    def _let_go(self, key: services.Key) -> list[plan.Claim]:
+        """What it held is free, what it waited for it waits for no longer. Returns what it held."""
+        wanted = self._wanted.get(key)
+        held = []
+        for claim in plan.claims(wanted) if wanted else ():
+            if self._holders.get(claim) == key:
+                del self._holders[claim]
+                held.append(claim)
+            else:
+                self._stop_waiting(claim, key)
+        return held
+
+    def _claim(self, key: services.Key, held: Mapping[plan.Claim, services.Key]) -> None:
+        """Take what is free. `held` says who had it until now: he goes first, if he still wants it."""
+        wanted = self._wanted.get(key)
+        for claim in plan.claims(wanted) if wanted else ():
+            holder = self._holders.get(claim)
+            if holder is None:
+                first = held.get(claim, key)
+                holder = first if first != key and self._wants(first, claim) else key
+                self._holders[claim] = holder
+            if holder == key:
+                self._stop_waiting(claim, key)
+            else:
+                self._waiting.setdefault(claim, set()).add(key)
+
+    def _wants(self, key: services.Key, claim: plan.Claim) -> bool:
+        wanted = self._wanted.get(key)
+        return wanted is not None and claim in plan.claims(wanted)
+
+    def _stop_waiting(self, claim: plan.Claim, key: services.Key) -> None:
+        waiting = self._waiting.get(claim)
+        if waiting is not None:
+            waiting.discard(key)
+            if not waiting:
+                del self._waiting[claim]
+
+
+SHARED = frozenset({"hairpins", "cluster-ips"})
+
+
+def _place(programmed: plan.Programmed) -> Place:
+    return programmed.family, programmed.element.of, programmed.element.key
+
+
+class Tables:
+    """Which chains the two tables have, so that a difference becomes transactions."""
+
+    def __init__(self, surroundings: Mapping[str, layout.Surroundings]) -> None:
+        self._around = surroundings
+        self._shapes: set[tuple[layout.Family, layout.Shape]] = set()
+
+    def fresh(self, elements: Iterable[plan.Programmed]) -> tuple[nft.Transaction, ...]:
+        """Both tables made anew, holding exactly these."""
+        everything = tuple(elements)
+        self._shapes = set(_shapes(everything))
+        return tuple(
+            nft.replacement(
+                family.table,
+                (
+                    *layout.frame(family, self._around[family.name]),
+                    *layout.chains(
+                        family, (s for f, s in self._shapes if f is family), self._around[family.name]
+                    ),
+                    *sorted((p.element for p in everything if p.family is family), key=_of),
+                ),
+            )
+            for family in layout.FAMILIES
+        )
+
+    def change(self, difference: Difference) -> tuple[nft.Transaction, ...]:
+        """The commands that take the tables there; chains for a new number of backends first."""
+        new = set(_shapes(difference.added)) - self._shapes
+        self._shapes |= new
+        found = []
+        for family in layout.FAMILIES:
+            chains = layout.chains(family, (s for f, s in new if f is family), self._around[family.name])
+            gone = sorted((p.element for p in difference.deleted if p.family is family), key=_of)
+            come = sorted((p.element for p in difference.added if p.family is family), key=_of)
+            found.append(
+                nft.Transaction(
+                    family.table,
+                    (*map(nft.Add, chains), *map(nft.Delete, gone), *map(nft.Add, come)),
+                )
+            )
+        return tuple(t for t in found if t)
+
+
+def _of(element: nft.Element) -> str:
+    return element.of
+
+
+def _shapes(added: Iterable[plan.Programmed]) -> Iterator[tuple[layout.Family, layout.Shape]]:
+    for family, element in added:
+        if element.of in layout.KIND_MAPS:
+            shape = layout.led_to(int(element.value, 16))
+            if shape is not None:
+                yield family, shape

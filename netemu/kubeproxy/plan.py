@@ -1,0 +1,184 @@
+"""From a Service and its endpoints to the elements that serve it. Pure: no nft is run, nothing is remembered.
+
+A backend keeps its slot while it lives, so that one endpoint more or less changes few elements. Who may go
+where: kubernetes.io/docs/reference/networking/virtual-ips, KEP-2086, service.spec.externalTrafficPolicy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+from netemu.kubeproxy import changes, endpoints, layout, services
+from netemu.wire import nft
+
+Backends = tuple[endpoints.Backend, ...]
+
+
+class Placement(NamedTuple):
+    """Backends of one Service port in one family; a backend's index is its slot."""
+
+    family: layout.Family
+    port: services.Port
+    cluster: Backends = ()
+    local: Backends = ()
+
+
+class Wanted(NamedTuple):
+    """All that the table has to hold for one Service."""
+
+    service: services.Service
+    placements: tuple[Placement, ...] = ()
+
+
+class Claim(NamedTuple):
+    """What one Service alone can have: a port at an address, or a node port (no address)."""
+
+    family: layout.Family
+    protocol: str
+    port: int
+    address: str = ""
+
+    @property
+    def place(self) -> str:
+        return "vip" if self.address else "node"
+
+    @property
+    def key(self) -> str:
+        """As nft spells it, in an element of `services` or `node-ports`."""
+        if self.address:
+            return f"{self.address} . {self.protocol} . {self.port}"
+        return f"{self.protocol} . {self.port}"
+
+
+class Programmed(NamedTuple):
+    """One element of the table of one family."""
+
+    family: layout.Family
+    element: nft.Element
+
+
+def place(state: changes.State, topology: endpoints.Topology, previous: Wanted | None) -> Wanted | None:
+    """Choose backends and give them slots, the ones they had in `previous` where possible."""
+    service = state.service
+    if service is None:
+        return None
+    slots = {(p.family, p.port): p for p in previous.placements} if previous else {}
+    return Wanted(
+        service,
+        tuple(
+            _placed(family, port, endpoints.choose(state.slices, port, family.name, topology), slots)
+            for family in _families(service)
+            for port in service.ports
+        ),
+    )
+
+
+def _placed(
+    family: layout.Family,
+    port: services.Port,
+    choice: endpoints.Choice,
+    slots: dict[tuple[layout.Family, services.Port], Placement],
+) -> Placement:
+    old = slots.get((family, port))
+    if old is None:
+        return Placement(family, port, choice.cluster, choice.local)
+    return Placement(family, port, assign(old.cluster, choice.cluster), assign(old.local, choice.local))
+
+
+def assign(held: Backends, wanted: Backends) -> Backends:
+    """`wanted`, ordered so that as many as possible stay where `held` had them; no slot is left empty."""
+    if held == wanted or not held:
+        return wanted
+    at = {(b.ip, b.port): b for b in wanted}
+    count = len(wanted)
+    kept = [at.get((b.ip, b.port)) for b in held[:count]]
+    kept += [None] * (count - len(kept))
+    settled = {(b.ip, b.port) for b in kept if b is not None}
+    movers = iter([b for b in wanted if (b.ip, b.port) not in settled])
+    return tuple(b if b is not None else next(movers) for b in kept)
+
+
+def _families(service: services.Service) -> tuple[layout.Family, ...]:
+    """Those in which it has a cluster address; the others are not served."""
+    six = [":" in address for address in service.cluster_ips]
+    return tuple(family for family in layout.FAMILIES if (family is layout.IP6) in six)
+
+
+def claims(wanted: Wanted) -> Iterator[Claim]:
+    """What this Service takes for itself."""
+    for family, port, *_ in wanted.placements:
+        for address in (*wanted.service.cluster_ips, *wanted.service.externals):
+            if (":" in address) == (family is layout.IP6):
+                yield Claim(family, port.protocol, port.port, address)
+        if port.node_port:
+            yield Claim(family, port.protocol, port.node_port)
+
+
+def elements(wanted: Wanted, node: str, refused: Collection[Claim] = ()) -> Iterator[Programmed]:
+    """Every element that serves this Service on `node`, without those of claims that others hold."""
+    service = wanted.service
+    for family in _families(service):
+        for address in service.cluster_ips:
+            if (":" in address) == (family is layout.IP6):
+                yield Programmed(family, nft.Element("cluster-ips", address, "", str(service.key)))
+    for placement in wanted.placements:
+        comment = f"{service.key}:{placement.port.name or placement.port.port}"
+        for element in _port(service, placement, comment, refused):
+            yield Programmed(placement.family, element)
+        for backend in dict.fromkeys((*placement.cluster, *placement.local)):
+            if backend.node in ("", node):  # only a pod of this node can reach itself through this node
+                yield Programmed(placement.family, nft.Element("hairpins", f"{backend.ip} . {backend.ip}"))
+
+
+def _port(
+    service: services.Service, placement: Placement, comment: str, refused: Collection[Claim]
+) -> Iterator[nft.Element]:
+    family, port, cluster, local = placement
+    for address in dict.fromkeys((*service.cluster_ips, *service.externals)):
+        if (":" in address) != (family is layout.IP6):
+            continue
+        claim = Claim(family, port.protocol, port.port, address)
+        if refused and claim in refused:
+            continue
+        if address not in service.cluster_ips:
+            yield from _external(claim, service.external_local, cluster, local, comment)
+        elif service.internal_local and (cluster or local):
+            yield from _offer(claim, layout.CLUSTER, local, comment)
+        else:
+            yield from _served(claim, layout.CLUSTER, cluster, comment)
+    if port.node_port:
+        claim = Claim(family, port.protocol, port.node_port)
+        if not (refused and claim in refused):
+            yield from _external(claim, service.external_local, cluster, local, comment)
+
+
+def _external(
+    claim: Claim, only_local: bool, cluster: Backends, local: Backends, comment: str
+) -> Iterator[nft.Element]:
+    """For traffic from beyond the cluster. With Local, outsiders reach local backends and keep their address;
+    pods and the node itself still reach all, since no load balancer chose this node for them."""
+    vip = claim.place == "vip"
+    if only_local and (cluster or local):
+        yield from _served(claim, layout.CLUSTER if vip else layout.NODE_CLUSTER, cluster, comment)
+        yield from _offer(claim, layout.LOCAL if vip else layout.NODE_LOCAL, local, comment)
+    else:
+        yield from _served(claim, layout.EXTERNAL if vip else layout.NODE, cluster, comment)
+
+
+def _served(claim: Claim, mode: layout.Mode, backends: Backends, comment: str) -> Iterator[nft.Element]:
+    """Sent to a backend; refused when there is none anywhere."""
+    if backends:
+        yield from _offer(claim, mode, backends, comment)
+    else:
+        yield nft.Element(layout.REJECTED[claim.place], claim.key, "", comment)
+
+
+def _offer(claim: Claim, mode: layout.Mode, backends: Backends, comment: str) -> Iterator[nft.Element]:
+    """Sent to a backend; dropped when there is none here."""
+    names = layout.LOCAL_SERVICES if mode.masquerade == "never" else layout.SERVICES
+    kind = layout.Shape(mode, len(backends)).kind if backends else layout.DROP
+    key = claim.key
+    yield nft.Element(names[claim.place], key, hex(kind), comment)
+    for slot, backend in enumerate(backends):
+        yield nft.Element(mode.backends, f"{key} . {slot}", f"{backend.ip} . {backend.port}", backend.target)

@@ -1,0 +1,124 @@
+"""A Service as the proxy sees it: what can be addressed, and by which rules. Knows API objects; not nft.
+
+Compact, because ten thousand of them are held: tuples of canonical address texts, no maps.
+Rules: kubernetes.io/docs/reference/networking/virtual-ips, KEP-1880, KEP-2086, KEP-1860.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+from typing import NamedTuple
+
+from netemu.api import core
+
+NAME_LABEL = "service.kubernetes.io/service-proxy-name"
+DEFAULT_AFFINITY_SECONDS = 10800
+
+
+class Key(NamedTuple):
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Port(NamedTuple):
+    """One port of a Service; `protocol` is lower case (tcp, udp, sctp), `node_port` 0 when there is none."""
+
+    name: str
+    protocol: str
+    port: int
+    node_port: int = 0
+
+
+class Service(NamedTuple):
+    """What one Service asks of every node. Addresses are canonical texts; ':' tells the family."""
+
+    key: Key
+    ports: tuple[Port, ...]
+    cluster_ips: tuple[str, ...]
+    external_ips: tuple[str, ...] = ()
+    balancer_ips: tuple[str, ...] = ()
+    internal_local: bool = False
+    external_local: bool = False
+    affinity_seconds: int = 0
+    source_ranges: tuple[str, ...] = ()
+    health_check_node_port: int = 0
+
+    @property
+    def externals(self) -> tuple[str, ...]:
+        """Addresses from beyond the cluster, each once."""
+        return tuple(dict.fromkeys(self.external_ips + self.balancer_ips))
+
+
+def parse(service: core.Service) -> Service | None:
+    """None when it is none of the proxy's: headless, ExternalName, without an address, somebody else's."""
+    spec = service.spec
+    addresses = spec.clusterIPs or ((spec.clusterIP,) if spec.clusterIP else ())
+    if spec.type == "ExternalName" or not addresses or addresses[0] in {"", "None"}:
+        return None
+    if NAME_LABEL in service.metadata.labels:
+        return None
+    return Service(
+        key=Key(service.metadata.namespace, service.metadata.name),
+        ports=_ports(spec.ports),
+        cluster_ips=_canonical(addresses),
+        external_ips=_canonical(spec.externalIPs),
+        balancer_ips=_balancer_addresses(service),
+        internal_local=spec.internalTrafficPolicy == "Local",
+        external_local=spec.externalTrafficPolicy == "Local",
+        affinity_seconds=_affinity(spec),
+        source_ranges=_ranges(spec.loadBalancerSourceRanges),
+        health_check_node_port=spec.healthCheckNodePort,
+    )
+
+
+def _ports(ports: tuple[core.ServicePort, ...]) -> tuple[Port, ...]:
+    """Each protocol and number once (the API sees to it; a table could not hold two)."""
+    found: dict[tuple[str, int], Port] = {}
+    taken: set[tuple[str, int]] = set()
+    for p in ports:
+        protocol = p.protocol.lower() or "tcp"
+        node_port = p.nodePort if (protocol, p.nodePort) not in taken else 0
+        taken.add((protocol, node_port))
+        found.setdefault((protocol, p.port), Port(p.name, protocol, p.port, node_port))
+    return tuple(found.values())
+
+
+def _balancer_addresses(service: core.Service) -> tuple[str, ...]:
+    """Those to be captured here: ipMode Proxy means that the balancer delivers to node ports."""
+    if service.spec.type != "LoadBalancer":
+        return ()
+    ingress = service.status.loadBalancer.ingress
+    return _canonical(tuple(i.ip for i in ingress if i.ip and (i.ipMode or "VIP") == "VIP"))
+
+
+def _affinity(spec: core.ServiceSpec) -> int:
+    if spec.sessionAffinity != "ClientIP":
+        return 0
+    config = spec.sessionAffinityConfig
+    if config is None or config.clientIP is None:
+        return DEFAULT_AFFINITY_SECONDS
+    return config.clientIP.timeoutSeconds or DEFAULT_AFFINITY_SECONDS
+
+
+def _canonical(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    """One spelling for each address (nft and look-ups compare texts); what is no address is left out."""
+    found = []
+    for text in addresses:
+        try:
+            found.append(str(ip_address(text)))
+        except ValueError:
+            continue
+    return tuple(found)
+
+
+def _ranges(texts: tuple[str, ...]) -> tuple[str, ...]:
+    found = []
+    for text in texts:
+        try:
+            found.append(str(ip_network(text.strip(), strict=False)))
+        except ValueError:
+            continue
+    return tuple(found)
