@@ -1,0 +1,100 @@
+"""How netemu looks: colours only where they are wanted, aligned tables, one live line of progress.
+
+Knows terminals; not what is shown on them.
+"""
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import IO
+
+import click
+
+STYLES: dict[str, dict[str, object]] = {
+    "good": {"fg": "green"},
+    "bad": {"fg": "red", "bold": True},
+    "warn": {"fg": "yellow"},
+    "head": {"bold": True},
+    "faint": {"dim": True},
+}
+
+
+def coloured(stream: IO[str]) -> bool:
+    """Colours go to terminals only, and never when NO_COLOR is set (https://no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def painter(stream: IO[str]) -> Callable[[str, str], str]:
+    """A function (style, text) -> text for that stream."""
+    if not coloured(stream):
+        return lambda _style, text: text
+    return lambda style, text: click.style(text, **STYLES[style])  # type: ignore[arg-type]
+
+
+def table(rows: Sequence[Sequence[str]], *, gap: int = 3, indent: int = 0) -> list[str]:
+    """Rows with aligned columns; the widths are of visible characters, colours not counted."""
+    if not rows:
+        return []
+    columns = max(len(row) for row in rows)
+    widths = [max((visible(row[n]) for row in rows if n < len(row)), default=0) for n in range(columns)]
+    lines = []
+    for row in rows:
+        cells = [cell + " " * (widths[n] - visible(cell) + gap) for n, cell in enumerate(row[:-1])]
+        lines.append((" " * indent + "".join(cells) + row[-1]).rstrip())
+    return lines
+
+
+def visible(text: str) -> int:
+    """How many columns a text takes without its colours."""
+    return len(click.unstyle(text))
+
+
+def clip(text: str, width: int) -> str:
+    """A text cut to a width, with an ellipsis."""
+    return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
+
+
+def width() -> int:
+    """Columns of the terminal; wide when the output is no terminal, so that nothing is cut there."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 500
+
+
+class Progress:
+    """Says what goes on: one live line on a terminal, a line for each new step elsewhere, nothing if quiet.
+
+    It writes to stderr, so that stdout holds only what was asked for. Call it with what is being done now.
+    """
+
+    def __init__(self, *, quiet: bool = False, stream: IO[str] | None = None) -> None:
+        self.stream = stream or sys.stderr
+        self.quiet = quiet
+        self.live = self.stream.isatty() and os.environ.get("TERM") != "dumb"
+        self.began = time.monotonic()
+        self.said = ""
+
+    def __call__(self, doing: str) -> None:
+        if self.quiet or doing == self.said:
+            return
+        self.said = doing
+        line = f"{time.monotonic() - self.began:6.2f} s  {doing}"
+        if self.live:
+            columns = shutil.get_terminal_size().columns
+            self.stream.write("\r\x1b[K" + clip(line, columns - 1))
+        else:
+            self.stream.write(line + "\n")
+        self.stream.flush()
+
+    def done(self) -> None:
+        """Take the live line away."""
+        if self.live and self.said and not self.quiet:
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()
+        self.said = ""
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.done()
