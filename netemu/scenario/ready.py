@@ -30,7 +30,7 @@ ALWAYS = (Applied("Deployment", "kube-system", "coredns"), Applied("Service", "k
 
 
 def unready(wanted: Iterable[Applied], snapshot: Snapshot) -> tuple[str, ...]:
-    """A line for every node and every wanted object that is not ready: `what: why`. Other kinds need no wait."""
+    """A line for every node and every wanted object that is not ready: `what: why`."""
     reasons = [f"node {node.metadata.name}: not Ready" for node in snapshot.nodes if not _node_ready(node)]
     for applied in wanted:
         label = f"{applied.kind.lower()} {applied.namespace}/{applied.name}"

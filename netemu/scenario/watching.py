@@ -1,4 +1,4 @@
-"""Follows the cluster until what was applied works. Knows informers and time; `ready` knows what that means."""
+"""Follows the cluster until what was applied works. Knows informers and time; `ready` knows the rules."""
 
 import asyncio
 import contextlib

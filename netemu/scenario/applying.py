@@ -1,0 +1,124 @@
+"""Creates objects from manifests, or merges them into what is there, as `kubectl apply` does.
+
+Knows the three-way merge over the last-applied annotation, so that kubectl and netemu can take turns.
+"""
+
+import asyncio
+import json
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from netemu.api import codec, meta
+from netemu.client import api, errors
+from netemu.http import messages
+from netemu.scenario import manifests
+
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_JSON = (("content-type", "application/json"),)
+_MERGE = (("content-type", "application/strategic-merge-patch+json"),)
+
+
+class Applied(NamedTuple):
+    """What became of a manifest."""
+
+    manifest: manifests.Manifest
+    action: Literal["created", "configured", "unchanged"]
+
+
+async def apply(client: api.Client, manifest: manifests.Manifest, *, patience: float = 5.0) -> Applied:
+    """Create the object, or merge it into the one there is. Rejected, with file:line, if refused.
+
+    A new Namespace takes a moment until pods may be made in it (its ServiceAccount comes from a controller):
+    that refusal is tried again for `patience` seconds.
+    """
+    wanted = _annotated(manifest)
+    end = asyncio.get_running_loop().time() + patience
+    while True:
+        try:
+            return await _create_or_merge(client, manifest, wanted)
+        except errors.Conflict:
+            if asyncio.get_running_loop().time() > end:
+                raise
+        except errors.Forbidden as error:
+            if "serviceaccount" not in error.message.lower() or asyncio.get_running_loop().time() > end:
+                raise manifest.document.rejected((), error.message) from error
+            await asyncio.sleep(0.02)
+        except (errors.Invalid, errors.BadRequest, errors.NotFound) as error:
+            raise manifest.document.rejected((), error.message) from error
+
+
+async def _create_or_merge(
+    client: api.Client, manifest: manifests.Manifest, wanted: dict[str, Any]
+) -> Applied:
+    path = manifest.kind.path(manifest.namespace, "")
+    query = (("fieldManager", "netemu"), ("fieldValidation", "Strict"))
+    try:
+        await call(client, "POST", path, query=query, body=json.dumps(wanted).encode(), headers=_JSON)
+        return Applied(manifest, "created")
+    except errors.AlreadyExists:
+        pass
+    path = manifest.kind.path(manifest.namespace, manifest.name)
+    live = json.loads(await call(client, "GET", path))
+    last = json.loads(live["metadata"].get("annotations", {}).get(LAST_APPLIED) or "{}")
+    change = merge(last, wanted, live)
+    if not change:
+        return Applied(manifest, "unchanged")
+    changed = json.loads(
+        await call(client, "PATCH", path, query=query[:1], body=json.dumps(change).encode(), headers=_MERGE)
+    )
+    same = changed["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"]
+    return Applied(manifest, "unchanged" if same else "configured")
+
+
+def merge(last: dict[str, Any], wanted: dict[str, Any], live: dict[str, Any]) -> dict[str, Any]:
+    """The patch from `live` to `wanted`: what differs, and null for what `last` had and is not wanted now."""
+    patch: dict[str, Any] = {}
+    for key, value in wanted.items():
+        have = live.get(key)
+        if isinstance(value, dict) and isinstance(have, dict):
+            before = last.get(key)
+            inner = merge(before if isinstance(before, dict) else {}, value, have)
+            if inner:
+                patch[key] = inner
+        elif value != have:
+            patch[key] = value
+    patch.update({key: None for key in last if key not in wanted and key in live})
+    return patch
+
+
+def _annotated(manifest: manifests.Manifest) -> dict[str, Any]:
+    """The object as sent: with its namespace, and with a copy of itself for the next three-way merge."""
+    value = json.loads(json.dumps(manifest.document.value))
+    metadata = value["metadata"]
+    if manifest.namespace:
+        metadata["namespace"] = manifest.namespace
+    notes = metadata.get("annotations") or {}
+    notes.pop(LAST_APPLIED, None)
+    metadata["annotations"] = notes
+    text = json.dumps(value, separators=(",", ":"), sort_keys=True) + "\n"
+    metadata["annotations"] = {**notes, LAST_APPLIED: text}
+    return dict(value)
+
+
+async def call(
+    client: api.Client,
+    method: str,
+    path: str,
+    *,
+    query: messages.Fields = (),
+    body: bytes = b"",
+    headers: messages.Fields = (),
+) -> bytes:
+    """A raw request; ApiError when the server refuses it."""
+    response = await client.raw(method, path, query=query, body=body, headers=headers)
+    data = await messages.whole(response)
+    if response.status < 400:
+        return data
+    try:
+        status = codec.decode(meta.Status, data)
+    except msgspec.MsgspecError:
+        status = meta.Status(
+            status="Failure", code=response.status, message=data[:200].decode(errors="replace")
+        )
+    raise errors.of(status)

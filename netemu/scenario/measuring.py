@@ -1,0 +1,61 @@
+"""Measures checks in a running lab until they hold or time is up. Knows the order; `judge` knows right."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from netemu.lab import handle
+from netemu.model import worlds
+from netemu.probe import ask, questions
+from netemu.scenario import judge, plan, scenarios, sources
+
+DEADLINE = 1.5
+_PAUSE = 0.1
+
+
+async def measure(
+    checks: Sequence[scenarios.Check],
+    lab: handle.Handle,
+    world: worlds.World,
+    *,
+    progress: Callable[[str], None],
+    deadline: float = DEADLINE,
+) -> tuple[tuple[judge.Result, ...], tuple[scenarios.Check, ...]]:
+    """Measure checks: results in their order, and the checks without anything to measure.
+
+    Kubernetes promises that everything is in force eventually: what does not hold is measured again until the
+    check's `within` has passed. One attempt takes `deadline` seconds at most.
+    """
+    planned = plan.plan(checks, world)
+    where = await sources.find(lab, {probe.sender for probe in planned.probes})
+    results: dict[int, judge.Result] = {}
+    waiting = list(range(len(planned.probes)))
+    began = asyncio.get_running_loop().time()
+    while waiting:
+        progress(f"measuring {len(waiting)} flows")
+        asked = [planned.probes[index] for index in waiting]
+        for index, answers in zip(waiting, await _ask(asked, where, deadline), strict=True):
+            results[index] = judge.judge(planned.probes[index], answers, world)
+        passed = asyncio.get_running_loop().time() - began
+        waiting = [n for n in waiting if not results[n].ok and passed < planned.probes[n].check.within]
+        if waiting:
+            await asyncio.sleep(_PAUSE)
+    return tuple(results[index] for index in range(len(planned.probes))), planned.empty
+
+
+async def _ask(
+    probes: Sequence[plan.Probe], where: dict[plan.Sender, questions.Source], deadline: float
+) -> list[tuple[questions.Answer, ...]]:
+    asked = [
+        questions.Question(
+            where[probe.sender],
+            probe.target.host,
+            probe.target.port,
+            "UDP" if probe.protocol == "UDP" else "TCP",
+            6 if probe.target.family == 6 else 4,
+            identify=probe.check.identify,
+        )
+        for probe in probes
+        for _ in range(probe.requests)
+    ]
+    answers = iter(await ask.ask(asked, deadline=deadline))
+    return [tuple(next(answers) for _ in range(probe.requests)) for probe in probes]
