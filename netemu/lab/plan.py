@@ -1,0 +1,161 @@
+"""From a lab's description to the operations that make its network. Pure: the same lab, the same plan.
+
+outside ── eth0 ══ outside ┐
+                           fabric (router) ── nodes (bridge) ══ NODE ── eth0, one per node
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
+
+from netemu.kernel import operations as ops
+from netemu.lab import config, layout
+
+BRIDGE = "nodes"
+NODE_LINK = "eth0"
+
+
+class Sysctl(NamedTuple):
+    """`essential` ones stop the lab when the kernel refuses them."""
+
+    key: str
+    value: str
+    why: str
+    essential: bool = True
+
+
+_EVERYWHERE = (
+    Sysctl("net.ipv6.conf.all.disable_ipv6", "0", "the host's default may be off; a lab is dual stack"),
+    Sysctl("net.ipv6.conf.default.disable_ipv6", "0", "the same for links to come"),
+    Sysctl("net.ipv6.conf.default.accept_dad", "0", "addresses are unique by plan; detection takes a second"),
+    Sysctl("net.ipv6.conf.default.accept_ra", "0", "nobody but the plan makes routes", essential=False),
+    Sysctl("net.ipv4.ping_group_range", "0 2147483647", "any user may ping", essential=False),
+)
+
+_ROUTER = (
+    Sysctl("net.ipv4.ip_forward", "1", "it routes between node segment, pods and outside"),
+    Sysctl("net.ipv6.conf.all.forwarding", "1", "the same for IPv6"),
+    Sysctl(
+        "net.ipv4.conf.all.rp_filter",
+        "0",
+        "IPv4 settings are inherited from the host; answers may take another way",
+    ),
+    Sysctl("net.ipv4.conf.default.rp_filter", "0", "the same for links to come"),
+)
+
+_NODE = (
+    Sysctl(
+        "net.bridge.bridge-nf-call-iptables",
+        "1",
+        "a pod's packet to a Service that ends on its own bridge must come back through the translation",
+    ),
+    Sysctl("net.bridge.bridge-nf-call-ip6tables", "1", "the same for IPv6"),
+    Sysctl("net.ipv4.ip_local_port_range", "32768 60999", "keeps clear of node ports", essential=False),
+)
+
+SYSCTLS = {
+    layout.FABRIC: (*_EVERYWHERE, *_ROUTER),
+    layout.OUTSIDE: _EVERYWHERE,
+    config.CONTROL_PLANE: (*_EVERYWHERE, *_ROUTER, *_NODE),
+    config.WORKER: (*_EVERYWHERE, *_ROUTER, *_NODE),
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """Operations in one place, in order. Refusals of those in `optional` are no reason to stop."""
+
+    place: str
+    operations: tuple[ops.Operation, ...]
+    optional: frozenset[ops.Operation] = frozenset()
+
+
+def places(lab: config.LabConfig) -> tuple[str, ...]:
+    """All namespaces of a lab, in the order they are made."""
+    return (layout.FABRIC, layout.OUTSIDE, *(node.name for node in lab.nodes))
+
+
+def network(lab: config.LabConfig, netns: dict[str, str]) -> tuple[Step, ...]:
+    """All links, addresses, routes and sysctls of a new lab. `netns` are the places' namespace files."""
+    return (
+        _fabric(lab, netns),
+        _outside(lab),
+        *(_node(lab, node) for node in lab.nodes),
+    )
+
+
+def port(node: config.Node) -> str:
+    """The fabric's end of a node's link: the node's name, shortened to fit a link's 15 letters."""
+    return node.name.replace("control-plane-", "cp-")
+
+
+def mac(ip: IPv4Address) -> str:
+    """A locally administered address (RFC 9542, 2.1) that says whose it is: 02:00 and the IPv4 address."""
+    return "02:00:" + ":".join(f"{byte:02x}" for byte in ip.packed)
+
+
+def _sysctls(role: str) -> tuple[ops.SetSysctl, ...]:
+    return tuple(ops.SetSysctl(sysctl.key, sysctl.value) for sysctl in SYSCTLS[role])
+
+
+def _optional(role: str) -> frozenset[ops.Operation]:
+    return frozenset(ops.SetSysctl(s.key, s.value) for s in SYSCTLS[role] if not s.essential)
+
+
+def _fabric(lab: config.LabConfig, netns: dict[str, str]) -> Step:
+    operations: list[ops.Operation] = [
+        *_sysctls(layout.FABRIC),
+        ops.SetUp("lo"),
+        ops.AddBridge(BRIDGE, mac(lab.router[0].ip)),
+        ops.SetMTU(BRIDGE, lab.mtu),
+        *(ops.AddAddress(BRIDGE, ip) for ip in lab.router),
+        ops.SetUp(BRIDGE),
+        ops.AddVeth(layout.OUTSIDE, NODE_LINK, netns[layout.OUTSIDE]),
+        ops.SetMAC(layout.OUTSIDE, mac(lab.outside_router[0].ip)),
+        ops.SetMTU(layout.OUTSIDE, lab.mtu),
+        *(ops.AddAddress(layout.OUTSIDE, ip) for ip in lab.outside_router),
+        ops.SetUp(layout.OUTSIDE),
+    ]
+    for node in lab.nodes:
+        operations += [
+            ops.AddVeth(port(node), NODE_LINK, netns[node.name]),
+            ops.SetMTU(port(node), lab.mtu),
+            ops.SetMaster(port(node), BRIDGE),
+            ops.SetUp(port(node)),
+        ]
+    return Step(layout.FABRIC, tuple(operations), _optional(layout.FABRIC))
+
+
+def _outside(lab: config.LabConfig) -> Step:
+    """It knows the way to the nodes and nothing of pods and Services, as the world around a cluster does."""
+    segment, (router4, router6) = lab.ranges.nodes, lab.outside_router
+    operations: tuple[ops.Operation, ...] = (
+        *_sysctls(layout.OUTSIDE),
+        ops.SetUp("lo"),
+        *_link(lab.outside_client, lab.mtu),
+        ops.AddRoute(segment.v4, via=router4.ip),
+        ops.AddRoute(segment.v6, via=router6.ip),
+    )
+    return Step(layout.OUTSIDE, operations, _optional(layout.OUTSIDE))
+
+
+def _node(lab: config.LabConfig, node: config.Node) -> Step:
+    operations: tuple[ops.Operation, ...] = (
+        *_sysctls(node.role),
+        ops.SetUp("lo"),
+        *_link(node.interfaces, lab.mtu),
+        *(ops.AddRoute(_everywhere(router.ip), via=router.ip) for router in lab.router),
+    )
+    return Step(node.name, operations, _optional(node.role))
+
+
+def _link(interfaces: tuple[ops.IPv4Interface, ops.IPv6Interface], mtu: int) -> Iterator[ops.Operation]:
+    """eth0 of a node or of the outside client, whose other end is in the fabric."""
+    yield from (ops.SetMAC(NODE_LINK, mac(interfaces[0].ip)), ops.SetMTU(NODE_LINK, mtu))
+    yield from itertools.chain((ops.AddAddress(NODE_LINK, ip) for ip in interfaces), (ops.SetUp(NODE_LINK),))
+
+
+def _everywhere(router: IPv4Address | IPv6Address) -> ops.IPNetwork:
+    return ops.IPv4Network("0.0.0.0/0") if router.version == 4 else ops.IPv6Network("::/0")

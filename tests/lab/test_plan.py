@@ -1,0 +1,84 @@
+"""The planned network, tried on fakes: everything fits together, every pair of places can find each other."""
+
+from ipaddress import ip_network
+
+import pytest
+
+from netemu.kernel import network
+from netemu.kernel import operations as ops
+from netemu.lab import config, layout, plan
+
+
+def build(lab: config.LabConfig) -> dict[str, network.FakeNetwork]:
+    paths = {place: f"/ns/{place}" for place in plan.places(lab)}
+    shared: dict[str, network.FakeNetwork] = {}
+    nets = {place: network.FakeNetwork(shared) for place in paths}
+    shared.update({paths[place]: nets[place] for place in nets})
+    for step in plan.network(lab, paths):
+        nets[step.place].apply(step.operations)
+    return nets
+
+
+@pytest.mark.parametrize("nodes", [1, 3, 250])
+def test_the_plan_is_accepted_in_its_order(nodes: int) -> None:
+    lab = config.default("x", nodes)
+    nets = build(lab)
+    ports = {name for name, link in nets[layout.FABRIC].observe().links.items() if link.master == plan.BRIDGE}
+    assert len(ports) == nodes
+    for node in lab.nodes:
+        state = nets[node.name].observe()
+        assert state.links["eth0"].up
+        assert {address.ip for address in state.addresses} == set(node.interfaces)
+        assert {str(route.via) for route in state.routes if route.dst.prefixlen == 0} == {
+            "172.18.0.1",
+            "fd00:18::1",
+        }
+
+
+def test_the_same_lab_gives_the_same_plan() -> None:
+    paths = {place: place for place in plan.places(config.default())}
+    assert plan.network(config.default(), paths) == plan.network(config.default(), paths)
+
+
+def test_outside_reaches_nodes_only() -> None:
+    """A cluster's pods and Services are nobody's business beyond it."""
+    lab = config.default()
+    routes = {route.dst for route in build(lab)[layout.OUTSIDE].observe().routes}
+    assert routes == {*lab.ranges.nodes, ip_network("203.0.113.0/24"), ip_network("2001:db8:113::/64")}
+    fabric = {route.dst for route in build(lab)[layout.FABRIC].observe().routes}
+    assert not any(
+        pods.overlaps(dst) for pods in lab.ranges.pods for dst in fabric if dst.version == pods.version
+    )
+
+
+def test_mtu_holds_on_every_link() -> None:
+    lab = config.parse({"mtu": 1400})
+    for place, net in build(lab).items():
+        for name, link in net.observe().links.items():
+            assert link.mtu == 1400 or name == "lo", (place, name)
+
+
+def test_macs_are_unique_and_local() -> None:
+    macs = [
+        link.mac
+        for net in build(config.default("x", 50)).values()
+        for link in net.observe().links.values()
+        if link.name in ("eth0", plan.BRIDGE)
+    ]
+    assert len(macs) == len(set(macs)) == 52
+    assert all(int(mac[:2], 16) & 3 == 2 for mac in macs)
+
+
+def test_every_sysctl_says_why_and_is_set() -> None:
+    lab = config.default()
+    paths = {place: place for place in plan.places(lab)}
+    for step in plan.network(lab, paths):
+        keys = {op.key for op in step.operations if isinstance(op, ops.SetSysctl)}
+        role = next((node.role for node in lab.nodes if node.name == step.place), step.place)
+        assert keys == {sysctl.key for sysctl in plan.SYSCTLS[role]}
+        assert all(sysctl.why for sysctl in plan.SYSCTLS[role])
+
+
+def test_link_names_fit() -> None:
+    lab = config.default("x", 250)
+    assert max(len(plan.port(node)) for node in lab.nodes) < 16
