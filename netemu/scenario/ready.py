@@ -1,7 +1,7 @@
 """Which applied objects are not working yet, and why. Pure: a snapshot of the cluster in, reasons out."""
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from netemu.api import apps, core, discovery, selectors
 from netemu.model import worlds
@@ -64,7 +64,7 @@ def pod_state(pod: core.Pod) -> str:
     return str(pod.status.phase or "Pending") if pod.status else "Pending"
 
 
-def _find(objects: Iterable, applied: Applied):  # type: ignore[no-untyped-def, type-arg]
+def _find(objects: Iterable[Any], applied: Applied) -> Any:
     for found in objects:
         if (found.metadata.namespace, found.metadata.name) == (applied.namespace, applied.name):
             return found

@@ -59,8 +59,8 @@ def to_junit(report: Report) -> str:
                 _case(suite, check, "anything", 0.0), "failure", message="nothing to measure"
             )
     if report.unready:
-        failures = str(len(report.unready))
-        suite = ElementTree.SubElement(root, "testsuite", name="ready", tests=failures, failures=failures)
+        number = str(len(report.unready))
+        suite = ElementTree.SubElement(root, "testsuite", name="ready", tests=number, failures=number)
         for reason in report.unready:
             case = ElementTree.SubElement(suite, "testcase", classname="ready", name=reason.partition(":")[0])
             ElementTree.SubElement(case, "failure", message=reason)

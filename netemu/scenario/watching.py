@@ -2,31 +2,39 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import TypeVar
 
 from netemu.api import apps, core, discovery
 from netemu.base import clock
 from netemu.client import api, informers
 from netemu.scenario import ready
 
-KINDS = (core.Pod, core.Node, core.Service, discovery.EndpointSlice, apps.Deployment)
+T = TypeVar("T")
 
 
 class Watcher:
     """A snapshot that keeps up with the cluster."""
 
     def __init__(self, shared: informers.Informers) -> None:
-        self._of = {kind: shared.of(kind) for kind in KINDS}
+        self._pods = shared.of(core.Pod)
+        self._nodes = shared.of(core.Node)
+        self._services = shared.of(core.Service)
+        self._slices = shared.of(discovery.EndpointSlice)
+        self._deployments = shared.of(apps.Deployment)
         self._changed = asyncio.Event()
-        for informer in self._of.values():
+        for informer in (self._pods, self._nodes, self._services, self._slices, self._deployments):
             informer.subscribe(lambda _change: self._changed.set())
 
     def snapshot(self) -> ready.Snapshot:
         """The cluster as far as it is known now; objects in the order of their names."""
-        pods, nodes, services, slices, deployments = (
-            tuple(found for _, found in sorted(self._of[kind].objects.items())) for kind in KINDS
+        return ready.Snapshot(
+            _sorted(self._pods.objects),
+            _sorted(self._nodes.objects),
+            _sorted(self._services.objects),
+            _sorted(self._slices.objects),
+            _sorted(self._deployments.objects),
         )
-        return ready.Snapshot(pods, nodes, services, slices, deployments)
 
     async def until_ready(
         self, wanted: Sequence[ready.Applied], *, timeout: float, progress: Callable[[str], None]
@@ -59,3 +67,7 @@ async def watching(client: api.Client, time: clock.Clock) -> AsyncIterator[Watch
             yield watcher
         finally:
             task.cancel()
+
+
+def _sorted(objects: Mapping[informers.Key, T]) -> tuple[T, ...]:
+    return tuple(objects[key] for key in sorted(objects))

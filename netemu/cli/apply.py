@@ -1,0 +1,56 @@
+"""`netemu apply`: what the files say is what there is."""
+
+import json
+from typing import Any
+
+import click
+
+from netemu.cli import options
+
+_EXAMPLE = """
+netemu apply -f scenarios/01-quickstart/manifests/
+cat web.yaml | netemu apply -f - -n shop
+"""
+
+
+@options.command("apply", example=_EXAMPLE)
+@click.option(
+    "--file", "-f", "files", multiple=True, required=True, metavar="FILE", help="A file, a directory, or -."
+)
+@options.namespace
+@options.json
+@options.quiet
+@options.lab
+def command(files: tuple[str, ...], namespace: str, as_json: bool, quiet: bool, name: str) -> None:
+    """Create the objects of YAML files, or merge them into what is there, as kubectl does.
+
+    Every file is checked first: an unknown kind or field is refused with file and line, and nothing is sent.
+    """
+    from netemu.scenario import manifests
+
+    wanted = manifests.read(files, namespace=namespace)
+    done = _apply(name, wanted, silent=as_json or quiet)
+    if as_json:
+        rows = [
+            {
+                "kind": item.manifest.kind.kind,
+                "namespace": item.manifest.namespace,
+                "name": item.manifest.name,
+            }
+            | {"action": item.action}
+            for item in done
+        ]
+        click.echo(json.dumps(rows, indent=2))
+
+
+@options.blocking
+async def _apply(lab: str, wanted: tuple[Any, ...], *, silent: bool) -> list[Any]:
+    from netemu.scenario import applying
+
+    done = []
+    async with options.client(options.open_lab(lab)) as client:
+        for manifest in wanted:
+            done.append(await applying.apply(client, manifest))
+            if not silent:
+                click.echo(f"{manifest} {done[-1].action}")
+    return done

@@ -1,0 +1,119 @@
+"""`netemu delete`: gone when it returns."""
+
+from typing import Any
+
+import click
+
+from netemu.cli import options, screen
+
+_EXAMPLE = """
+netemu delete pod web
+netemu delete -f scenarios/01-quickstart/manifests/
+netemu delete deployment/web --grace 0
+"""
+
+
+@options.command("delete", example=_EXAMPLE)
+@click.argument("what", nargs=-1)
+@click.option(
+    "--file", "-f", "files", multiple=True, metavar="FILE", help="Delete what a file or directory creates."
+)
+@options.namespace
+@click.option("--selector", "-l", "labels", default="", help="All objects with these labels.")
+@click.option(
+    "--grace", type=click.IntRange(min=0), metavar="SECONDS", help="Instead of the objects' own grace."
+)
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Return when they are gone.")
+@click.option("--timeout", default=60.0, show_default=True, metavar="SECONDS", help="How long to wait.")
+@options.quiet
+@options.lab
+def command(
+    *,
+    what: tuple[str, ...],
+    files: tuple[str, ...],
+    namespace: str,
+    labels: str,
+    grace: int | None,
+    wait: bool,
+    timeout: float,
+    quiet: bool,
+    name: str,
+) -> int:
+    """Delete objects by kind and name, KIND/NAME, labels or file, and wait until they are gone."""
+    from netemu.base import errors
+    from netemu.cli import resources
+    from netemu.scenario import manifests
+
+    if bool(what) == bool(files):
+        raise errors.Rejected(
+            "name either objects or -f FILE", hint="netemu delete pod web; netemu delete -f web.yaml"
+        )
+    if files:
+        read = manifests.read(files, namespace=namespace)
+        wanted = [(m.kind, m.name, m.namespace) for m in reversed(read)]
+    else:
+        named = resources.parse(what)
+        if not labels and any(not item.name for item in named):
+            raise errors.Rejected("which? name the objects, or select them with -l KEY=VALUE")
+        wanted = [(item.kind, item.name, namespace if item.kind.namespaced else "") for item in named]
+    with screen.Progress(quiet=quiet) as progress:
+        missing = _delete(
+            name, wanted, labels=labels, grace=grace, timeout=timeout if wait else 0.0, progress=progress
+        )
+    return 1 if missing and not files else 0
+
+
+@options.blocking
+async def _delete(
+    lab: str, wanted: list[Any], *, labels: str, grace: int | None, timeout: float, progress: screen.Progress
+) -> int:
+    import asyncio
+
+    from netemu.base import errors as base_errors
+    from netemu.client import errors
+
+    missing = 0
+    pending: list[tuple[Any, str, str, str]] = []
+    async with options.client(options.open_lab(lab)) as client:
+        for kind, name, namespace in wanted:
+            names = [name] if name else [
+                item.metadata.name for item in (await client.list(kind.type, namespace, labels=labels)).items
+            ]  # fmt: skip
+            for each in names:
+                try:
+                    uid = (await client.get(kind.type, each, namespace)).metadata.uid
+                    await client.delete(kind.type, each, namespace, grace=grace)
+                except errors.NotFound as error:
+                    missing += 1
+                    click.echo(f"netemu: {error.message}", err=True)
+                    continue
+                pending.append((kind, each, namespace, uid))
+        try:
+            async with asyncio.timeout(timeout or None):
+                while pending and timeout:
+                    progress(f"waiting until {pending[0][0].singular}/{pending[0][1]} is gone")
+                    await _gone(client, *pending[0])
+                    done = pending.pop(0)
+                    progress.done()
+                    click.echo(f"{done[0].singular}/{done[1]} deleted")
+        except TimeoutError as error:
+            left = ", ".join(f"{kind.singular}/{each}" for kind, each, _, _ in pending)
+            raise base_errors.Rejected(
+                f"still there after {timeout:g} s: {left}",
+                hint="a finalizer or a pod's grace period may hold it",
+            ) from error
+        for kind, each, _, _ in pending:
+            click.echo(f"{kind.singular}/{each} deletion requested")
+    return missing
+
+
+async def _gone(client: Any, kind: Any, name: str, namespace: str, uid: str) -> None:
+    """Return when the object of that uid is no more."""
+    fields = f"metadata.name={name}"
+    while True:
+        listing = await client.list(kind.type, namespace, fields=fields)
+        if not any(item.metadata.uid == uid for item in listing.items):
+            return
+        async for event in client.watch(kind.type, namespace, revision=listing.revision, fields=fields):
+            if event.type == "DELETED":
+                return

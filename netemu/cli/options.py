@@ -1,0 +1,75 @@
+"""What several commands have in common: their options, the lab they mean, the client to its API."""
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from netemu.client import api
+    from netemu.lab import handle
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT = "default"
+
+lab = click.option(
+    "--name",
+    default=DEFAULT,
+    show_default=True,
+    metavar="LAB",
+    envvar="NETEMU_LAB",
+    help="The lab that is meant.",
+)
+json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+quiet = click.option("--quiet", "-q", is_flag=True, help="Say nothing while it goes on.")
+namespace = click.option(
+    "--namespace", "-n", default="default", show_default=True, help="The Namespace that is meant."
+)
+
+
+def command(name: str, *, example: str, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """A click command whose help ends with an example."""
+
+    def wrap(function: Callable[..., Any]) -> click.Command:
+        lines = "\n".join(f"  {line}" for line in example.strip().splitlines())
+        epilog = f"\b\nExample:\n{lines}"
+        return click.command(name, epilog=epilog, **settings)(function)
+
+    return wrap
+
+
+def open_lab(name: str) -> "handle.Handle":
+    """The lab of that name. Rejected when it is not up."""
+    from netemu.lab import handle
+
+    return handle.open(name)
+
+
+def client(lab: "handle.Handle") -> "api.Client":
+    """A client to the API of a lab: an async context manager."""
+    from netemu.client import connect
+
+    return connect.from_kubeconfig(lab.kubeconfig)
+
+
+def blocking(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Run a coroutine function to its end; the one exception of a task group comes out as itself."""
+
+    @functools.wraps(function)
+    def run(*arguments: Any, **named: Any) -> Any:
+        import asyncio
+
+        try:
+            return asyncio.run(function(*arguments, **named))
+        except BaseExceptionGroup as group:
+            raise single(group) from group
+
+    return run
+
+
+def single(group: BaseExceptionGroup[Any]) -> BaseException:
+    """The first exception in a group of groups: the others are its company."""
+    first = group.exceptions[0]
+    return single(first) if isinstance(first, BaseExceptionGroup) else first

@@ -1,0 +1,53 @@
+"""What a user's word means: `po`, `deployments.apps`, `pod/web`, `all`. Pure."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from netemu.api import kinds
+from netemu.base import errors
+from netemu.scenario import documents
+
+
+class Named(NamedTuple):
+    """A kind, and the object of it that is meant ("" for all)."""
+
+    kind: kinds.Kind
+    name: str = ""
+
+
+def kinds_of(word: str) -> tuple[kinds.Kind, ...]:
+    """The kinds a word means: plural, singular, short name, plural.group or category; several by comma."""
+    found: list[kinds.Kind] = []
+    for part in word.lower().split(","):
+        matching = [kind for kind in _listable() if part in _words(kind)] or [
+            kind for kind in _listable() if part in kind.categories
+        ]
+        if not matching:
+            known = [kind.singular for kind in _listable()]
+            raise errors.Rejected(f"there is no kind '{part}'", hint=documents.nearest(part, known))
+        found.extend(matching if part in matching[0].categories else matching[:1])
+    return tuple(found)
+
+
+def parse(words: Sequence[str]) -> tuple[Named, ...]:
+    """`pods`, `pod web cache`, `pod/web service/web`: what is meant. Rejected for an unknown kind."""
+    if not words:
+        raise errors.Rejected("what? name a kind, such as pods, or an object, such as pod/web")
+    if all("/" in word for word in words):
+        return tuple(
+            Named(kinds_of(kind)[0], name) for kind, _, name in (word.partition("/") for word in words)
+        )
+    if any("/" in word for word in words):
+        raise errors.Rejected("write either KIND NAME... or KIND/NAME..., not both")
+    found = kinds_of(words[0])
+    if len(words) == 1:
+        return tuple(Named(kind) for kind in found)
+    return tuple(Named(kind, name) for kind in found for name in words[1:])
+
+
+def _listable() -> tuple[kinds.Kind, ...]:
+    return tuple(kind for kind in kinds.ALL if "list" in kind.verbs)
+
+
+def _words(kind: kinds.Kind) -> tuple[str, ...]:
+    return (kind.plural, kind.singular, kind.kind.lower(), kind.qualified, *kind.short_names)

@@ -1,0 +1,77 @@
+"""`netemu run`: a scenario from nothing to a verdict."""
+
+import random
+import sys
+
+import click
+
+from netemu.cli import options, screen
+
+_EXAMPLE = """
+sudo netemu run scenarios/01-quickstart/
+sudo netemu run scenarios/01-quickstart/ -v --junit report.xml --json -
+"""
+
+
+@options.command("run", example=_EXAMPLE)
+@click.argument("scenario", type=click.Path())
+@click.option("--name", metavar="LAB", help="Call the lab so, instead of a name of its own.")
+@click.option("--in", "inside", metavar="LAB", help="Run in this lab, which is up, and leave it up.")
+@click.option("--keep", is_flag=True, help="Leave the lab up afterwards.")
+@click.option("--verbose", "-v", is_flag=True, help="Show every flow, also those that hold.")
+@click.option("--json", "json_file", metavar="FILE", help="Write the report as JSON (- is stdout).")
+@click.option("--junit", "junit_file", metavar="FILE", help="Write the report as JUnit XML (- is stdout).")
+@options.quiet
+def command(
+    *,
+    scenario: str,
+    name: str | None,
+    inside: str | None,
+    keep: bool,
+    verbose: bool,
+    json_file: str | None,
+    junit_file: str | None,
+    quiet: bool,
+) -> int:
+    """Make a lab, run a SCENARIO in it, report, and remove the lab.
+
+    SCENARIO is a directory with a scenario.yaml, or such a file. Exit code 0: all holds; 1: an expectation
+    failed; 2: bad input, or the lab could not be made.
+    """
+    from netemu.base import clock, ids
+    from netemu.cli import matrix
+    from netemu.scenario import report, run, scenarios
+
+    wanted = scenarios.load(scenario)
+    time = clock.SystemClock()
+    try:
+        with screen.Progress(quiet=quiet) as progress:
+            if inside:
+                found = run.run_in(wanted, options.open_lab(inside), progress=progress, time=time)
+            else:
+                lab = name or f"{wanted.name}-{ids.suffix(random.SystemRandom())}"
+                found = run.run(wanted, name=lab, keep=keep, progress=progress, time=time)
+    except BaseExceptionGroup as group:
+        raise options.single(group) from group
+    for file, render in ((json_file, report.to_json), (junit_file, report.to_junit)):
+        if file:
+            _write(file, render(found))
+    if "-" not in (json_file, junit_file):
+        for line in matrix.lines(found, screen.painter(sys.stdout), verbose=verbose):
+            click.echo(line)
+        if keep and not inside:
+            click.echo(f"the lab stays up: netemu status --name {found.lab}")
+    return 0 if found.ok else 1
+
+
+def _write(file: str, text: str) -> None:
+    from netemu.base import errors
+
+    if file == "-":
+        click.echo(text, nl=False)
+        return
+    try:
+        with open(file, "w", encoding="utf-8") as out:
+            out.write(text)
+    except OSError as error:
+        raise errors.Rejected(f"cannot write {file}: {error.strerror}") from error
