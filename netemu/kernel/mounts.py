@@ -3,6 +3,7 @@
 All raise OSError. Standard library only at import.
 """
 
+import errno
 import os
 from typing import NamedTuple
 
@@ -21,6 +22,38 @@ class Mount(NamedTuple):
     fstype: str
     source: str
     options: str
+
+
+def isolate() -> None:
+    """A mount namespace of the caller's own: what happens to mounts in it stays in it.
+
+    Afterwards / is a mount point, also when the caller lives in a chroot, where it is a plain directory: so
+    whoever enters the namespace later finds the same root. (The process must be single-threaded.)
+    """
+    linux.unshare(linux.CLONE_NEWNS)
+    try:
+        private("/")
+    except OSError as refusal:
+        if refusal.errno != errno.EINVAL:
+            raise
+        _leave_chroot_for_a_root()
+
+
+def _leave_chroot_for_a_root() -> None:
+    """Entering a mount namespace resets the root to the namespace's own; the chroot can then be made it."""
+    chroot = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with open("/proc/self/ns/mnt", "rb") as itself:
+            linux.setns(itself.fileno(), linux.CLONE_NEWNS)
+        private("/")
+        path = os.readlink(f"/proc/self/fd/{chroot}")
+    finally:
+        os.close(chroot)
+    bind(path, path, recursive=True)
+    os.chdir(path)
+    linux.pivot_root(".", ".")
+    umount(".")
+    os.chdir("/")
 
 
 def private(target: Path = "/", *, recursive: bool = True) -> None:
@@ -50,7 +83,21 @@ def overlay(lower: Path, upper: Path, work: Path, target: Path) -> None:
         for path in (lower, upper, work)
     ]
     data = "lowerdir={},upperdir={},workdir={}".format(*escaped)
-    linux.mount("netemu", target, "overlay", 0, data)
+    try:
+        linux.mount("netemu", target, "overlay", 0, data)
+    except OSError as refusal:
+        if refusal.errno not in (errno.EPERM, errno.EINVAL):
+            raise
+        # Below a user namespace its marks must be attributes an ordinary user may set (Linux 5.11).
+        linux.mount("netemu", target, "overlay", 0, data + ",userxattr")
+
+
+def opaque(directory: Path) -> None:
+    """Mark a directory of an `upper` so that the lower one of the same name does not shine through."""
+    try:
+        os.setxattr(directory, "trusted.overlay.opaque", b"y")
+    except PermissionError:
+        os.setxattr(directory, "user.overlay.opaque", b"y")
 
 
 def proc(target: Path = "/proc") -> None:

@@ -5,9 +5,11 @@ Standard library only: runtime shims and CNI executables import this module.
 """
 
 import contextlib
+import functools
+import operator
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from netemu.kernel import linux
@@ -105,6 +107,21 @@ def open_new() -> int:
     def work() -> int:
         linux.unshare(linux.CLONE_NEWNET)
         return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+    return _on_own_thread(work)
+
+
+def make(kinds: Iterable[str], furnish: Callable[[], object] = lambda: None) -> dict[str, int]:
+    """New namespaces of those kinds ("net", "mnt", "uts" …) as descriptors (the caller's), without a fork.
+
+    `furnish` runs inside them before anybody sees them; what it raises is raised here, and they are gone.
+    """
+    wanted = tuple(kinds)
+
+    def work() -> dict[str, int]:
+        linux.unshare(functools.reduce(operator.or_, (KINDS[kind] for kind in wanted)))
+        furnish()
+        return {kind: os.open(f"/proc/thread-self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in wanted}
 
     return _on_own_thread(work)
 

@@ -99,6 +99,26 @@ def wait_end(pidfd: int, timeout: float | None = None) -> bool:
     return bool(poller.poll(None if timeout is None else timeout * 1000))
 
 
+def spawn(argv: Sequence[str], descriptors: Mapping[int, int], *, new_session: bool = False) -> int:
+    """Start a program with exactly these descriptors (number there -> number here) and go on; its pid.
+
+    Safe in a process with threads. OSError when it cannot be started.
+    """
+    # One may sit where another is going, and dup2 onto itself keeps close-on-exec: move all out of the way.
+    parked = {there: os.dup(here) for there, here in descriptors.items()}
+    try:
+        top = max((*parked.values(), *descriptors)) + 1
+        actions: list[tuple[int, ...]] = [
+            (os.POSIX_SPAWN_DUP2, fd, top + there) for there, fd in parked.items()
+        ]
+        actions += [(os.POSIX_SPAWN_DUP2, top + there, there) for there in parked]
+        actions += [(os.POSIX_SPAWN_CLOSE, top + there) for there in parked]
+        return os.posix_spawn(argv[0], list(argv), os.environ, file_actions=actions, setsid=new_session)
+    finally:
+        for fd in parked.values():
+            os.close(fd)
+
+
 def set_name(name: str) -> None:
     """What ps and top show for this process (the kernel keeps 15 bytes)."""
     linux.prctl(linux.PR_SET_NAME, name.encode()[:15])

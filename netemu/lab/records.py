@@ -1,0 +1,159 @@
+"""What is on disk about a lab: who its supervisor is, and that nobody else works on it. Knows files and identities.
+
+A directory below the state directory with a living supervisor in its record is a lab; without one it is remains.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from netemu.base import errors
+from netemu.kernel import mounts, process
+from netemu.lab import config, layout
+
+VARIABLE = "NETEMU_STATE_DIR"
+
+
+@dataclass(frozen=True)
+class Record:
+    """The content of lab.json. `supervisor` is the lab's first process, with its pid on the host."""
+
+    name: str
+    supervisor: process.Identity
+    api_port: int
+    lab: dict[str, Any]
+
+    @property
+    def config(self) -> config.LabConfig:
+        return config.parse(self.lab)
+
+
+def state_directory() -> Path:
+    """Where labs are kept: $NETEMU_STATE_DIR, /run/netemu, or below $XDG_RUNTIME_DIR for an ordinary user."""
+    chosen = os.environ.get(VARIABLE)
+    if chosen:
+        return Path(chosen).absolute()
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if not os.access("/run", os.W_OK) and runtime:
+        return Path(runtime, "netemu")
+    return Path("/run/netemu")
+
+
+def of(name: str) -> layout.Layout:
+    """The places of a lab of that name, whether it is there or not. Rejected when no lab may be called so."""
+    config.parse({"name": name})
+    return layout.Layout(PurePosixPath(state_directory() / name))
+
+
+def write(place: layout.Layout, record: Record) -> None:
+    """Whole or not at all, and on the disk before anybody relies on it."""
+    text = json.dumps({**asdict(record), "supervisor": record.supervisor._asdict()})
+    new = place.identity + ".new"
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    os.rename(new, place.identity)
+
+
+def read(place: layout.Layout) -> Record | None:
+    """None when there is no record, or only half of one: then no lab has been started from it."""
+    try:
+        with open(place.identity, encoding="utf-8") as file:
+            found = json.load(file)
+        return Record(found["name"], process.Identity(**found["supervisor"]), found["api_port"], found["lab"])
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        return None
+
+
+def living(place: layout.Layout) -> Record | None:
+    """The record of a lab that is up (or coming up) now."""
+    record = read(place)
+    return record if record is not None and process.alive(record.supervisor) else None
+
+
+def names() -> tuple[str, ...]:
+    """Everything in the state directory that may be a lab or the remains of one."""
+    try:
+        found = sorted(
+            entry.name for entry in os.scandir(state_directory()) if entry.is_dir(follow_symlinks=False)
+        )
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    return tuple(found)
+
+
+@contextlib.contextmanager
+def claimed(place: layout.Layout, *, create: bool) -> Iterator[bool]:
+    """Nobody else makes or removes this lab meanwhile. False: there is no directory (and none was to be made).
+
+    The claim ends with the process, however it ends. Rejected when somebody else has it.
+    """
+    directory = Path(place.directory)
+    while True:
+        if create:
+            _make(directory)
+        try:
+            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            yield False
+            return
+        except OSError as failure:
+            raise errors.Rejected(f"{directory}: {failure.strerror}") from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise errors.Rejected(
+                f"another netemu is making or removing lab '{directory.name}' at this moment",
+                hint="wait for it to finish",
+            ) from None
+        if _same(fd, directory):
+            break
+        os.close(fd)  # it was removed between open and flock
+    try:
+        yield True
+    finally:
+        os.close(fd)
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, exist_ok=True)
+    except OSError as failure:
+        raise errors.Rejected(
+            f"cannot make {directory}: {failure.strerror}", hint=f"run as root, or set {VARIABLE}"
+        ) from None
+
+
+def _same(fd: int, directory: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(directory))
+    except FileNotFoundError:
+        return False
+
+
+def remove(place: layout.Layout) -> None:
+    """Delete a lab's directory. The caller has made sure that nothing of the lab runs any more, and claimed it.
+
+    Refuses when something is mounted in there: that is not netemu's doing, and its content is not netemu's.
+    """
+    directory = str(place.directory)
+    foreign = [m.point for m in mounts.table() if m.point == directory or m.point.startswith(directory + "/")]
+    if foreign:
+        raise errors.Rejected(
+            f"{foreign[0]} is a mount point", hint="netemu mounts nothing there; unmount it first"
+        )
+    shutil.rmtree(directory, ignore_errors=False, onerror=_gone_is_fine)
+    with contextlib.suppress(OSError):
+        os.rmdir(state_directory())
+
+
+def _gone_is_fine(function: Any, path: str, failure: Any) -> None:
+    if not isinstance(failure[1], FileNotFoundError):
+        raise failure[1]
