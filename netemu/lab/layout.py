@@ -9,6 +9,9 @@ from pathlib import PurePosixPath
 
 FABRIC, OUTSIDE = "fabric", "outside"
 
+# Everything that may be in a lab's directory (and what SQLite puts beside store.db).
+ENTRIES = frozenset({"lab.json", "kubeconfig", "pki", "store.db", "log", "control.sock", "ns", "nodes"})
+
 
 @dataclass(frozen=True)
 class Layout:

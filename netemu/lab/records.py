@@ -1,6 +1,6 @@
-"""What is on disk about a lab: who its supervisor is, and that nobody else works on it. Knows files and identities.
+"""What is on disk about a lab: who its supervisor is, and who works on it. Knows files and identities.
 
-A directory below the state directory with a living supervisor in its record is a lab; without one it is remains.
+A directory whose record names a living supervisor is a lab; one without is remains.
 """
 
 import contextlib
@@ -79,17 +79,16 @@ def living(place: layout.Layout) -> Record | None:
 def names() -> tuple[str, ...]:
     """Everything in the state directory that may be a lab or the remains of one."""
     try:
-        found = sorted(
-            entry.name for entry in os.scandir(state_directory()) if entry.is_dir(follow_symlinks=False)
-        )
+        entries = sorted(os.scandir(state_directory()), key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
         return ()
-    return tuple(found)
+    directories = (entry for entry in entries if entry.is_dir(follow_symlinks=False))
+    return tuple(entry.name for entry in directories if all(map(_is_ours, os.listdir(entry.path))))
 
 
 @contextlib.contextmanager
 def claimed(place: layout.Layout, *, create: bool) -> Iterator[bool]:
-    """Nobody else makes or removes this lab meanwhile. False: there is no directory (and none was to be made).
+    """Nobody else makes or removes this lab meanwhile. False: there is no directory, and none was to be made.
 
     The claim ends with the process, however it ends. Rejected when somebody else has it.
     """
@@ -139,11 +138,17 @@ def _same(fd: int, directory: Path) -> bool:
 
 
 def remove(place: layout.Layout) -> None:
-    """Delete a lab's directory. The caller has made sure that nothing of the lab runs any more, and claimed it.
+    """Delete a lab's directory. The caller has claimed it and made sure that nothing of the lab runs.
 
-    Refuses when something is mounted in there: that is not netemu's doing, and its content is not netemu's.
+    Rejected when there is something in it that netemu does not make, or something mounted in it.
     """
     directory = str(place.directory)
+    strange = sorted(name for name in os.listdir(directory) if not _is_ours(name))
+    if strange:
+        raise errors.Rejected(
+            f"{directory} holds {strange[0]!r}, which is not netemu's",
+            hint="move it away, or use another name",
+        )
     foreign = [m.point for m in mounts.table() if m.point == directory or m.point.startswith(directory + "/")]
     if foreign:
         raise errors.Rejected(
@@ -152,6 +157,10 @@ def remove(place: layout.Layout) -> None:
     shutil.rmtree(directory, ignore_errors=False, onerror=_gone_is_fine)
     with contextlib.suppress(OSError):
         os.rmdir(state_directory())
+
+
+def _is_ours(name: str) -> bool:
+    return name.removesuffix(".new") in layout.ENTRIES or name.startswith("store.db")
 
 
 def _gone_is_fine(function: Any, path: str, failure: Any) -> None:
