@@ -17,21 +17,16 @@ sudo netemu up --name blue -f lab.yaml
 @options.command("up", example=_EXAMPLE)
 @options.lab
 @click.option(
-    "--nodes", type=click.IntRange(1, 250), help="Nodes in all, control plane included (default 3)."
+    "--nodes", type=click.IntRange(1, 250), help="Nodes in all, the control plane included [default: 3]."
 )
 @click.option("--file", "-f", "file", metavar="LAB.yaml", help="A lab description.")
 @options.json
 @options.quiet
 def command(name: str, nodes: int | None, file: str | None, as_json: bool, quiet: bool) -> None:
     """Make a lab and leave it up: nodes, an API server, DNS. `netemu down` removes it."""
-    import dataclasses
-
-    from netemu.base import errors
     from netemu.lab import config, up
 
-    if file and nodes:
-        raise errors.Rejected("--nodes and -f exclude each other: the file says how many nodes there are")
-    wanted = dataclasses.replace(config.load(file), name=name) if file else config.default(name, nodes or 3)
+    wanted = config.load(file, name=name, nodes=nodes) if file else config.default(name, nodes or 3)
     began = time.monotonic()
     with screen.Progress(quiet=quiet) as progress:
         lab = up.up(wanted, progress=progress)

@@ -7,9 +7,8 @@ import asyncio
 import json
 from typing import Any, Literal, NamedTuple
 
-import msgspec
-
 from netemu.api import codec, meta
+from netemu.base import errors as base_errors
 from netemu.client import api, errors
 from netemu.http import messages
 from netemu.scenario import manifests
@@ -113,12 +112,15 @@ async def call(
     """A raw request; ApiError when the server refuses it."""
     response = await client.raw(method, path, query=query, body=body, headers=headers)
     data = await messages.whole(response)
-    if response.status < 400:
-        return data
+    if response.status >= 400:
+        raise refusal(response.status, data)
+    return data
+
+
+def refusal(code: int, data: bytes) -> errors.ApiError:
+    """The error in the body of a refused request."""
     try:
         status = codec.decode(meta.Status, data)
-    except msgspec.MsgspecError:
-        status = meta.Status(
-            status="Failure", code=response.status, message=data[:200].decode(errors="replace")
-        )
-    raise errors.of(status)
+    except base_errors.Rejected:
+        status = meta.Status(status="Failure", code=code, message=data[:200].decode(errors="replace"))
+    return errors.of(status)

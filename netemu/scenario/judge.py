@@ -50,6 +50,8 @@ def judge(probe: plan.Probe, answers: Sequence[questions.Answer], world: worlds.
 
 
 def _expected(probe: plan.Probe) -> str:
+    if not probe.check.expect:
+        return probe.verdict.outcome or "?"
     extra = {"unchanged": ", no NAT", "node": ", seen as its node"}.get(probe.check.source, "")
     everyone = f", all {len(probe.verdict.answerers)} answer" if probe.check.spread else ""
     return f"{probe.check.expect}{extra}{everyone}"
@@ -69,7 +71,7 @@ def _measured(probe: plan.Probe, answers: Sequence[questions.Answer]) -> str:
 
 
 def _worst(probe: plan.Probe, answers: Sequence[questions.Answer]) -> questions.Answer:
-    expected = probe.check.expect
+    expected = probe.check.expect or probe.verdict.outcome
     return next((answer for answer in answers if WORDS[answer.outcome] != expected), answers[0])
 
 
@@ -78,7 +80,7 @@ def _wrong(probe: plan.Probe, answers: Sequence[questions.Answer]) -> str:
     check, verdict = probe.check, probe.verdict
     for answer in answers:
         word = WORDS[answer.outcome]
-        if word != check.expect:
+        if check.expect and word != check.expect:
             return f"{word} instead of {check.expect}{': ' + answer.detail if answer.detail else ''}"
         if verdict.outcome and word != verdict.outcome:
             return f"{word}, but the model says {verdict.outcome}"
@@ -120,7 +122,7 @@ def _cause(probe: plan.Probe, answers: Sequence[questions.Answer], world: worlds
             return f"no route to {probe.target.host} from {probe.sender}, or a router on the way has none"
         case Outcome.NO_SOURCE:
             return f"{probe.sender} has gone"
-    if probe.check.expect != "ok":
+    if (probe.check.expect or probe.verdict.outcome) != "ok":
         return "nothing forbids it"
     return "an address is translated where it must not be, or the wrong endpoint was chosen"
 

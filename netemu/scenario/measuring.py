@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from netemu.lab import handle
-from netemu.model import worlds
-from netemu.probe import ask, questions
+from netemu.model import expect, worlds
+from netemu.probe import ask, names, questions
 from netemu.scenario import judge, plan, scenarios, sources
 
 DEADLINE = 1.5
 _PAUSE = 0.1
+_UNDECIDED = expect.Verdict("", ("echo requests are answered by whoever holds the address",))
 
 
 async def measure(
@@ -40,6 +41,27 @@ async def measure(
         if waiting:
             await asyncio.sleep(_PAUSE)
     return tuple(results[index] for index in range(len(planned.probes))), planned.empty
+
+
+async def echo(
+    checks: Sequence[scenarios.Check], lab: handle.Handle, world: worlds.World, *, deadline: float = DEADLINE
+) -> tuple[judge.Result, ...]:
+    """Send an ICMP echo request for every sender and address that the checks speak of."""
+    from netemu.probe import packets
+
+    planned = {
+        (probe.sender, probe.target.host): probe
+        for probe in plan.plan(checks, world).probes
+        if names.is_literal(probe.target.host)
+    }
+    where = await sources.find(lab, {sender for sender, _ in planned})
+    answers = await asyncio.gather(
+        *(packets.echo(where[sender], host, deadline=deadline) for sender, host in planned)
+    )
+    return tuple(
+        judge.judge(probe._replace(protocol="ICMP", verdict=_UNDECIDED), [answer], world)
+        for probe, answer in zip(planned.values(), answers, strict=True)
+    )
 
 
 async def _ask(

@@ -32,7 +32,7 @@ def to_json(report: Report) -> str:
         "unready": list(report.unready),
         "notMeasured": [check.name for check in report.empty],
         "seconds": {step: round(spent, 4) for step, spent in report.seconds},
-        "probes": [_probe(result) for result in report.results],
+        "probes": [probe_document(result) for result in report.results],
     }
     return json.dumps(document, indent=2) + "\n"
 
@@ -82,7 +82,8 @@ def _case(
     return ElementTree.SubElement(suite, "testcase", classname=check.name, name=name, time=f"{seconds:.4f}")
 
 
-def _probe(result: judge.Result) -> dict[str, Any]:
+def probe_document(result: judge.Result) -> dict[str, Any]:
+    """One result as JSON has it."""
     probe = result.probe
     return {
         "check": probe.check.name,

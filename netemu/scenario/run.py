@@ -9,9 +9,9 @@ import dataclasses
 import signal
 from collections.abc import Callable, Iterator
 
-from netemu.base import clock, errors
+from netemu.base import clock
 from netemu.client import api, connect
-from netemu.lab import config, down, handle, up
+from netemu.lab import down, handle, up
 from netemu.model import worlds
 from netemu.probe import listen
 from netemu.scenario import applying, manifests, measuring, ready, report, scenarios, sources, watching
@@ -73,7 +73,7 @@ def run(
     """The whole of it, in a new lab called `name`. Rejected: bad input, or the lab could not be made."""
     runner = _Runner(scenario, progress, time)
     with runner.step("up"):
-        lab = up.up(_config(scenario, name), progress=progress)
+        lab = up.up(dataclasses.replace(scenario.lab, name=name), progress=progress)
     try:
         found = asyncio.run(runner.in_lab(lab))
     finally:
@@ -97,15 +97,6 @@ def world_of(snapshot: ready.Snapshot, lab: handle.Handle) -> worlds.World:
     return worlds.World(
         snapshot.pods, snapshot.nodes, snapshot.services, snapshot.slices, sources.party_of_outside(lab)
     )
-
-
-def _config(scenario: scenarios.Scenario, name: str) -> config.LabConfig:
-    if scenario.lab_file:
-        return dataclasses.replace(config.load(scenario.lab_file), name=name)
-    try:
-        return config.default(name, scenario.lab["nodes"])
-    except errors.Rejected as error:
-        raise errors.Rejected(f"{scenario.file}: {error.message}", hint=error.hint) from error
 
 
 @contextlib.contextmanager

@@ -4,9 +4,10 @@ Knows the format; a place or an object named here may turn out not to exist.
 """
 
 import pathlib
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from netemu.base import errors
+from netemu.lab import config
 from netemu.scenario import documents, fields, places
 
 FAMILIES = {"IPv4": 4, "IPv6": 6}
@@ -17,7 +18,10 @@ WHERES = ("same-pod", "same-node", "other-node")
 
 
 class Check(NamedTuple):
-    """One expectation about many flows: every sender × target × protocol × family."""
+    """One expectation about many flows: every sender × target × protocol × family.
+
+    An empty `expect` leaves it to the model. `within` is seconds, `defined` is file:line.
+    """
 
     name: str
     senders: tuple[places.Place, ...]
@@ -32,7 +36,7 @@ class Check(NamedTuple):
     spread: bool
     identify: bool
     within: float
-    defined: str  # file:line
+    defined: str
 
 
 class Listener(NamedTuple):
@@ -48,8 +52,7 @@ class Scenario(NamedTuple):
     name: str
     about: str
     file: str
-    lab: dict[str, Any]
-    lab_file: str
+    lab: config.LabConfig
     manifests: tuple[str, ...]
     listeners: tuple[Listener, ...]
     ready_within: float
@@ -74,7 +77,6 @@ def read(document: documents.Document, directory: pathlib.Path) -> Scenario:
     top = fields.of(document, (), document.value)
     top.known({"name", "about", "lab", "manifests", "serve", "ready-within", "within", "checks"})
     within = top.seconds("within", 5.0)
-    lab, lab_file = _lab(top, directory)
     checks = tuple(_check(item, within) for item in top.each("checks"))
     if not checks:
         raise document.rejected(("checks",), "a scenario needs at least one check")
@@ -82,8 +84,7 @@ def read(document: documents.Document, directory: pathlib.Path) -> Scenario:
         name=top.text("name", directory.resolve().name),
         about=top.text("about", "").strip(),
         file=document.file,
-        lab=lab,
-        lab_file=lab_file,
+        lab=_lab(top, directory),
         manifests=tuple(str(directory / name) for name in top.several("manifests", str, ("manifests",))),
         listeners=tuple(_listener(item) for item in top.each("serve")),
         ready_within=top.seconds("ready-within", 60.0),
@@ -91,11 +92,11 @@ def read(document: documents.Document, directory: pathlib.Path) -> Scenario:
     )
 
 
-def _lab(top: fields.Fields, directory: pathlib.Path) -> tuple[dict[str, Any], str]:
+def _lab(top: fields.Fields, directory: pathlib.Path) -> config.LabConfig:
+    """A Lab document, here or in a file of its own; its name does not count."""
     if isinstance(top.value.get("lab"), str):
-        return {}, str(directory / top.value["lab"])
-    lab = top.inner("lab").known({"nodes"})
-    return {"nodes": int(lab.number("nodes", 3, low=1, high=250))}, ""
+        return config.load(directory / top.value["lab"])
+    return config.parse(top.inner("lab").value, lambda path: f"{top.document.where(('lab', *path))}: ")
 
 
 def _listener(item: fields.Fields) -> Listener:

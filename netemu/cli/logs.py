@@ -1,0 +1,110 @@
+"""`netemu logs`: what pods and netemu's own parts have said."""
+
+import pathlib
+import sys
+import time
+from typing import Any
+
+import click
+
+from netemu.cli import options
+
+_EXAMPLE = """
+netemu logs web-7d9f8b6c5-x2k4q -f
+netemu logs duo -c server --tail 20
+netemu logs --component worker-1 -f
+netemu logs --components
+"""
+
+
+@options.command("logs", example=_EXAMPLE)
+@click.argument("pod", required=False)
+@click.option("--container", "-c", help="The container, if there are several.")
+@options.namespace
+@click.option("--component", metavar="PART", help="Instead of a pod: one of netemu's own parts.")
+@click.option("--components", is_flag=True, help="List netemu's own parts that have logs.")
+@click.option("--follow", "-f", is_flag=True, help="Go on as more comes.")
+@click.option("--tail", type=click.IntRange(min=0), metavar="LINES", help="Only the last lines.")
+@click.option("--previous", "-p", is_flag=True, help="Of the container before the last restart.")
+@click.option("--timestamps", is_flag=True, help="With the time of each line.")
+@options.lab
+def command(
+    *,
+    pod: str | None,
+    container: str | None,
+    namespace: str,
+    component: str | None,
+    components: bool,
+    follow: bool,
+    tail: int | None,
+    previous: bool,
+    timestamps: bool,
+    name: str,
+) -> None:
+    """Show the log of a POD, or of one of netemu's own parts."""
+    from netemu.base import errors
+
+    lab = options.open_lab(name)
+    if components:
+        for part in sorted(_parts(lab)):
+            click.echo(part)
+        return
+    if component:
+        parts = _parts(lab)
+        if component not in parts:
+            raise errors.Rejected(
+                f"there is no part '{component}'", hint=f"parts: {', '.join(sorted(parts))}"
+            )
+        _show_file(parts[component], follow=follow, tail=tail)
+        return
+    if not pod:
+        raise errors.Rejected("of what? name a pod, or --component PART", hint="netemu logs --components")
+    query = {
+        "container": container,
+        "follow": "true" if follow else None,
+        "tailLines": None if tail is None else str(tail),
+        "previous": "true" if previous else None,
+        "timestamps": "true" if timestamps else None,
+    }
+    chosen = tuple((key, value) for key, value in query.items() if value is not None)
+    _show_pod(lab, pod.removeprefix("pod/"), namespace, chosen)
+
+
+def _parts(lab: Any) -> dict[str, pathlib.Path]:
+    return {file.stem: file for file in (pathlib.Path(lab.directory) / "log").glob("*.log")}
+
+
+def _show_file(path: pathlib.Path, *, follow: bool, tail: int | None) -> None:
+    with path.open("rb") as file:
+        lines = file.readlines()
+        out = sys.stdout.buffer
+        out.writelines(lines if tail is None else lines[len(lines) - min(tail, len(lines)) :])
+        out.flush()
+        while follow:
+            more = file.read()
+            if more:
+                out.write(more)
+                out.flush()
+            else:
+                time.sleep(0.1)
+
+
+@options.blocking
+async def _show_pod(lab: Any, pod: str, namespace: str, query: tuple[tuple[str, str], ...]) -> None:
+    from netemu.api import core, kinds
+    from netemu.http import messages
+    from netemu.scenario import applying
+
+    async with options.client(lab) as client:
+        path = kinds.of(core.Pod).path(namespace, pod, "log")
+        response = await client.raw("GET", path, query=query)
+        if response.status >= 400:
+            raise applying.refusal(response.status, await messages.whole(response))
+        out = sys.stdout.buffer
+        if isinstance(response.body, bytes):
+            out.write(response.body)
+        else:
+            async for part in response.body:
+                out.write(part)
+                out.flush()
+        out.flush()

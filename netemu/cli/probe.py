@@ -1,0 +1,142 @@
+"""`netemu probe`: measure who reaches whom in a lab that is up."""
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from netemu.cli import options, screen
+
+_EXAMPLE = """
+netemu probe 'pod client' 'service web'
+netemu probe 'pods app=web' 'pods app=web' --protocol UDP --family IPv6
+netemu probe outside 'node worker-1' --port 30080
+netemu probe 'pod client' 'address 203.0.113.10' --icmp
+"""
+
+
+@options.command("probe", example=_EXAMPLE)
+@click.argument("sender", metavar="FROM", required=False)
+@click.argument("target", metavar="TO", required=False)
+@click.option("--port", "-p", type=click.IntRange(1, 65535), help="The port, if TO does not name its own.")
+@click.option("--protocol", type=click.Choice(["TCP", "UDP"]), multiple=True, help="Default: TCP.")
+@click.option("--family", type=click.Choice(["IPv4", "IPv6"]), multiple=True, help="Default: both.")
+@click.option(
+    "--via",
+    type=click.Choice(["address", "name", "node-port"]),
+    multiple=True,
+    help="How to reach a Service.",
+)
+@click.option("--icmp", is_flag=True, help="Send ICMP echo requests instead.")
+@click.option("--connect-only", is_flag=True, help="Only open the connection; ask nothing.")
+@click.option("--timeout", default=1.5, show_default=True, metavar="SECONDS", help="For all flows together.")
+@options.json
+@options.quiet
+@options.lab
+def command(
+    *,
+    sender: str | None,
+    target: str | None,
+    port: int | None,
+    protocol: tuple[str, ...],
+    family: tuple[str, ...],
+    via: tuple[str, ...],
+    icmp: bool,
+    connect_only: bool,
+    timeout: float,
+    as_json: bool,
+    quiet: bool,
+    name: str,
+) -> int:
+    """Measure flows FROM some places TO others, from inside their namespaces, and compare with the model.
+
+    Places: `pod NAME [in NS]`, `pods KEY=VALUE [in NS]`, `container C of pod NAME`, `node NAME`, `nodes`,
+    `outside`, and as TO also `service NAME [in NS]`, `localhost`, `address IP`, `name DNS-NAME`.
+    Without arguments: every pod to every Service, by address and by name. Exit code 1 if the network does not
+    do what the model says.
+    """
+    from netemu.scenario import judge, scenarios
+
+    check = scenarios.Check(
+        name="probe",
+        senders=(_place(sender),) if sender else (),
+        targets=(_place(target),) if target else (),
+        port=port,
+        protocols=protocol or ("TCP",),
+        families=tuple(scenarios.FAMILIES[one] for one in family or scenarios.FAMILIES),
+        via=via or (("address",) if target else ("address", "name")),
+        where=("same-pod", "same-node", "other-node") if sender and target else (),
+        expect="",
+        source="any",
+        spread=False,
+        identify=not connect_only,
+        within=0.0,
+        defined="netemu probe",
+    )
+    with screen.Progress(quiet=quiet) as progress:
+        results: tuple[judge.Result, ...] = _measure(name, check, timeout, icmp=icmp, progress=progress)
+    if as_json:
+        from netemu.scenario import report
+
+        click.echo(json.dumps([report.probe_document(result) for result in results], indent=2))
+    else:
+        for line in _lines(results):
+            click.echo(line)
+    return 0 if results and all(result.ok for result in results) else 1
+
+
+def _place(text: str) -> Any:
+    from netemu.base import errors
+    from netemu.scenario import places
+
+    try:
+        return places.parse(text)
+    except ValueError as error:
+        raise errors.Rejected(str(error)) from error
+
+
+@options.blocking
+async def _measure(lab_name: str, check: Any, timeout: float, *, icmp: bool, progress: Any) -> Any:
+    from netemu.base import clock
+    from netemu.scenario import measuring, run, watching
+
+    lab = options.open_lab(lab_name)
+    async with options.client(lab) as client, watching.watching(client, clock.SystemClock()) as watcher:
+        world = run.world_of(watcher.snapshot(), lab)
+    checks = [_filled(check._replace(port=check.port or 7) if icmp else check, world)]
+    if icmp:
+        return await measuring.echo(checks, lab, world, deadline=timeout)
+    results, _ = await measuring.measure(checks, lab, world, progress=progress, deadline=timeout)
+    return results
+
+
+def _filled(check: Any, world: Any) -> Any:
+    """Who or what was not named is everybody: every running pod, every Service."""
+    from netemu.model import worlds
+    from netemu.scenario import places
+
+    pods = (pod.metadata for pod in world.pods if worlds.is_running(pod))
+    senders = check.senders or tuple(places.Place("pod", meta.name, meta.namespace) for meta in pods)
+    services = (service.metadata for service in world.services)
+    targets = check.targets or tuple(places.Place("service", meta.name, meta.namespace) for meta in services)
+    return check._replace(senders=senders, targets=targets)
+
+
+def _lines(results: Any) -> list[str]:
+    from netemu.scenario import report
+
+    paint = screen.painter(sys.stdout)
+    if not results:
+        return ["nothing to measure: no such pair of sender and target, or no port (--port)"]
+    rows = [[paint("faint", title) for title in ("WHO", "TO WHAT", "MODEL", "MEASURED", "WHY")]]
+    for result in results:
+        spent = max((answer.total_s for answer in result.answers), default=0.0)
+        said = result.answers[0].endpoint if result.answers else ""
+        measured = f"{result.measured}, {spent * 1000:.1f} ms" + (f", {said} answered" if said else "")
+        who, _, what = report.title(result).partition(" to ")
+        verdict = result.probe.verdict.outcome or "?"
+        rows.append(
+            [who, what, verdict, paint("good" if result.ok else "bad", measured), result.wrong or result.why]
+        )
+    return screen.table(rows)
