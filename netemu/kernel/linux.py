@@ -4,11 +4,13 @@ Every function raises OSError with the kernel's errno. Standard library only, fo
 executables import this module.
 """
 
+import contextlib
 import ctypes
 import errno
 import functools
 import os
 import platform
+from collections.abc import Iterator
 
 from netemu.base import errors
 
@@ -91,6 +93,21 @@ def mount(
         None if data is None else data.encode(),
     )
     checked(libc().mount(*arguments), f"mount {fstype or source or ''}".rstrip(), os.fspath(target))
+
+
+@contextlib.contextmanager
+def on_one_cpu() -> Iterator[None]:
+    """The calling thread stays on the same CPU each time it comes here.
+
+    A mount namespace's file can be bound only in an older one, and since Linux 6.18 age is read from a number
+    that each CPU hands out from a stock of its own: made on another CPU, the younger may count as the older.
+    """
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def umount(target: str | os.PathLike[str], flags: int = 0) -> None:

@@ -30,7 +30,8 @@ def isolate() -> None:
     Afterwards / is a mount point, also when the caller lives in a chroot, where it is a plain directory: so
     whoever enters the namespace later finds the same root. (The process must be single-threaded.)
     """
-    linux.unshare(linux.CLONE_NEWNS)
+    with linux.on_one_cpu():
+        linux.unshare(linux.CLONE_NEWNS)
     try:
         private("/")
     except OSError as refusal:

@@ -119,7 +119,8 @@ def make(kinds: Iterable[str], furnish: Callable[[], object] = lambda: None) -> 
     wanted = tuple(kinds)
 
     def work() -> dict[str, int]:
-        linux.unshare(functools.reduce(operator.or_, (KINDS[kind] for kind in wanted)))
+        with linux.on_one_cpu():
+            linux.unshare(functools.reduce(operator.or_, (KINDS[kind] for kind in wanted)))
         furnish()
         return {kind: os.open(f"/proc/thread-self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in wanted}
 

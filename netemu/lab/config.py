@@ -135,6 +135,11 @@ class LabConfig:
         }
 
 
+def is_name(name: str) -> bool:
+    """Whether a lab may be called so."""
+    return bool(_NAME.fullmatch(name))
+
+
 def default(name: str = "default", nodes: int = 3) -> LabConfig:
     """`nodes` counts the control plane too: 3 is one control-plane node and two workers."""
     return parse({"name": name, "nodes": nodes}, lambda path: "")

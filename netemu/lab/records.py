@@ -137,7 +137,7 @@ def _same(fd: int, directory: Path) -> bool:
         return False
 
 
-def remove(place: layout.Layout) -> None:
+def remove(place: layout.Layout, *, keep_directory: bool = False) -> None:
     """Delete a lab's directory. The caller has claimed it and made sure that nothing of the lab runs.
 
     Rejected when there is something in it that netemu does not make, or something mounted in it.
@@ -154,15 +154,20 @@ def remove(place: layout.Layout) -> None:
         raise errors.Rejected(
             f"{foreign[0]} is a mount point", hint="netemu mounts nothing there; unmount it first"
         )
-    shutil.rmtree(directory, ignore_errors=False, onerror=_gone_is_fine)
+    try:
+        for name in os.listdir(directory):
+            path = f"{directory}/{name}"
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
+        if not keep_directory:
+            os.rmdir(directory)
+    except OSError as failure:
+        raise errors.Rejected(f"{failure.filename}: {failure.strerror}", hint="run as root") from None
     with contextlib.suppress(OSError):
         os.rmdir(state_directory())
 
 
 def _is_ours(name: str) -> bool:
     return name.removesuffix(".new") in layout.ENTRIES or name.startswith("store.db")
-
-
-def _gone_is_fine(function: Any, path: str, failure: Any) -> None:
-    if not isinstance(failure[1], FileNotFoundError):
-        raise failure[1]

@@ -1,0 +1,149 @@
+"""Makes a lab and waits until a Service answers in it, or undoes everything. Knows the order; not how.
+
+The process that calls it stays as it is: the lab's first process is a fresh program, started beside it.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import netemu
+from netemu.base import errors
+from netemu.kernel import process
+from netemu.lab import components, config, down, handle, layout, records
+
+DEADLINE = 60.0  # seconds; a lab of three nodes takes about one
+_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from netemu.lab import supervisor; supervisor.main()"
+
+Progress = Callable[[str], None]
+
+
+def up(lab: config.LabConfig, *, progress: Progress = lambda text: None) -> handle.Handle:
+    """Rejected (nothing is left): a lab of that name is up, bad surroundings, not ready in time.
+
+    KeyboardInterrupt undoes everything too, and goes on.
+    """
+    began = time.monotonic()
+    place = records.of(lab.name)
+    with records.claimed(place, create=True):
+        _not_twice(place)
+        if down.clear(place, keep_directory=True):
+            progress(f"removed what was left of an earlier lab '{lab.name}'")
+        try:
+            _start(lab, place, progress, began)
+        except BaseException:
+            with contextlib.suppress(errors.NetemuError, OSError):
+                down.clear(place)
+            raise
+    return handle.open(lab.name)
+
+
+def _not_twice(place: layout.Layout) -> None:
+    record = records.living(place)
+    if record is not None:
+        raise errors.Rejected(
+            f"lab '{record.name}' is up already (process {record.supervisor.pid})",
+            hint=f"netemu down --name {record.name}, or choose another --name",
+        )
+
+
+def _start(lab: config.LabConfig, place: layout.Layout, progress: Progress, began: float) -> None:
+    api = _api_socket(lab.api_port)
+    port = api.getsockname()[1]
+    mine, theirs = socket.socketpair()
+    with mine, api, theirs:
+        spec = {
+            "directory": str(place.directory),
+            "lab": lab.document(),
+            "api_port": port,
+            "began": began,
+        }
+        mine.sendall(json.dumps(spec).encode() + b"\n")
+        pid = _spawn(theirs, api)
+        try:
+            theirs.close()
+            marks = _wait(mine, place, progress, began + DEADLINE)
+        finally:
+            # The launcher has forked the lab's first process and ended; it is ended if it has not.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, 9)
+            os.waitpid(pid, 0)
+    if os.environ.get("NETEMU_TIMINGS"):
+        for at, who, phase in sorted(marks):
+            print(f"{at * 1000:8.1f} ms  {who:22} {phase}", file=sys.stderr)
+
+
+def _spawn(theirs: socket.socket, api: socket.socket) -> int:
+    package = str(Path(netemu.__path__[0]).parent)
+    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        return process.spawn(
+            (sys.executable, "-P", "-c", _BOOT, package),
+            {0: nothing, 1: nothing, 2: 2, 3: theirs.fileno(), 4: api.fileno()},
+            new_session=True,
+        )
+    finally:
+        os.close(nothing)
+
+
+def _api_socket(port: int) -> socket.socket:
+    """Bound on the host's loopback only; the lab inherits it."""
+    server = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(("127.0.0.1", port))
+        server.listen(512)
+    except OSError as failure:
+        server.close()
+        if failure.errno == errno.EADDRINUSE and port:
+            raise errors.Rejected(
+                f"port {port} on 127.0.0.1 is taken", hint="choose another api-port, or 0 for any free one"
+            ) from None
+        raise errors.Rejected(f"no port on 127.0.0.1 for the API: {failure.strerror}") from None
+    return server
+
+
+def _wait(
+    stream: socket.socket, place: layout.Layout, progress: Progress, deadline: float
+) -> list[tuple[float, str, str]]:
+    """Until the lab's last word: its marks (seconds, who, phase) when it is ready."""
+    for message in _lines(stream, deadline):
+        match message["event"]:
+            case "progress":
+                progress(message["text"])
+            case "ready":
+                return [(at, who, phase) for at, who, phase in message["marks"]]
+            case "failed":
+                raise errors.Rejected(message["message"], hint=message["hint"])
+    words = components.last_words(place.log("supervisor"))
+    if time.monotonic() >= deadline:
+        raise errors.Rejected(
+            f"the lab did not become ready within {DEADLINE:.0f} s" + (f": {words}" if words else ""),
+            hint="netemu doctor",
+        )
+    raise errors.Rejected(
+        "the lab's first process ended" + (f": {words}" if words else ""), hint="netemu doctor"
+    )
+
+
+def _lines(stream: socket.socket, deadline: float) -> Iterator[dict[str, Any]]:
+    heard = b""
+    while True:
+        stream.settimeout(max(0.01, deadline - time.monotonic()))
+        try:
+            piece = stream.recv(1 << 16)
+        except TimeoutError:
+            return
+        except ConnectionResetError:
+            piece = b""
+        *lines, heard = (heard + piece).split(b"\n")
+        yield from (json.loads(line) for line in lines)
+        if not piece or time.monotonic() > deadline:
+            return
