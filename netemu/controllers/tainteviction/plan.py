@@ -1,0 +1,40 @@
+"""When a pod must leave a node because of NoExecute taints. Pure; times are unix seconds.
+
+https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/#taint-based-evictions
+"""
+
+from collections.abc import Sequence
+
+from netemu.api import core
+from netemu.controllers import readiness
+
+
+def evict_at(pod: core.Pod, taints: Sequence[core.Taint], now: float) -> float | None:
+    """The time at which the pod is deleted; None: it may stay.
+
+    Untolerated: at once. Tolerated for some seconds: that long after the taint was added, the shortest
+    counts.
+    """
+    executing = [taint for taint in taints if taint.effect == "NoExecute"]
+    ends: list[float] = []
+    for taint in executing:
+        accepted = [one for one in pod.spec.tolerations if tolerates(one, taint)]
+        if not accepted:
+            return now
+        limited = [one.tolerationSeconds for one in accepted if one.tolerationSeconds is not None]
+        if len(limited) < len(accepted):
+            continue  # one of them has no limit
+        since = readiness.seconds(taint.timeAdded) or now
+        ends.append(since + max(0, min(limited)))
+    return min(ends, default=None)
+
+
+def tolerates(toleration: core.Toleration, taint: core.Taint) -> bool:
+    """An empty effect means every effect; an empty key with Exists means every key."""
+    if toleration.effect and toleration.effect != taint.effect:
+        return False
+    if toleration.key and toleration.key != taint.key:
+        return False
+    if toleration.operator == "Exists":
+        return True
+    return bool(toleration.key) and (toleration.value or "") == (taint.value or "")
