@@ -82,6 +82,10 @@ def install(venv: pathlib.Path, *, dev: bool) -> None:
     packages = missing_packages()
     if packages:
         install_packages(packages)
+        if left := missing_packages():
+            raise Impossible(f"apt-get installed them, but these are still not found: {' '.join(left)}")
+        # Python itself may have been upgraded with its venv: go on as the one that is there now.
+        os.execv(sys.executable, [sys.executable, "-m", "netemu.setup", *sys.argv[1:]])
     if not is_current(venv, dev=dev):
         make_venv(venv, dev=dev)
     if os.geteuid() == 0:

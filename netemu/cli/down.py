@@ -16,9 +16,9 @@ sudo netemu down --all
 @options.quiet
 def command(name: str, every: bool, quiet: bool) -> None:
     """Remove a lab: its processes, namespaces and files; also what a crash left of one."""
-    from netemu.lab import down, handle
+    from netemu.lab import down, records
 
-    names = [entry.name for entry in handle.labs()] if every else [name]
+    names = list(records.names()) if every else [name]
     with screen.Progress(quiet=quiet) as progress:
         for each in names:
             down.down(each, progress)

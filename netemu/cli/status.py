@@ -33,11 +33,52 @@ def command(name: str | None, as_json: bool) -> int:
 
 
 def _details(entry: Any) -> dict[str, Any]:
-    raise NotImplementedError(entry)
+    """What is known of a lab: the supervisor's words, if there is one that answers."""
+    from netemu.base import errors
+    from netemu.lab import handle
+
+    shown: dict[str, Any] = {"name": entry.name, "state": entry.state, "nodes": [], "components": []}
+    if entry.state != "up":
+        return shown
+    try:
+        lab = handle.open(entry.name)
+        said = lab.status()
+    except errors.NetemuError as error:
+        return {**shown, "state": "broken", "message": error.message}
+    nodes = [{"name": node, "addresses": list(lab.addresses(node))} for node in lab.nodes]
+    said = {key: value for key, value in said.items() if key != "marks"}
+    return {**shown, **said, "nodes": nodes, "kubeconfig": str(lab.kubeconfig)}
 
 
 def _lines(shown: list[dict[str, Any]], name: str | None) -> list[str]:
     paint = screen.painter(sys.stdout)
     if not shown:
-        return [f"lab {name} is not up" if name else "no lab is up, nothing is left of any"]
-    return [paint("head", str(entry)) for entry in shown]
+        return [f"lab {name} is not up" if name else "no lab is up, and nothing is left of any"]
+    lines: list[str] = []
+    for lab in shown:
+        if lines:
+            lines.append("")
+        lines.extend(_lab(lab, paint))
+    return lines
+
+
+def _lab(lab: dict[str, Any], paint: Any) -> list[str]:
+    title = paint("head", f"lab {lab['name']}")
+    match lab["state"]:
+        case "remains":
+            advice = f"netemu down --name {lab['name']} removes them"
+            return [f"{title}  {paint('warn', 'remains of a crash')}: {advice}"]
+        case "broken":
+            return [f"{title}  {paint('bad', 'broken')}: {lab['message']}"]
+    style = "good" if lab["state"] == "up" else "warn"
+    head = f"{title}  {paint(style, lab['state'])} for {lab['up_for']:.0f} s, API on https://127.0.0.1:{lab['api_port']}"
+    nodes = screen.table([[node["name"], *node["addresses"]] for node in lab["nodes"]], indent=2)
+    titles = [paint("faint", text) for text in ("COMPONENT", "STATE", "PID", "FOR", "RESTARTS")]
+    rows = [titles, *(_component(row, paint) for row in lab["components"])]
+    return [head, *nodes, *screen.table(rows, indent=2)]
+
+
+def _component(row: dict[str, Any], paint: Any) -> list[str]:
+    state = paint("good" if row["state"] == "running" else "bad", row["state"])
+    restarts = f"{row['restarts']} ({row['last_end']})" if row["restarts"] else "0"
+    return [row["name"], state, str(row["pid"]), f"{row['since']:.0f} s", restarts]

@@ -7,7 +7,7 @@ import asyncio
 import json
 from typing import Any, Literal, NamedTuple
 
-from netemu.api import codec, meta
+from netemu.api import codec, kinds, meta, schema
 from netemu.base import errors as base_errors
 from netemu.client import api, errors
 from netemu.http import messages
@@ -60,7 +60,7 @@ async def _create_or_merge(
     path = manifest.kind.path(manifest.namespace, manifest.name)
     live = json.loads(await call(client, "GET", path))
     last = json.loads(live["metadata"].get("annotations", {}).get(LAST_APPLIED) or "{}")
-    change = merge(last, wanted, live)
+    change = merge(manifest.kind, last, wanted, live)
     if not change:
         return Applied(manifest, "unchanged")
     changed = json.loads(
@@ -70,19 +70,54 @@ async def _create_or_merge(
     return Applied(manifest, "unchanged" if same else "configured")
 
 
-def merge(last: dict[str, Any], wanted: dict[str, Any], live: dict[str, Any]) -> dict[str, Any]:
-    """The patch from `live` to `wanted`: what differs, and null for what `last` had and is not wanted now."""
+def merge(
+    kind: kinds.Kind,
+    last: dict[str, Any],
+    wanted: dict[str, Any],
+    live: dict[str, Any],
+    path: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """The strategic merge patch from `live` to `wanted`: what differs, and the end of what only `last` had.
+
+    Lists with a merge key (containers by name, ports by port) are merged by item; what others added stays.
+    """
     patch: dict[str, Any] = {}
     for key, value in wanted.items():
-        have = live.get(key)
+        have, before = live.get(key), last.get(key)
+        here = (*path, key)
+        rule = schema.merge_rule(kind, here)
         if isinstance(value, dict) and isinstance(have, dict):
-            before = last.get(key)
-            inner = merge(before if isinstance(before, dict) else {}, value, have)
-            if inner:
+            if inner := merge(kind, before if isinstance(before, dict) else {}, value, have, here):
                 patch[key] = inner
+        elif isinstance(value, list) and isinstance(have, list) and rule.merge and rule.key:
+            was = before if isinstance(before, list) else []
+            if items := _merge_items(kind, was, value, have, here):
+                patch[key] = items
         elif value != have:
             patch[key] = value
     patch.update({key: None for key in last if key not in wanted and key in live})
+    return patch
+
+
+def _merge_items(
+    kind: kinds.Kind,
+    last: list[Any],
+    wanted: list[Any],
+    live: list[Any],
+    path: tuple[str, ...],
+) -> list[Any]:
+    """The items to patch of a list merged by a key; an item of `last` that is not wanted now is deleted."""
+    by = schema.merge_rule(kind, path).key
+    was, have = ({item.get(by): item for item in items} for items in (last, live))
+    patch: list[Any] = []
+    for item in wanted:
+        name = item.get(by)
+        if name not in have:
+            patch.append(item)
+        elif inner := merge(kind, was.get(name, {}), item, have[name], path):
+            patch.append({by: name, **inner})
+    kept = {item.get(by) for item in wanted}
+    patch.extend({by: name, "$patch": "delete"} for name in was if name not in kept and name in have)
     return patch
 
 

@@ -66,11 +66,18 @@ def _check(document: documents.Document, namespace: str) -> Manifest:
     metadata = value.get("metadata")
     if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
         raise document.rejected(("metadata",), f"this {kind.kind} has no metadata.name")
-    found = schema.problems(kind, value)
+    found = [
+        *(
+            (document.where(documents.path_of(problem.path)), problem.message)
+            for problem in schema.problems(kind, value)
+        ),
+        *(
+            (document.where(documents.path_of(path)), f'unknown field "{path}"')
+            for path in schema.unknown(kind, value)
+        ),
+    ]
     if found:
-        raise errors.Rejected(
-            "\n        ".join(f"{document.where(documents.path_of(p.path))}: {p.message}" for p in found)
-        )
+        raise errors.Rejected("\n        ".join(f"{where}: {message}" for where, message in sorted(found)))
     if not kind.namespaced:
         return Manifest(document, kind, "")
     return Manifest(document, kind, str(metadata.get("namespace") or namespace))

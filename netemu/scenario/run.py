@@ -42,7 +42,7 @@ class _Runner:
         """Apply, wait, measure."""
         async with connect.from_kubeconfig(lab.kubeconfig) as client, contextlib.AsyncExitStack() as stack:
             for listener in self.scenario.listeners:
-                name = listener.on.name or "outside"
+                name = listener.at.name or "outside"
                 place = str(lab.netns(name))
                 await stack.enter_async_context(listen.listening(place, listener.port, name))
             with self.step("apply"):

@@ -40,9 +40,9 @@ class Check(NamedTuple):
 
 
 class Listener(NamedTuple):
-    """A server of the probe's own, where no pod is: `on` is outside or a node."""
+    """A server of the probe's own, where no pod is: `at` is outside or a node."""
 
-    on: places.Place
+    at: places.Place
     port: int
 
 
@@ -100,11 +100,11 @@ def _lab(top: fields.Fields, directory: pathlib.Path) -> config.LabConfig:
 
 
 def _listener(item: fields.Fields) -> Listener:
-    item.known({"on", "port"})
-    (on,) = item.several("on", places.parse)
-    if on.kind not in ("outside", "node"):
-        raise item.wrong("on", "must be outside or a node")
-    return Listener(on, _port(item) or 8080)
+    item.known({"at", "port"})
+    (at,) = item.several("at", places.parse)
+    if at.kind not in ("outside", "node"):
+        raise item.wrong("at", "must be outside or a node")
+    return Listener(at, _port(item) or 8080)
 
 
 def _check(item: fields.Fields, within: float) -> Check:

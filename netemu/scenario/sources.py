@@ -36,15 +36,28 @@ async def find(lab: handle.Handle, senders: Iterable[plan.Sender]) -> dict[plan.
 
 async def pods_on(lab: handle.Handle, node: str) -> dict[tuple[str, str], Placed]:
     """The running pods of a node by (namespace, name), as its runtime has them."""
-    runtime = local.LocalRuntime(str(lab.node_path(node, SOCKET)), None)
-    sandboxes = [sandbox for sandbox in await runtime.list_pod_sandboxes() if sandbox.state == "READY"]
-    containers = await runtime.list_containers()
+    runtime = local.LocalRuntime(str(lab.node_path(node, SOCKET)), _Observed())
+    try:
+        sandboxes = [sandbox for sandbox in await runtime.list_pod_sandboxes() if sandbox.state == "READY"]
+        containers = await runtime.list_containers()
+    finally:
+        await runtime.close()
     return {
         (sandbox.config.namespace, sandbox.config.name): Placed(
             sandbox, tuple(container for container in containers if container.sandbox_id == sandbox.id)
         )
         for sandbox in sandboxes
     }
+
+
+class _Observed:
+    """The network of a runtime that is only looked at."""
+
+    async def attach(self, sandbox: cri.Sandbox) -> tuple[str, ...]:
+        raise NotImplementedError(sandbox.id)
+
+    async def detach(self, sandbox: cri.Sandbox) -> None:
+        raise NotImplementedError(sandbox.id)
 
 
 def _source(
