@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 Fields = tuple[tuple[str, str], ...]
+Body = AsyncIterator[bytes]
 Takeover = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 

@@ -1,0 +1,202 @@
+"""Every object in memory as its JSON, and what became of it lately: serves gets, lists and watches.
+
+Fed by the store before a write returns, so whoever got an answer finds it here. Knows entries, revisions and
+who listens; does not know HTTP.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from netemu.api import kinds
+from netemu.apiserver import entries
+from netemu.store import revisions
+
+
+class Event:
+    """A change of one object. Of a deleted one `entry` is the last state, at the deletion's revision.
+
+    `frames` is for watches to keep what they rendered: all of them send the same bytes.
+    """
+
+    __slots__ = ("entry", "frames", "previous", "type")
+
+    def __init__(self, type: str, entry: entries.Entry, previous: entries.Entry | None) -> None:
+        self.type = type
+        self.entry = entry
+        self.previous = previous
+        self.frames: dict[Hashable, bytes] = {}
+
+
+Listener = Callable[[Event], None]
+
+
+def prefix(kind: kinds.Kind) -> str:
+    """What the store keys of a kind begin with."""
+    return f"{kind.group or 'core'}/{kind.plural}/"
+
+
+def key(kind: kinds.Kind, namespace: str, name: str) -> str:
+    """The store key of an object."""
+    return f"{prefix(kind)}{namespace}/{name}"
+
+
+class Collection:
+    """The objects of one resource."""
+
+    def __init__(self, kind: kinds.Kind, recent: entries.Recent, *, history: int) -> None:
+        self._recent = recent
+        self.kind = kind
+        self.head = entries.head(kind.api_version, kind.kind)
+        self._prefix = len(prefix(kind))
+        self._entries: dict[str, dict[str, entries.Entry]] = {}
+        self._count = 0
+        self._history: deque[Event] = deque()
+        self._most = history
+        self._listeners: dict[Listener, None] = {}
+        self.forgotten = 0  # changes up to this revision are no longer in the history
+
+    def __len__(self) -> int:
+        return self._count
+
+    def get(self, namespace: str, name: str) -> entries.Entry | None:
+        """The object, or None."""
+        return self._entries.get(namespace, {}).get(name)
+
+    def all(self, namespace: str = "") -> Iterator[entries.Entry]:
+        """Objects of a namespace, or (empty) of all, by namespace and name."""
+        for space in (namespace,) if namespace else sorted(self._entries):
+            found = self._entries.get(space, {})
+            for name in sorted(found):
+                yield found[name]
+
+    def since(self, revision: int) -> Iterable[Event] | None:
+        """What changed after the revision; None when that is no longer known."""
+        if revision < self.forgotten:
+            return None
+        newer: list[Event] = []
+        for event in reversed(self._history):
+            if event.entry.revision <= revision:
+                break
+            newer.append(event)
+        return reversed(newer)
+
+    def listen(self, listener: Listener) -> None:
+        """Hear every later change, until `leave`."""
+        self._listeners[listener] = None
+
+    def leave(self, listener: Listener) -> None:
+        self._listeners.pop(listener, None)
+
+    def entry(self, record: revisions.Record) -> entries.Entry:
+        """A record of the store as an entry."""
+        namespace, _, name = record.key[self._prefix :].partition("/")
+        data = entries.splice(record.value, self.head, record.revision)
+        return entries.Entry(namespace, name, record.revision, data, self._recent)
+
+    def shown(self, namespace: str, document: dict[str, Any]) -> entries.Entry:
+        """A document that is not in the store, as an entry."""
+        name = document["metadata"].get("name", "")
+        return entries.Entry(namespace, name, 0, msgspec.json.encode(document), self._recent)
+
+    def load(self, record: revisions.Record) -> None:
+        """Take over what the store holds at the start."""
+        self._put(self.entry(record))
+
+    def remember(self, change: revisions.Change) -> Event:
+        """Turn a change into an event and keep it for those who come back."""
+        previous = self._known(change.previous) if change.previous else None
+        if change.current is not None:
+            event = Event("MODIFIED" if previous else "ADDED", self.entry(change.current), previous)
+        else:
+            assert change.previous is not None
+            last = self.entry(change.previous._replace(revision=change.revision))
+            event = Event("DELETED", last, previous)
+        self._history.append(event)
+        if len(self._history) > self._most:
+            self.forgotten = self._history.popleft().entry.revision
+        return event
+
+    def receive(self, change: revisions.Change) -> None:
+        """A change has happened: take it in and tell everybody."""
+        event = self.remember(change)
+        if event.type == "DELETED":
+            self._drop(event.entry)
+        else:
+            self._put(event.entry)
+        for listener in tuple(self._listeners):
+            listener(event)
+
+    def _known(self, record: revisions.Record) -> entries.Entry:
+        entry = self.entry(record)
+        known = self.get(entry.namespace, entry.name)
+        return known if known is not None and known.revision == entry.revision else entry
+
+    def forget(self, revision: int) -> None:
+        """Drop what happened up to the revision."""
+        self.forgotten = max(self.forgotten, revision)
+        while self._history and self._history[0].entry.revision <= revision:
+            self._history.popleft()
+
+    def _put(self, entry: entries.Entry) -> None:
+        space = self._entries.setdefault(entry.namespace, {})
+        self._count += entry.name not in space
+        space[entry.name] = entry
+
+    def _drop(self, entry: entries.Entry) -> None:
+        space = self._entries.get(entry.namespace, {})
+        if space.pop(entry.name, None) is not None:
+            self._count -= 1
+            if not space:
+                del self._entries[entry.namespace]
+
+
+class Cache:
+    """The collections of a store, one for each resource."""
+
+    def __init__(
+        self, store: revisions.Store, resources: Iterable[kinds.Kind], *, history: int = 2000
+    ) -> None:
+        self._store = store
+        recent = entries.Recent()
+        self._collections = {prefix(kind): Collection(kind, recent, history=history) for kind in resources}
+        for record in store.read("").records:
+            collection = self._of_key(record.key)
+            if collection is not None:
+                collection.load(record)
+        for collection in self._collections.values():
+            collection.forgotten = store.compacted
+        for change in store.changes("", store.compacted):
+            collection = self._of_key(change.key)
+            if collection is not None:
+                collection.remember(change)
+        self._end = store.subscribe("", self._receive)
+
+    @property
+    def revision(self) -> int:
+        """Everything up to this revision is here."""
+        return self._store.revision
+
+    def of(self, kind: kinds.Kind) -> Collection:
+        """The objects of a kind."""
+        return self._collections[prefix(kind)]
+
+    def forget(self, revision: int) -> None:
+        """Drop what happened up to the revision."""
+        for collection in self._collections.values():
+            collection.forget(revision)
+
+    def close(self) -> None:
+        self._end()
+
+    def _of_key(self, key: str) -> Collection | None:
+        return self._collections.get(key[: key.index("/", key.index("/") + 1) + 1])
+
+    def _receive(self, change: revisions.Change) -> None:
+        collection = self._of_key(change.key)
+        if collection is not None:
+            collection.receive(change)

@@ -1,0 +1,194 @@
+"""Which kinds are served, as discovery tells it: aggregated (v2) and the older form of one list a group.
+
+Rendered from the table of kinds; holds no second list of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from typing import Any
+
+import msgspec
+
+from netemu.api import kinds
+from netemu.http import messages
+
+_V2 = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
+_EVERY = kinds.ALL + kinds.REVIEWS
+# The order in which groups are listed decides which one `kubectl get` takes when two have a resource.
+_ADDRESSES = [{"clientCIDR": "0.0.0.0/0", "serverAddress": ""}]
+
+
+@functools.cache
+def group_versions() -> dict[str, tuple[str, ...]]:
+    """The versions of each group, the preferred one first."""
+    found: dict[str, list[str]] = {}
+    for kind in _EVERY:
+        versions = found.setdefault(kind.group, [])
+        if kind.version not in versions:
+            versions.append(kind.version)
+    return {group: tuple(versions) for group, versions in sorted(found.items())}
+
+
+def answer(request: messages.Request) -> messages.Response | None:
+    """What /api, /apis and the paths below say; None for any other path."""
+    parts = request.path.strip("/").split("/")
+    if parts in (["api"], ["apis"]):
+        return _root(request, parts[0])
+    content = _legacy(parts)
+    return None if content is None else _response(request, content, "application/json")
+
+
+def _root(request: messages.Request, root: str) -> messages.Response:
+    accept = request.header("accept").replace(" ", "")
+    for element in accept.split(","):
+        if "g=apidiscovery.k8s.io" in element:
+            for version in ("v2", "v2beta1"):
+                if f"v={version}" in element.split(";"):
+                    return _response(request, _aggregated(root, version), _V2.format(version))
+        elif element.partition(";")[0] in ("application/json", "*/*", "application/*"):
+            break
+    return _response(request, _versions() if root == "api" else _groups(), "application/json")
+
+
+def _response(request: messages.Request, content: bytes, media: str) -> messages.Response:
+    tag = f'"{hashlib.sha256(content).hexdigest()[:32].upper()}"'
+    headers = (
+        ("content-type", media),
+        ("etag", tag),
+        ("vary", "Accept"),
+        ("cache-control", "public"),
+    )
+    if request.header("if-none-match") == tag:
+        return messages.Response(304, headers)
+    return messages.Response(200, headers, content)
+
+
+# -- aggregated
+
+
+@functools.cache
+def _aggregated(root: str, version: str) -> bytes:
+    groups = [""] if root == "api" else [group for group in group_versions() if group]
+    items = [
+        {
+            "metadata": {"name": group, "creationTimestamp": None} if group else {"creationTimestamp": None},
+            "versions": [
+                {"version": v, "resources": _resources(group, v), "freshness": "Current"}
+                for v in group_versions()[group]
+            ],
+        }
+        for group in groups
+    ]
+    return msgspec.json.encode(
+        {
+            "kind": "APIGroupDiscoveryList",
+            "apiVersion": f"apidiscovery.k8s.io/{version}",
+            "metadata": {},
+            "items": items,
+        }
+    )
+
+
+def _resources(group: str, version: str) -> list[dict[str, Any]]:
+    return [_resource(kind) for kind in _EVERY if (kind.group, kind.version) == (group, version)]
+
+
+def _resource(kind: kinds.Kind) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "resource": kind.plural,
+        "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
+        "scope": "Namespaced" if kind.namespaced else "Cluster",
+        "singularResource": kind.singular,
+        "verbs": sorted(kind.verbs),
+    }
+    if kind.short_names:
+        entry["shortNames"] = list(kind.short_names)
+    if kind.categories:
+        entry["categories"] = list(kind.categories)
+    if kind.subresources:
+        entry["subresources"] = [
+            {
+                "subresource": sub.name,
+                "responseKind": {"group": sub.group, "version": sub.version, "kind": sub.kind},
+                "verbs": sorted(sub.verbs),
+            }
+            for sub in kind.subresources
+        ]
+    return entry
+
+
+# -- legacy
+
+
+@functools.cache
+def _versions() -> bytes:
+    return msgspec.json.encode(
+        {
+            "kind": "APIVersions",
+            "versions": list(group_versions()[""]),
+            "serverAddressByClientCIDRs": _ADDRESSES,
+        }
+    )
+
+
+@functools.cache
+def _groups() -> bytes:
+    groups = [_group(group) for group in group_versions() if group]
+    return msgspec.json.encode({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
+
+
+def _group(group: str) -> dict[str, Any]:
+    versions = [
+        {"groupVersion": f"{group}/{version}", "version": version} for version in group_versions()[group]
+    ]
+    return {"name": group, "versions": versions, "preferredVersion": versions[0]}
+
+
+def _legacy(parts: list[str]) -> bytes | None:
+    if parts[0] == "api" and len(parts) == 2:
+        return _list("", parts[1])
+    if parts[0] == "apis" and len(parts) == 2 and parts[1] in group_versions() and parts[1]:
+        return msgspec.json.encode({"kind": "APIGroup", "apiVersion": "v1", **_group(parts[1])})
+    if parts[0] == "apis" and len(parts) == 3:
+        return _list(parts[1], parts[2])
+    return None
+
+
+def _list(group: str, version: str) -> bytes | None:
+    if version not in group_versions().get(group, ()):
+        return None
+    resources: list[dict[str, Any]] = []
+    for kind in _EVERY:
+        if (kind.group, kind.version) != (group, version):
+            continue
+        about: dict[str, Any] = {
+            "name": kind.plural,
+            "singularName": kind.singular,
+            "namespaced": kind.namespaced,
+            "kind": kind.kind,
+            "verbs": sorted(kind.verbs),
+        }
+        about |= {"shortNames": list(kind.short_names)} if kind.short_names else {}
+        about |= {"categories": list(kind.categories)} if kind.categories else {}
+        resources.append(about)
+        for sub in kind.subresources:
+            entry = {
+                "name": f"{kind.plural}/{sub.name}",
+                "singularName": "",
+                "namespaced": kind.namespaced,
+                "kind": sub.kind,
+                "verbs": sorted(sub.verbs),
+            }
+            if (sub.group, sub.version) != (group, version):
+                entry |= {"group": sub.group, "version": sub.version}
+            resources.append(entry)
+    return msgspec.json.encode(
+        {
+            "kind": "APIResourceList",
+            "apiVersion": "v1",
+            "groupVersion": f"{group}/{version}" if group else version,
+            "resources": resources,
+        }
+    )

@@ -1,0 +1,213 @@
+"""The API server: its parts put together, and what every request passes on its way to a verb.
+
+Authentication, authorization, routing; a refusal becomes a Status, and so does a bug (500, logged). Opens no
+file and no socket: it is handed a store, an identity and listening sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import socket
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from netemu.api import core, kinds
+from netemu.apiserver import (
+    allocations,
+    authentication,
+    authorization,
+    bootstrap,
+    cache,
+    contexts,
+    discovery,
+    openapi,
+    paths,
+    pki,
+    statuses,
+    tokens,
+    verbs,
+)
+from netemu.apiserver.subresources import accounts
+from netemu.base import clock
+from netemu.client import api
+from netemu.http import messages, server, tls
+from netemu.store import revisions
+
+_log = logging.getLogger("apiserver")
+_ROOT = authentication.User("system:apiserver", ("system:masters", authentication.AUTHENTICATED))
+_HEALTH = ("/healthz", "/livez", "/readyz")
+_TEXT = (("content-type", "text/plain; charset=utf-8"), ("x-content-type-options", "nosniff"))
+_COMPACT_EVERY = 60.0
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The server's credentials, PEM: the lab's CA (clients' certificates must be its), its own certificate,
+    the one it shows to kubelets, and the key that signs service-account tokens."""
+
+    ca: bytes
+    server: pki.Pair
+    kubelet_client: pki.Pair | None
+    account_key: bytes
+
+
+class ApiServer:
+    """One API server. `handle` answers any request; `start` also listens."""
+
+    def __init__(
+        self,
+        store: revisions.Store,
+        identity: Identity,
+        config: contexts.Config,
+        clock: clock.Clock,
+        *,
+        authorizer: authorization.Authorizer | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        rng = rng or random.SystemRandom()
+        caches = cache.Cache(store, kinds.ALL)
+        issuer = tokens.Issuer(identity.account_key, clock)
+        self._identity = identity
+        self._parts = contexts.Parts(
+            config=config,
+            store=store,
+            cache=caches,
+            clock=clock,
+            rng=rng,
+            issuer=issuer,
+            authenticator=authentication.Authenticator(
+                issuer, lambda claims: accounts.alive(self._parts, claims)
+            ),
+            authorizer=authorizer or authorization.Table(),
+            services=allocations.Services(
+                config.service_cidrs, config.node_ports, caches.of(kinds.of(core.Service)), rng
+            ),
+            kubelet_tls=tls.client(identity.ca, *identity.kubelet_client)
+            if identity.kubelet_client
+            else None,
+        )
+        self._http: server.Server | None = None
+        self._compaction: asyncio.Task[None] | None = None
+        self._ready = False
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Make what every cluster has, then answer on the bound sockets (TLS)."""
+        await bootstrap.run(self.local_client(_ROOT.name, _ROOT.groups), self._parts.config)
+        self._compaction = asyncio.create_task(self._forget())
+        context = tls.server(*self._identity.server, self._identity.ca)
+        self._http = await server.serve(self.handle, sockets, context, refuse=statuses.refuse)
+        self._ready = True
+
+    async def stop(self) -> None:
+        """End every connection and watch. The store stays open: it is its owner's."""
+        self._ready = False
+        if self._http is not None:
+            await self._http.close(grace=0.2)
+        if self._compaction is not None:
+            self._compaction.cancel()
+            await asyncio.gather(self._compaction, return_exceptions=True)
+        self._parts.cache.close()
+
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """(address, port) of every listener."""
+        return self._http.addresses() if self._http else ()
+
+    def local_client(
+        self,
+        user: str = "system:kube-controller-manager",
+        groups: Sequence[str] = (authentication.AUTHENTICATED,),
+    ) -> api.Client:
+        """A client in the same process: the same answers to the same requests, without sockets."""
+        return api.Client(_Local(self, authentication.User(user, tuple(groups))), user_agent=user)
+
+    async def handle(
+        self, request: messages.Request, user: authentication.User | None = None
+    ) -> messages.Response:
+        """Answer a request; never raises."""
+        try:
+            return await self._answer(request, user or self._parts.authenticator.user(request))
+        except statuses.Refusal as refusal:
+            return refusal.response()
+        except revisions.Failed as error:
+            _log.error("store failed path=%s error=%s", request.path, error)
+            return statuses.unavailable(error.message).response()
+        except Exception:  # the edge: a bug fails one request and is told
+            _log.exception("bug method=%s path=%s", request.method, request.path)
+            return statuses.internal("see the server's log").response()
+
+    async def _answer(self, request: messages.Request, user: authentication.User) -> messages.Response:
+        target = paths.parse(request)
+        asked = authorization.attributes(target)
+        if not self._parts.authorizer.allowed(user, asked):
+            if user is authentication.ANONYMOUS:
+                raise statuses.unauthorized()
+            raise authorization.refusal(user, asked)
+        if target.resource:
+            return await verbs.answer(self._parts, request, target, user)
+        return self._about_itself(request)
+
+    def _about_itself(self, request: messages.Request) -> messages.Response:
+        path = request.path.rstrip("/")
+        found: messages.Response | None = None
+        if path in _HEALTH or path.startswith(tuple(f"{p}/" for p in _HEALTH)):
+            ready = self._ready or not path.startswith("/readyz")
+            return messages.Response(200 if ready else 500, _TEXT, b"ok" if ready else b"not ready")
+        if path == "/version":
+            body = msgspec.json.encode(_version(self._parts.config.git_version))
+            return messages.Response(200, (("content-type", statuses.JSON),), body)
+        if path == "":
+            body = msgspec.json.encode({"paths": ["/api", "/apis", "/healthz", "/openapi/v3", "/version"]})
+            return messages.Response(200, (("content-type", statuses.JSON),), body)
+        if path.startswith("/openapi/"):
+            found = openapi.answer(request)
+        elif path.startswith("/api"):
+            found = discovery.answer(request)
+        return found or messages.Response(404, _TEXT, b"404 page not found\n")
+
+    async def _forget(self) -> None:
+        """Compact, once a minute, what happened longer ago than anybody should need it."""
+        parts, marks = self._parts, deque[tuple[float, int]]()
+        while True:
+            now = parts.clock.monotonic()
+            marks.append((now, parts.store.revision))
+            due = 0
+            while marks and marks[0][0] <= now - parts.config.remember:
+                due = marks.popleft()[1]
+            if due:
+                try:
+                    await parts.store.compact(due)
+                    parts.cache.forget(due)
+                except revisions.Failed as error:
+                    _log.warning("compaction failed error=%s", error)
+            await parts.clock.sleep(_COMPACT_EVERY)
+
+
+class _Local:
+    """A transport to a server in the same process."""
+
+    def __init__(self, server: ApiServer, user: authentication.User) -> None:
+        self._server = server
+        self._user = user
+
+    async def send(self, request: messages.Request) -> messages.Response:
+        return await self._server.handle(request, self._user)
+
+
+def _version(git_version: str) -> dict[str, str]:
+    major, minor = git_version.lstrip("v").split(".")[:2]
+    return {
+        "major": major,
+        "minor": minor,
+        "gitVersion": git_version,
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "2025-05-15T08:00:00Z",
+        "goVersion": "go1.24",
+        "compiler": "gc",
+        "platform": "linux/amd64",
+    }
