@@ -149,3 +149,7 @@ def _on_sigterm() -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,277 @@
+"""The command line without a lab: what it says, what it imports, how it ends."""
+
+import json
+import os
+import pathlib
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from netemu.api import kinds
+from netemu.base import errors
+from netemu.cli import main, resources, screen
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def netemu(*arguments, env=None, **settings):
+    return subprocess.run(
+        [sys.executable, "-m", "netemu.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, **(env or {})},
+        **settings,
+    )
+
+
+@pytest.fixture
+def nowhere(tmp_path):
+    """A state directory without a lab."""
+    return {"NETEMU_STATE_DIR": str(tmp_path)}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["rnu"]])
+def test_help_imports_nothing_heavy(arguments):
+    program = f"""
+import sys
+from netemu.cli import main
+main.run({arguments!r})
+print(*sorted(sys.modules), file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    loaded = set(done.stderr.splitlines()[-1].split())
+    assert "click" in loaded
+    for heavy in (
+        "asyncio",
+        "msgspec",
+        "yaml",
+        "scapy",
+        "pyroute2",
+        "cryptography",
+        "ssl",
+        "netemu.api.kinds",
+    ):
+        assert heavy not in loaded
+
+
+@pytest.mark.parametrize("command", sorted(main.COMMANDS))
+def test_every_command_has_help_with_an_example(command):
+    done = netemu(command, "--help")
+    assert done.returncode == 0, done.stderr
+    assert "Example:\n" in done.stdout
+    assert f"netemu {command}" in done.stdout.partition("Example:")[2]
+
+
+def test_a_misspelt_command():
+    done = netemu("stats")
+    assert done.returncode == 2
+    assert done.stderr == "netemu: there is no command 'stats': did you mean 'status'?\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["run"], "Missing argument 'SCENARIO'"),
+        (["run", "nowhere/"], "no such file"),
+        (["up", "--nodes", "0"], "0 is not in the range"),
+        (["up", "--name", "Not A Name"], "lab name 'Not A Name' must be"),
+        (["get", "pods"], "lab 'default' is not up"),
+        (["get", "pods", "--name", "blue"], "lab 'blue' is not up"),
+        (["get", "pdos"], "there is no kind 'pdos'"),
+        (["delete"], "name either objects or -f FILE"),
+        (["apply", "-f", "nowhere.yaml"], "nowhere.yaml: No such file or directory"),
+        (["exec", "web"], "Missing argument"),
+        (["shell", "worker-1"], "lab 'default' is not up"),
+        (["probe", "the moon", "nodes"], "'the moon' is not a place"),
+        (["logs"], "lab 'default' is not up"),
+        (["kubeconfig"], "lab 'default' is not up"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(nowhere, arguments, complaint):
+    done = netemu(*arguments, env=nowhere)
+    assert done.returncode == 2, done.stderr
+    assert complaint in done.stderr.splitlines()[0]
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 2
+    assert done.stdout == ""
+
+
+def test_bad_manifests_are_refused_with_every_line_before_a_lab_is_looked_for(nowhere, tmp_path):
+    file = tmp_path / "web.yaml"
+    file.write_text(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec:\n  prots: []\n  type: 7\n"
+        "---\napiVersion: apps/v1beta1\nkind: Deployment\nmetadata: {name: web}\n"
+    )
+    done = netemu("apply", "-f", str(file), env=nowhere)
+    assert done.returncode == 2
+    assert f'{file}:5: unknown field "spec.prots"' in done.stderr
+    assert f"{file}:6: " in done.stderr
+    assert f"{file}:9: netemu has no apps/v1beta1 Deployment (Deployment is in apps/v1)" in done.stderr
+
+
+def test_status_of_nothing(nowhere):
+    assert netemu("status", env=nowhere).stdout == "no lab is up, and nothing is left of any\n"
+    assert json.loads(netemu("status", "--json", env=nowhere).stdout) == []
+    assert netemu("status", "--name", "blue", env=nowhere).returncode == 1
+
+
+def test_down_of_nothing(nowhere):
+    assert netemu("down", "--all", env=nowhere).stdout == "there is no lab\n"
+    assert netemu("down", env=nowhere).returncode == 0
+
+
+def test_a_bug_is_one_line_and_leaves_its_traceback(monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(main.COMMANDS, "status", ("screen", "no command in it"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert main.run(["status"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("netemu: unexpected AttributeError")
+    (file,) = tmp_path.glob("netemu-*.traceback")
+    assert str(file) in said
+    assert "Traceback" in file.read_text()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell):
+    done = netemu("completion", shell)
+    assert done.returncode == 0
+    assert "_NETEMU_COMPLETE" in done.stdout
+
+
+def test_completion_completes():
+    env = {"_NETEMU_COMPLETE": "bash_complete", "COMP_WORDS": "netemu sta", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; sys.argv[0] = 'netemu'; from netemu.cli import main; main.main()",
+        ],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.stdout == "plain,status\n", done.stderr
+
+
+# -- the screen
+
+
+def test_columns_are_aligned_whatever_their_colours(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    rows = [["\x1b[32mok\x1b[0m", "first", "x"], ["missing", "2", "y"]]
+    plain = [screen.click.unstyle(line) for line in screen.table(rows)]
+    assert plain == ["ok        first   x", "missing   2       y"]
+
+
+class Terminal:
+    """A stream that says it is a terminal, over a real one's name for what is written to it."""
+
+    def __init__(self, is_one):
+        self.is_one = is_one
+        self.text = ""
+
+    def isatty(self):
+        return self.is_one
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("terminal", "no_color", "coloured"), [(True, "", True), (True, "1", False), (False, "", False)]
+)
+def test_colours_go_to_terminals_that_want_them(monkeypatch, terminal, no_color, coloured):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", no_color)
+    assert ("\x1b[" in screen.painter(Terminal(terminal))("bad", "x")) is coloured
+
+
+def test_progress_elsewhere_is_a_line_for_each_step():
+    stream = Terminal(False)
+    with screen.Progress(stream=stream) as progress:
+        progress("making")
+        progress("making")
+        progress("waiting")
+    assert [line[10:] for line in stream.text.splitlines()] == ["making", "waiting"]
+
+
+def test_progress_on_a_terminal_leaves_nothing_behind(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal(True)
+    with screen.Progress(stream=stream) as progress:
+        progress("making")
+    assert "\n" not in stream.text
+    assert stream.text.endswith("\r\x1b[K")
+
+
+def test_quiet_says_nothing():
+    stream = Terminal(True)
+    with screen.Progress(quiet=True, stream=stream) as progress:
+        progress("making")
+    assert stream.text == ""
+
+
+def test_a_real_terminal_gets_colours(nowhere):
+    """Through a pseudo-terminal: the error's first word is red."""
+    master, slave = pty.openpty()
+    env = {**os.environ, **nowhere, "TERM": "xterm"}
+    env.pop("NO_COLOR", None)
+    with subprocess.Popen(
+        [sys.executable, "-m", "netemu.cli.main", "get", "pods"],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env=env,
+        cwd=ROOT,
+    ) as process:
+        os.close(slave)
+        text = os.read(master, 4096).decode()
+        assert process.wait() == 2
+    os.close(master)
+    assert text.startswith("\x1b[31m\x1b[1mnetemu:\x1b[0m")
+
+
+# -- words for kinds
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["po"], [("Pod", "")]),
+        (["svc,ep"], [("Service", ""), ("Endpoints", "")]),
+        (["deployments.apps", "web"], [("Deployment", "web")]),
+        (["pod/a", "svc/b"], [("Pod", "a"), ("Service", "b")]),
+        (["NODE", "worker-1", "worker-2"], [("Node", "worker-1"), ("Node", "worker-2")]),
+    ],
+)
+def test_words(words, meant):
+    assert [(named.kind.kind, named.name) for named in resources.parse(words)] == meant
+
+
+def test_all_is_a_category():
+    assert {"Pod", "Service", "Deployment", "ReplicaSet"} <= {kind.kind for kind in resources.kinds_of("all")}
+
+
+def test_every_short_name_means_one_kind():
+    for kind in kinds.ALL:
+        for word in (kind.plural, *kind.short_names):
+            if "list" in kind.verbs:
+                assert len(resources.kinds_of(word)) == 1
+
+
+@pytest.mark.parametrize("words", [["pod/a", "web"], ["nothing"], ["nothing/a"]])
+def test_words_that_mean_nothing(words):
+    with pytest.raises(errors.Rejected):
+        resources.parse(words)
