@@ -1,0 +1,195 @@
+"""The kubelet: presence of the node, a worker for each pod bound to it, a server for its logs.
+
+Composition only. Pods that run survive this process: at its start they are taken up again from what the
+runtime has, and what no pod of the API owns is ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Sequence
+
+from netemu.api import core, meta
+from netemu.base import backoff, clock, errors
+from netemu.client import api, informers
+from netemu.http import server as http
+from netemu.kubelet import (
+    launch,
+    machine,
+    nodes,
+    observations,
+    presence,
+    recorder,
+    runtimes,
+    server,
+    supplies,
+    workers,
+)
+
+NodeConfig = launch.NodeConfig
+_log = logging.getLogger("kubelet")
+
+
+async def run(
+    client: api.Client,
+    node: launch.NodeConfig,
+    runtime: runtimes.Runtime,
+    clock: clock.Clock,
+    tls: ssl.SSLContext | None = None,
+    *,
+    network: runtimes.Network | None = None,
+    sockets: Sequence[socket.socket] | None = None,
+    shared: informers.Informers | None = None,
+) -> None:
+    """Until cancelled.
+
+    `network` decides whether the node is Ready (None: it always is). With `tls` (or `sockets`) the server
+    listens on the node's port, or on those sockets. `shared` informers are run by whoever made them.
+    """
+    host = machine.observe()
+    own = shared is None
+    shared = shared or informers.Informers(client, clock)
+    observed = observations.Observations(runtime, clock)
+    events = recorder.Recorder(client, node.name, clock)
+    services = shared.of(core.Service)
+    pods = shared.of(core.Pod, fields=f"spec.nodeName={node.name}")
+    site = launch.Site(
+        node=node,
+        runtime=runtime,
+        observed=observed,
+        supplies=supplies.Supplies(client, clock),
+        recorder=events,
+        clock=clock,
+        services=services.objects.values,
+        allocatable=nodes.allocatable(node, host),
+    )
+    crew = Crew(client, site)
+    here = presence.Presence(client, node, host, network, clock)
+    answers = server.Server(node, observed, lambda: list(pods.objects.values()), clock)
+    async with asyncio.TaskGroup() as tasks:
+        if own:
+            tasks.create_task(shared.run())
+        tasks.create_task(here.run())
+        tasks.create_task(events.run())
+        tasks.create_task(_follow(observed, pods, services, crew, clock))
+        if tls is not None or sockets is not None:
+            tasks.create_task(_serve(answers, sockets or [_listener(node.port)], tls))
+
+
+async def _follow(
+    observed: observations.Observations,
+    pods: informers.Informer[core.Pod],
+    services: informers.Informer[core.Service],
+    crew: Crew,
+    clock: clock.Clock,
+) -> None:
+    """Take up what the runtime has, wait for the API's lists, then act on every change of either."""
+    retry = backoff.Backoff(0.05, limit=5.0)
+    while True:
+        try:
+            await observed.load()
+            break
+        except (errors.NetemuError, OSError) as problem:
+            wait = retry.next()
+            _log.warning("the container runtime does not answer: %s retry=%.3gs", problem, wait)
+            await clock.sleep(wait)
+    await services.synced.wait()
+    await pods.synced.wait()
+    async with asyncio.TaskGroup() as tasks:
+        crew.begin(tasks)
+        pods.subscribe(crew.changed)
+        observed.subscribe(crew.stirred)
+        crew.end_orphans()
+        tasks.create_task(observed.run())
+
+
+class Crew:
+    """The workers, one for each pod there is or was."""
+
+    def __init__(self, client: api.Client, site: launch.Site) -> None:
+        self._client = client
+        self._site = site
+        self._workers: dict[str, workers.Worker] = {}
+        self._ended: set[str] = set()
+        self._tasks: asyncio.TaskGroup | None = None
+
+    def begin(self, tasks: asyncio.TaskGroup) -> None:
+        """Workers run in this group."""
+        self._tasks = tasks
+
+    def changed(self, change: informers.Change[core.Pod]) -> None:
+        """The API's pods on this node changed."""
+        before, now = change.previous, change.current
+        if before is not None and (now is None or now.metadata.uid != before.metadata.uid):
+            self._forget(before.metadata.uid)
+        if now is None or now.metadata.uid in self._ended:
+            return
+        worker = self._workers.get(now.metadata.uid)
+        if worker is not None:
+            worker.update(now)
+        else:
+            self._hire(now)
+
+    def stirred(self, uid: str) -> None:
+        """The runtime's possessions of a pod changed by themselves."""
+        worker = self._workers.get(uid)
+        if worker is not None:
+            worker.wake()
+
+    def end_orphans(self) -> None:
+        """What the runtime has and the API does not know any more is ended."""
+        for uid in self._site.observed.uids() - self._workers.keys():
+            sandboxes, _ = self._site.observed.of(uid)
+            if not sandboxes:
+                continue
+            config = sandboxes[0].config
+            _log.info("ending a pod the API does not know pod=%s/%s", config.namespace, config.name)
+            self._hire(orphan(config.namespace, config.name, uid)).forget()
+
+    def _forget(self, uid: str) -> None:
+        self._ended.discard(uid)
+        worker = self._workers.get(uid)
+        if worker is not None:
+            worker.forget()
+
+    def _hire(self, pod: core.Pod) -> workers.Worker:
+        assert self._tasks is not None
+        worker = workers.Worker(pod, self._client, self._site)
+        self._workers[pod.metadata.uid] = worker
+        self._tasks.create_task(self._run(pod.metadata.uid, worker))
+        return worker
+
+    async def _run(self, uid: str, worker: workers.Worker) -> None:
+        """A bug that one pod brings to light must not stop the others."""
+        while True:
+            try:
+                await worker.run()
+                break
+            except Exception:
+                _log.exception("pod worker failed uid=%s", uid)
+                await self._site.clock.sleep(10.0)
+        self._workers.pop(uid, None)
+        if not worker.gone:
+            self._ended.add(uid)  # a finalizer may keep it in the API for a while
+
+
+def orphan(namespace: str, name: str, uid: str) -> core.Pod:
+    """What is known of a pod by its sandbox alone."""
+    return core.Pod(metadata=meta.ObjectMeta(namespace=namespace, name=name, uid=uid))
+
+
+def _listener(port: int) -> socket.socket:
+    return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=128)
+
+
+async def _serve(
+    answers: server.Server, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None
+) -> None:
+    running = await http.serve(answers.handle, sockets, tls)
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        await running.close()

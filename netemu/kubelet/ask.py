@@ -1,0 +1,139 @@
+"""One question to a container, from the node: HTTP, TCP or a command. Answers (well?, what was heard).
+
+Used by probes and by lifecycle hooks. Wording of failures is upstream's, for people search for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from netemu.api import core
+from netemu.base import errors
+from netemu.wire import cri
+
+Exec = Callable[[Sequence[str], float], Awaitable[cri.ExecResult]]
+_LIMIT = 10 << 10
+
+
+class Answer(NamedTuple):
+    well: bool
+    said: str = ""
+
+
+class Target(NamedTuple):
+    """The container asked: its spec (for named ports), the pod's address, and a way to run commands in it."""
+
+    container: core.Container
+    ip: str
+    run: Exec
+
+
+async def ask(handler: core.ProbeHandler | core.LifecycleHandler, target: Target, timeout: float) -> Answer:
+    """Ask once; never raises for what the container does wrong."""
+    try:
+        if handler.exec is not None:
+            return await _command(handler.exec.command, target, timeout)
+        if handler.httpGet is not None:
+            async with asyncio.timeout(timeout):
+                return await _http(handler.httpGet, target)
+        if handler.tcpSocket is not None:
+            async with asyncio.timeout(timeout):
+                return await _tcp(handler.tcpSocket, target)
+    except TimeoutError:
+        return Answer(False, f"{_url(handler, target)}context deadline exceeded")
+    except OSError as problem:
+        return Answer(False, f"{_url(handler, target)}{problem.strerror or problem}")
+    except (ValueError, errors.NetemuError) as problem:
+        return Answer(False, str(problem))
+    sleep = getattr(handler, "sleep", None)
+    if sleep is not None:
+        await asyncio.sleep(min(float(sleep.seconds), timeout))
+        return Answer(True)
+    return Answer(False, "no handler that this node knows (exec, httpGet, tcpSocket, sleep)")
+
+
+def _url(handler: core.ProbeHandler | core.LifecycleHandler, target: Target) -> str:
+    if handler.httpGet is not None:
+        return f'Get "{_address(handler.httpGet, target)}": '
+    if handler.tcpSocket is not None:
+        port = _port(handler.tcpSocket.port, target.container)
+        return f"dial tcp {_host(handler.tcpSocket.host or target.ip)}:{port}: "
+    return ""
+
+
+async def _command(command: Sequence[str], target: Target, timeout: float) -> Answer:
+    try:
+        done = await target.run(command, timeout)
+    except errors.NetemuError as problem:
+        return Answer(False, str(problem))
+    output = (done.stdout + done.stderr)[:_LIMIT].decode(errors="replace").strip()
+    return Answer(done.code == 0, output)
+
+
+async def _tcp(action: core.TCPSocketAction, target: Target) -> Answer:
+    host, port = action.host or target.ip, _port(action.port, target.container)
+    _, writer = await asyncio.open_connection(host, port)
+    writer.transport.abort()
+    return Answer(True)
+
+
+async def _http(action: core.HTTPGetAction, target: Target) -> Answer:
+    """GET; 200 to 399 is well. No certificate is verified, as kubelet does not."""
+    host, port = action.host or target.ip, _port(action.port, target.container)
+    context = None
+    if action.scheme == "HTTPS":
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    reader, writer = await asyncio.open_connection(host, port, ssl=context)
+    try:
+        given = {h.name.lower() for h in action.httpHeaders}
+        lines = [f"GET {_path(action)} HTTP/1.1"]
+        lines += [] if "host" in given else [f"Host: {_host(host)}:{port}"]
+        lines += [] if "user-agent" in given else ["User-Agent: kube-probe/1.32"]
+        lines += [] if "accept" in given else ["Accept: */*"]
+        lines += [f"{_plain(h.name)}: {_plain(h.value)}" for h in action.httpHeaders]
+        writer.write("\r\n".join((*lines, "Connection: close", "", "")).encode())
+        status = (await reader.readline()).split(maxsplit=2)
+        if len(status) < 2 or not status[0].startswith(b"HTTP/") or not status[1].isdigit():
+            return Answer(False, f'Get "{_address(action, target)}": malformed HTTP response')
+        code = int(status[1])
+        if 200 <= code < 400:
+            return Answer(True)
+        return Answer(False, f"HTTP probe failed with statuscode: {code}")
+    finally:
+        writer.transport.abort()
+
+
+def _plain(text: str) -> str:
+    return text.replace("\r", " ").replace("\n", " ")
+
+
+def _path(action: core.HTTPGetAction) -> str:
+    path = action.path if action.path.startswith("/") else f"/{action.path}"
+    return _plain(path).replace(" ", "%20")
+
+
+def _address(action: core.HTTPGetAction, target: Target) -> str:
+    scheme = (action.scheme or "HTTP").lower()
+    port = _port(action.port, target.container)
+    return f"{scheme}://{_host(action.host or target.ip)}:{port}{_path(action)}"
+
+
+def _host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _port(port: int | str, container: core.Container) -> int:
+    """A number, or the container port of that name. ValueError when there is none."""
+    if isinstance(port, int):
+        return port
+    for each in container.ports:
+        if each.name == port:
+            return each.containerPort
+    if port.isdigit():
+        return int(port)
+    raise ValueError(f"couldn't find port: {port!r}")

@@ -1,0 +1,147 @@
+"""The kubelet's HTTPS server: container logs for the API server, health for everybody.
+
+Who may ask: a client whose certificate, signed by the cluster's CA, says system:masters. Upstream's paths.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+
+from netemu.api import codec, core
+from netemu.base import clock
+from netemu.http import messages
+from netemu.kubelet import launch, logs, observations, recipes
+
+_ALLOWED = "system:masters"
+_TEXT = (("content-type", "text/plain; charset=utf-8"),)
+_LOOK = 0.1  # seconds between looks at a log that is followed
+
+
+class Server:
+    """`handle` answers requests. `pods` gives the node's pods by (namespace, name)."""
+
+    def __init__(
+        self,
+        node: launch.NodeConfig,
+        observed: observations.Observations,
+        pods: Callable[[], list[core.Pod]],
+        clock: clock.Clock,
+    ) -> None:
+        self._node = node
+        self._observed = observed
+        self._pods = pods
+        self._clock = clock
+
+    async def handle(self, request: messages.Request) -> messages.Response:
+        """One request."""
+        if request.path == "/healthz":
+            return _plain(200, "ok")
+        if not request.peer.common_name:
+            return _plain(401, "Unauthorized")
+        if _ALLOWED not in request.peer.organizations:
+            return _plain(403, f"Forbidden (user={request.peer.common_name}, verb=get, resource=nodes)")
+        parts = request.path.strip("/").split("/")
+        if request.path == "/pods":
+            items = [codec.document(pod) for pod in self._pods()]
+            body = codec.dumps({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
+            return messages.Response(200, (("content-type", "application/json"),), body)
+        if parts[0] == "containerLogs" and len(parts) == 4:
+            return self._logs(parts[1], parts[2], parts[3], request)
+        return _plain(404, "404 page not found")
+
+    def _logs(
+        self, namespace: str, name: str, container: str, request: messages.Request
+    ) -> messages.Response:
+        found = [p for p in self._pods() if (p.metadata.namespace, p.metadata.name) == (namespace, name)]
+        if not found:
+            return _plain(404, f'pod "{name}" does not exist')
+        pod = found[0]
+        if container not in {c.name for c in (*pod.spec.initContainers, *pod.spec.containers)}:
+            return _plain(404, f'container "{container}" not found in pod "{name}"')
+        try:
+            wish = _wish(request, self._clock.now())
+        except ValueError as problem:
+            return _plain(400, str(problem))
+        runs = sorted(
+            (c for c in self._observed.of(pod.metadata.uid).containers if c.config.name == container),
+            key=lambda c: (c.config.attempt, c.created_at),
+        )
+        previous = request.parameter("previous") in ("true", "1")
+        if len(runs) < (2 if previous else 1):
+            what = "previous terminated container" if previous else "container"
+            reason = f'{what} "{container}" in pod "{name}" not found'
+            waiting = f'container "{container}" in pod "{name}" is waiting to start: ContainerCreating'
+            return _plain(400, reason if previous else waiting)
+        run = runs[-2] if previous else runs[-1]
+        directory = recipes.log_directory(self._node.log_directory, pod)
+        path = os.path.join(directory, recipes.log_path(container, run.config.attempt))
+        return messages.Response(200, _TEXT, self._stream(path, run.id, wish))
+
+    async def _stream(self, path: str, container_id: str, wish: logs.Wish) -> AsyncIterator[bytes]:
+        left = wish.limit
+        async for piece in self._pieces(path, container_id, wish):
+            if left is not None:
+                piece, left = piece[:left], left - len(piece[:left])  # noqa: PLW2901
+            if piece:
+                yield piece
+            if left == 0:
+                return
+
+    async def _pieces(self, path: str, container_id: str, wish: logs.Wish) -> AsyncIterator[bytes]:
+        """What is in the file, then, when it is followed, what comes until the container has ended."""
+        while not os.path.exists(path):
+            if not wish.follow or not self._runs(container_id):
+                return
+            await self._clock.sleep(_LOOK)
+        with open(path, "rb") as file:
+            if wish.tail is not None:
+                file.seek(logs.tail_offset(path, wish.tail))
+            rest = b""
+            while True:
+                running = self._runs(container_id)  # before reading: what it wrote last is read, too
+                while block := file.read(1 << 16):
+                    lines, rest = _split(rest + block)
+                    if text := b"".join(logs.select(lines, wish)):
+                        yield text
+                    await asyncio.sleep(0)
+                if not (wish.follow and running):
+                    return
+                await self._clock.sleep(_LOOK)
+
+    def _runs(self, container_id: str) -> bool:
+        found = self._observed.container(container_id)
+        return found is not None and found.state != "EXITED"
+
+
+def _split(data: bytes) -> tuple[Iterator[bytes], bytes]:
+    """Whole lines with their ends, and the beginning of the next one."""
+    whole, newline, rest = data.rpartition(b"\n")
+    return iter((whole + newline).splitlines(keepends=True)), rest
+
+
+def _wish(request: messages.Request, now: float) -> logs.Wish:
+    since = request.parameter("sinceTime")
+    seconds = _number(request, "sinceSeconds")
+    moment = clock.parse_rfc3339(since) if since else (now - seconds if seconds is not None else 0.0)
+    return logs.Wish(
+        follow=request.parameter("follow") in ("true", "1"),
+        tail=_number(request, "tailLines"),
+        since=moment,
+        timestamps=request.parameter("timestamps") in ("true", "1"),
+        limit=_number(request, "limitBytes"),
+    )
+
+
+def _number(request: messages.Request, name: str) -> int | None:
+    text = request.parameter(name)
+    if not text:
+        return None
+    if not text.isdigit():
+        raise ValueError(f"{name} must be a whole number, not {text!r}")
+    return int(text)
+
+
+def _plain(status: int, text: str) -> messages.Response:
+    return messages.Response(status, _TEXT, text.encode())

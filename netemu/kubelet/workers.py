@@ -1,0 +1,391 @@
+"""One task for one pod: plan, act, report, wait. Level-triggered: looks at what is, never at what happened.
+
+Knows when; what to do is plan's, how is launch's, what to tell is statuses'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from netemu.api import codec, core
+from netemu.base import backoff, errors
+from netemu.client import api
+from netemu.client import errors as api_errors
+from netemu.kubelet import launch, plan, probes, statuses, supplies, views, volumes
+from netemu.wire import cri
+
+_log = logging.getLogger("kubelet")
+_PATIENCE = 1.0  # seconds before a slow step is worth a status of its own
+_PULLING = 2.0  # seconds for which ErrImagePull shows before it becomes ImagePullBackOff
+_REFRESH = 60.0  # seconds between looks at mounted ConfigMaps, Secrets and tokens
+_LIMITS = {"ErrImagePull": (10.0, 300.0), "": (0.5, 10.0)}  # first and last wait after a problem
+
+
+class Worker:
+    """`update` and `wake` from anywhere in the loop; `run` until nothing is left of the pod."""
+
+    def __init__(self, pod: core.Pod, client: api.Client, site: launch.Site) -> None:
+        self._pod = pod
+        self._client = client
+        self._site = site
+        self.gone = False
+        self._woken = asyncio.Event()
+        self._problems: dict[str, views.Problem] = {}
+        self._retries: dict[str, backoff.Backoff] = {}
+        self._delays: dict[str, float] = {}
+        self._stopping: dict[str, float] = {}
+        self._probers: dict[str, tuple[probes.Prober, asyncio.Task[None]]] = {}
+        self._health: dict[str, views.Health] = _seed(pod)
+        self._places: dict[str, str] | None = None
+        self._refresh_at = float("inf")
+        self._soften_at: dict[str, float] = {}
+        self._announced: set[str] = set()
+        self._refused: dict[str, Any] = {}
+
+    def update(self, pod: core.Pod) -> None:
+        """The API's newest version of the pod."""
+        if not _older(pod, self._pod):
+            self._pod = pod
+        self.wake()
+
+    def forget(self) -> None:
+        """The API does not know the pod any more: end it, with force."""
+        self.gone = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Something changed: look again."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Until the pod has been taken away."""
+        retry = backoff.Backoff(0.1, limit=10.0)
+        async with asyncio.TaskGroup() as self._tasks:
+            while True:
+                self._woken.clear()
+                try:
+                    wake_at = await self._step()
+                    retry.reset()
+                except (errors.NetemuError, OSError) as problem:
+                    wait = retry.next()
+                    self._say(logging.WARNING, problem, wait)
+                    wake_at = self._now() + wait
+                if wake_at is None:
+                    break
+                await self._sleep(wake_at)
+            self._stop_probing()
+        self._site.supplies.forget(self._pod.metadata.uid)
+
+    async def _step(self) -> float | None:
+        """Everything that can be done now; when to look again (inf: on a change), None when all is over."""
+        while True:
+            self._soften()
+            view = self._view()
+            self._probe(view)
+            ending = self.gone or self._pod.metadata.deletionTimestamp is not None
+            found = plan.end(view, self._now(), force=self.gone) if ending else plan.plan(view, self._now())
+            if not found.actions:
+                break
+            if ending and isinstance(found.actions[0], plan.RemoveSandbox):
+                await self._report()  # the last word on its containers, while they can still be seen
+            for action in found.actions:
+                await self._do(action, view)
+        if found.done:
+            await self._finish()
+            return None
+        await self._refresh(view)
+        await self._report()
+        moments = [self._refresh_at, found.wake_at or float("inf"), *self._soften_at.values()]
+        return min(moments)
+
+    async def _sleep(self, until: float) -> None:
+        """Until woken, or until that moment."""
+        if until == float("inf"):
+            await self._woken.wait()
+            return
+        timer = self._tasks.create_task(self._site.clock.sleep(max(0.0, until - self._now())))
+        change = self._tasks.create_task(self._woken.wait())
+        try:
+            await asyncio.wait((timer, change), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            change.cancel()
+
+    def _now(self) -> float:
+        return self._site.clock.now()
+
+    def _view(self) -> views.View:
+        mine = self._site.observed.of(self._pod.metadata.uid)
+        alive = {c.id for c in mine.containers if c.state == "RUNNING"}
+        self._stopping = {i: when for i, when in self._stopping.items() if i in alive}
+        return views.View(
+            pod=self._pod,
+            sandboxes=mine.sandboxes,
+            containers=mine.containers,
+            health=self._health,
+            problems=self._problems,
+            delays=self._delays,
+            stopping=self._stopping,
+        )
+
+    # -- acting
+
+    async def _do(self, action: plan.Action, view: views.View) -> None:
+        match action:
+            case plan.RunSandbox(attempt):
+                await self._patiently(self._run_sandbox(attempt))
+            case plan.StartContainer():
+                await self._patiently(self._start(action, view))
+            case plan.StopContainer():
+                self._stop(action, view)
+            case plan.StopSandbox(sandbox_id):
+                await self._stop_sandbox(sandbox_id)
+            case plan.RemoveSandbox(sandbox_id):
+                await self._site.runtime.remove_pod_sandbox(sandbox_id)
+                self._site.observed.drop(sandbox_id)
+            case plan.RemoveContainer(container_id):
+                await self._site.runtime.remove_container(container_id)
+                self._site.observed.drop(container_id)
+
+    async def _patiently(self, step: Coroutine[Any, Any, None]) -> None:
+        """Do it; when it takes long, tell the API meanwhile how far the pod is."""
+        task = self._tasks.create_task(step)
+        done, _ = await asyncio.wait((task,), timeout=_PATIENCE)
+        if not done:
+            try:
+                await self._report()
+            except (errors.NetemuError, OSError) as problem:
+                self._say(logging.WARNING, problem, 0.0)
+        await task
+
+    async def _run_sandbox(self, attempt: int) -> None:
+        try:
+            if attempt:
+                self._site.note(
+                    self._pod, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created."
+                )
+            await launch.sandbox(self._site, self._pod, attempt)
+        except (errors.NetemuError, OSError) as problem:
+            text = f"Failed to create pod sandbox: {problem}"
+            self._site.note(self._pod, "FailedCreatePodSandBox", text, warning=True)
+            self._remember("", "ContainerCreating", "")
+        else:
+            self._forgive("")
+
+    async def _stop_sandbox(self, sandbox_id: str) -> None:
+        try:
+            await self._site.runtime.stop_pod_sandbox(sandbox_id)
+        except errors.NetemuError as problem:
+            self._site.note(self._pod, "FailedKillPod", f"error killing pod: {problem}", warning=True)
+            raise
+        self._site.observed.stopped(sandbox_id)
+
+    async def _start(self, action: plan.StartContainer, view: views.View) -> None:
+        home = next(s for s in view.sandboxes if s.id == action.sandbox_id)
+        everything = (*self._pod.spec.initContainers, *self._pod.spec.containers)
+        spec = next(c for c in everything if c.name == action.name)
+        try:
+            if self._places is None:
+                await self._mount(home.ips, age=supplies.FRESH)
+            assert self._places is not None
+            await launch.container(
+                self._site, self._pod, spec, home, attempt=action.attempt, where=self._places
+            )
+        except launch.Failed as problem:
+            if problem.reason == "ContainerCreating":
+                self._site.note(self._pod, "FailedMount", problem.message, warning=True)
+                self._remember(action.name, problem.reason, "")
+            else:
+                self._remember(action.name, problem.reason, problem.message)
+        else:
+            self._forgive(action.name)
+            if action.delay:
+                self._delays[action.name] = action.delay
+
+    async def _mount(self, ips: tuple[str, ...], *, age: float) -> None:
+        self._places = await launch.places(self._site, self._pod, ips, age=age)
+        if any(volumes.changes(volume) for volume in self._pod.spec.volumes):
+            self._refresh_at = self._now() + _REFRESH
+
+    async def _refresh(self, view: views.View) -> None:
+        """Bring mounted ConfigMaps, Secrets and tokens up to date."""
+        home = views.ready_sandbox(view)
+        if self._now() < self._refresh_at or home is None:
+            return
+        self._refresh_at = self._now() + _REFRESH
+        try:
+            await self._mount(home.ips, age=supplies.STALE)
+        except launch.Failed as problem:
+            self._say(logging.INFO, problem, _REFRESH)
+
+    def _stop(self, action: plan.StopContainer, view: views.View) -> None:
+        running = next(c for c in view.containers if c.id == action.id)
+        home = views.ready_sandbox(view)
+        if action.id not in self._stopping:
+            self._site.note(self._pod, "Killing", action.because, container=running.config.name)
+        self._stopping[action.id] = self._now() + action.grace
+        self._tasks.create_task(self._stopped(action, running, home.ips if home else ()))
+
+    async def _stopped(
+        self, action: plan.StopContainer, running: cri.Container, ips: tuple[str, ...]
+    ) -> None:
+        try:
+            await launch.stop(self._site, self._pod, running, action.grace, ips, hook=action.hook)
+        except (errors.NetemuError, OSError) as problem:
+            self._say(logging.WARNING, problem, 1.0)
+            await self._site.clock.sleep(1.0)
+            self._stopping.pop(action.id, None)
+        self.wake()
+
+    def _remember(self, name: str, reason: str, message: str) -> None:
+        limits = _LIMITS.get(reason, _LIMITS[""])
+        wait = self._retries.setdefault(name, backoff.Backoff(limits[0], limit=limits[1])).next()
+        now = self._now()
+        self._problems[name] = views.Problem(reason, message, now + wait)
+        if reason == "ErrImagePull":
+            self._soften_at[name] = now + _PULLING
+
+    def _forgive(self, name: str) -> None:
+        self._problems.pop(name, None)
+        self._retries.pop(name, None)
+        self._soften_at.pop(name, None)
+
+    def _soften(self) -> None:
+        """What could not be pulled is backing off by now."""
+        for name, when in tuple(self._soften_at.items()):
+            problem = self._problems[name]
+            if self._now() < when:
+                continue
+            del self._soften_at[name]
+            image = next(
+                c.image
+                for c in (*self._pod.spec.initContainers, *self._pod.spec.containers)
+                if c.name == name
+            )
+            text = f'Back-off pulling image "{image}": ErrImagePull: {problem.message}'
+            self._problems[name] = problem._replace(reason="ImagePullBackOff", message=text)
+            self._site.note(self._pod, "BackOff", f'Back-off pulling image "{image}"', container=name)
+            self._site.note(self._pod, "Failed", "Error: ImagePullBackOff", container=name, warning=True)
+
+    # -- probes
+
+    def _probe(self, view: views.View) -> None:
+        """A prober for each run of a container that has probes; none for what has ended."""
+        home = views.ready_sandbox(view)
+        ending = self.gone or self._pod.metadata.deletionTimestamp is not None
+        wanted = {
+            c.id: c
+            for c in view.containers
+            if c.state == "RUNNING" and home is not None and c.sandbox_id == home.id and not ending
+        }
+        for container_id in self._probers.keys() - wanted.keys():
+            self._probers.pop(container_id)[1].cancel()
+        for container_id, running in wanted.items():
+            spec = next((c for c in _all(self._pod) if c.name == running.config.name), None)
+            if container_id in self._probers or spec is None or not _has_probes(spec):
+                continue
+            assert home is not None
+            target = launch.target(self._site, self._pod, spec, container_id, home.ips)
+            prober = probes.Prober(self._pod, target, self._site.clock, self._probed, self._unhealthy)
+            if container_id in self._health:
+                prober.health = self._health[container_id]
+            self._probers[container_id] = (prober, self._tasks.create_task(prober.run()))
+            self._health[container_id] = prober.health
+
+    def _probed(self) -> None:
+        for container_id, (prober, _) in self._probers.items():
+            self._health[container_id] = prober.health
+        self.wake()
+
+    def _unhealthy(self, failure: probes.Failure) -> None:
+        text = f"{failure.kind} probe failed: {failure.said}"
+        self._site.note(self._pod, "Unhealthy", text, container=failure.container.name, warning=True)
+
+    def _stop_probing(self) -> None:
+        for _, task in self._probers.values():
+            task.cancel()
+        self._probers.clear()
+
+    # -- telling the API
+
+    async def _report(self) -> None:
+        """Write the status if it says something new."""
+        if self.gone:
+            return
+        view = self._view()
+        place = statuses.Place(self._site.node.ips)
+        new = statuses.status(view, place, self._now())
+        self._announce(new)
+        before, after = codec.document(self._pod.status), codec.document(new)
+        body = statuses.patch(before, after)
+        if not body or body == self._refused:
+            return
+        about = self._pod.metadata
+        document = {"metadata": {"uid": about.uid}, "status": body}
+        try:
+            written = await self._client.patch(
+                core.Pod, about.name, about.namespace, body=document, how="strategic", subresource="status"
+            )
+        except (api_errors.NotFound, api_errors.Conflict):
+            return  # another pod of that name, or none: the informer will say so
+        # A server that keeps something of its own is not told the same again and again.
+        self._refused = body if statuses.patch(codec.document(written.status), after) else {}
+        if written.metadata.uid == about.uid and not _older(written, self._pod):
+            self._pod = written
+
+    def _announce(self, status: core.PodStatus) -> None:
+        """An event for each run that is being held back."""
+        for one in (*status.initContainerStatuses, *status.containerStatuses):
+            waiting = one.state.waiting
+            if waiting is None or waiting.reason != "CrashLoopBackOff" or one.containerID in self._announced:
+                continue
+            self._announced.add(one.containerID)
+            about = self._pod.metadata
+            text = (
+                f"Back-off restarting failed container {one.name} in pod "
+                f"{about.name}_{about.namespace}({about.uid})"
+            )
+            self._site.note(self._pod, "BackOff", text, container=one.name, warning=True)
+
+    async def _finish(self) -> None:
+        """Nothing runs any more: remove what is on disk, tell the API, let the pod go."""
+        self._site.remove(self._pod)
+        if self.gone:
+            return
+        about = self._pod.metadata
+        try:
+            await self._client.delete(core.Pod, about.name, about.namespace, grace=0, uid=about.uid)
+        except (api_errors.NotFound, api_errors.Conflict):
+            return
+
+    def _say(self, level: int, problem: BaseException, wait: float) -> None:
+        about = self._pod.metadata
+        _log.log(level, "%s pod=%s/%s retry=%.3gs", problem, about.namespace, about.name, wait)
+
+
+def _all(pod: core.Pod) -> tuple[core.Container, ...]:
+    return (*pod.spec.initContainers, *pod.spec.containers)
+
+
+def _has_probes(spec: core.Container) -> bool:
+    return any((spec.livenessProbe, spec.readinessProbe, spec.startupProbe))
+
+
+def _older(one: core.Pod, other: core.Pod) -> bool:
+    """Whether `one` is an older version of the same pod (revisions of this API are numbers)."""
+    a, b = one.metadata.resourceVersion, other.metadata.resourceVersion
+    return a.isdigit() and b.isdigit() and int(a) < int(b)
+
+
+def _seed(pod: core.Pod) -> dict[str, views.Health]:
+    """After a restart of the agent a pod that was ready is ready until a probe says otherwise."""
+    found = {}
+    probed = {spec.name for spec in _all(pod) if _has_probes(spec)}
+    for one in (*pod.status.initContainerStatuses, *pod.status.containerStatuses):
+        if one.name in probed and one.containerID.startswith(statuses.SCHEME):
+            name = one.containerID.removeprefix(statuses.SCHEME)
+            found[name] = views.Health(started=bool(one.started), ready=one.ready, alive=True)
+    return found
