@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,6 +61,7 @@ class Component:
             os.dup2(output, 2)
             process.close_except((theirs.fileno(), *self.keep))
             process.set_name(self.title)
+            configure_logging(self.name)
             return self.main(Channel(theirs))
 
         self.pid = process.fork(child, namespaces=self.namespaces)
@@ -112,6 +114,17 @@ def _open_log(path: str) -> int:
     except FileNotFoundError:
         pass
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def configure_logging(component: str) -> None:
+    """One line a record on stderr, in UTC: time, level, component and what happened."""
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        level=os.environ.get("NETEMU_LOG", "INFO").upper(),
+        format=f"%(asctime)s.%(msecs)03dZ %(levelname)s {component} %(name)s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+        force=True,
+    )
 
 
 def last_words(path: str) -> str:

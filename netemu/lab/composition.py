@@ -116,10 +116,8 @@ def _runtime(spec: "supervisor.Spec", node: config.Node) -> components.Component
     name, hidden = f"runtime-{node.name}", (os.path.dirname(str(spec.place.directory)),)
 
     def main(_: components.Channel) -> None:
-        from netemu.lab import supervisor
         from netemu.runtime import shim
 
-        supervisor.configure_logging(name)
         shim.main(RUNTIME_SOCKET, RUNTIME_ROOT, hidden)
 
     return components.Component(name, name, main, spec.place.log(name), _machine(spec, node))

@@ -89,18 +89,7 @@ def _write_log(place: layout.Layout) -> None:
     os.dup2(fd, 1)
     os.dup2(fd, 2)
     os.close(fd)
-    configure_logging("supervisor")
-
-
-def configure_logging(component: str) -> None:
-    """One line a record on stderr, in UTC: time, level, component and what happened."""
-    logging.Formatter.converter = time.gmtime
-    logging.basicConfig(
-        level=os.environ.get("NETEMU_LOG", "INFO").upper(),
-        format=f"%(asctime)s.%(msecs)03dZ %(levelname)s {component} %(name)s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-        force=True,
-    )
+    components.configure_logging("supervisor")
 
 
 def _be_born(spec: Spec, talk: Starter, api: socket.socket) -> None:

@@ -1,0 +1,86 @@
+"""The agent of a node, composed: kubelet, kube-proxy and the node's part of the pod network in one process.
+
+Constructs the real doors and hands them over; decides nothing. It runs in the node's namespaces, so its paths
+and addresses are those of any machine; it may die and come back without its pods noticing.
+"""
+
+import asyncio
+import gc
+import logging
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from netemu.api import core
+from netemu.base import clock
+from netemu.client import connect
+from netemu.http import tls
+from netemu.kernel import firewall, network
+from netemu.kubelet import agent as kubelet
+from netemu.kubelet import cni
+from netemu.kubeproxy import agent as kubeproxy
+from netemu.lab import composition, config
+from netemu.podnet import agent as podnet
+from netemu.runtime import local
+
+if TYPE_CHECKING:
+    from netemu.lab import components, supervisor
+
+_CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+_LOOK_AGAIN = 0.005  # seconds; at the start of a lab the control plane is about to write the credentials
+_log = logging.getLogger("lab")
+
+
+def main(channel: "components.Channel", spec: "supervisor.Spec", node: config.Node) -> None:
+    """Until killed."""
+
+    def mark(phase: str) -> None:
+        channel.say("mark", phase=phase, at=time.monotonic())
+
+    gc.freeze()
+    asyncio.run(_run(spec.lab, node, mark))
+
+
+async def _run(lab: config.LabConfig, node: config.Node, mark: Callable[[str], None]) -> None:
+    here = Path(composition.CREDENTIALS)
+    while not here.exists():
+        await asyncio.sleep(_LOOK_AGAIN)
+    mark("credentials found")
+    url = f"https://{lab.nodes[0].ips[0]}:{composition.API_PORT}"
+    time_of = clock.SystemClock()
+    pods, services = ([str(net) for net in pair] for pair in (lab.ranges.pods, lab.ranges.services))
+    async with (
+        connect.over(url, here / "ca.crt", here / "client.crt", here / "client.key") as client,
+        asyncio.TaskGroup() as tasks,
+    ):
+        wires = cni.Cni()
+        runtime = local.LocalRuntime(composition.RUNTIME_SOCKET, wires)
+        kubelet_of = kubelet.run(client, _node(lab, node), runtime, time_of, _serving(here), network=wires)
+        tasks.create_task(kubelet_of)
+        tasks.create_task(
+            kubeproxy.run(client, node.name, firewall.LibNftables(), time_of, pods, service_cidrs=services)
+        )
+        settings = podnet.Config(tuple(pods), tuple(services), mtu=lab.mtu)
+        net, door = network.PyrouteNetwork(), firewall.LibNftables()
+        tasks.create_task(podnet.run(client, node.name, net, door, time_of, settings))
+        mark("parts started")
+
+
+def _serving(here: Path) -> ssl.SSLContext:
+    return tls.server(here / "server.crt", here / "server.key", here / "ca.crt")
+
+
+def _node(lab: config.LabConfig, node: config.Node) -> kubelet.NodeConfig:
+    first = node.role == config.CONTROL_PLANE
+    # A lab of one node has nowhere else to put pods.
+    taint = core.Taint(key=_CONTROL_PLANE, effect="NoSchedule")
+    return kubelet.NodeConfig(
+        name=node.name,
+        ips=node.ips,
+        labels={_CONTROL_PLANE: ""} if first else {},
+        taints=(taint,) if first and lab.workers else (),
+        cluster_dns=lab.dns_service[:1],
+        cluster_domain=config.CLUSTER_DOMAIN,
+    )

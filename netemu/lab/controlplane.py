@@ -1,0 +1,84 @@
+"""The control plane of a lab, composed: store, API server, controllers, scheduler, and the cluster's addons.
+
+Constructs the real doors and hands them over; decides nothing. Runs until it is killed: what the API has
+acknowledged is in the store.
+"""
+
+import asyncio
+import gc
+import logging
+import socket
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from netemu.apiserver import authentication, contexts, server
+from netemu.base import clock, errors
+from netemu.client import informers
+from netemu.controllers import agent as controllers
+from netemu.lab import addons, composition, config, credentials, readiness
+from netemu.scheduler import agent as scheduler
+from netemu.store import sqlite
+
+if TYPE_CHECKING:
+    from netemu.lab import components, supervisor
+
+_log = logging.getLogger("lab")
+
+
+def main(channel: "components.Channel", spec: "supervisor.Spec", sockets: Sequence[socket.socket]) -> None:
+    """In the network namespace of the first node, and in the lab's mounts."""
+
+    def mark(phase: str) -> None:
+        channel.say("mark", phase=phase, at=time.monotonic())
+
+    mark("modules imported")
+    gc.freeze()
+    try:
+        asyncio.run(_run(channel, spec, sockets, mark))
+    except errors.Rejected as refusal:
+        channel.say("failed", message=refusal.message, hint=refusal.hint)
+        raise
+
+
+async def _run(channel, spec, sockets, mark) -> None:  # type: ignore[no-untyped-def]
+    lab: config.LabConfig = spec.lab
+    time_of = clock.SystemClock()
+    identity = credentials.prepare(spec.place, lab, spec.api_port, time_of.now())
+    mark("credentials written")
+    store = sqlite.open(spec.place.store)
+    api = server.ApiServer(store, identity, _config(lab, identity), time_of)
+    await api.start(sockets)
+    mark("API server answers")
+    async with asyncio.TaskGroup() as tasks:
+        client = api.local_client("system:kube-controller-manager", _GROUPS)
+        shared = informers.Informers(client, time_of)
+        tasks.create_task(shared.run())
+        settings = controllers.Config(tuple(lab.ranges.pods), identity.ca.decode())
+        tasks.create_task(controllers.run(client, time_of, settings, shared=shared))
+        binding = api.local_client("system:kube-scheduler", _GROUPS)
+        tasks.create_task(scheduler.run(binding, time_of, shared=shared))
+        admin = api.local_client("netemu-admin", ("system:masters", authentication.AUTHENTICATED))
+        await addons.apply(admin, lab)
+        mark("addons applied")
+
+        def said(text: str) -> None:
+            mark(text)
+            channel.say("progress", text=text)
+
+        await readiness.wait(admin, lab, lambda node: spec.place.namespace(node, "net"), said)
+        channel.say("ready")
+        _log.info("ready revision=%d kubeconfig=%s", store.revision, Path(spec.place.kubeconfig))
+
+
+_GROUPS = (authentication.AUTHENTICATED,)
+
+
+def _config(lab: config.LabConfig, identity: server.Identity) -> contexts.Config:
+    return contexts.Config(
+        service_cidrs=tuple(lab.ranges.services),
+        endpoints=lab.nodes[0].ips,
+        port=composition.API_PORT,
+        ca_certificate=identity.ca.decode(),
+    )

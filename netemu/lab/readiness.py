@@ -1,0 +1,125 @@
+"""When a lab is ready: every node is, and a Service answers by name on every node. Asks; does nothing.
+
+The questions are real packets from sockets in the nodes' network namespaces (RFC 1035 over UDP, TCP).
+"""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from ipaddress import ip_address
+
+from netemu.api import core
+from netemu.client import api, errors
+from netemu.kernel import netns
+from netemu.lab import config
+
+NAME = f"kubernetes.default.svc.{config.CLUSTER_DOMAIN}"
+_ASK_AGAIN = 0.01  # seconds; doubled up to a quarter of a second
+_A, _IN, _RECURSION = 1, 1, 0x0100
+
+
+async def wait(
+    client: api.Client, lab: config.LabConfig, place_of: Callable[[str], str], said: Callable[[str], None]
+) -> None:
+    """Return when the lab is ready. `place_of` gives a node's network namespace; `said` hears of progress."""
+    await nodes_ready(client, {node.name for node in lab.nodes})
+    said(f"{len(lab.nodes)} nodes are Ready")
+    async with asyncio.TaskGroup() as tasks:
+        for node in lab.nodes:
+            tasks.create_task(service_answers(place_of(node.name), lab))
+    said("cluster DNS answers on every node")
+
+
+async def nodes_ready(client: api.Client, names: set[str]) -> None:
+    """Until all of them have registered and are Ready."""
+    while True:
+        listing = await client.list(core.Node)
+        ready = {node.metadata.name for node in listing.items if is_ready(node)}
+        if names <= ready:
+            return
+        try:
+            async for event in client.watch(core.Node, revision=listing.revision):
+                if is_ready(event.object):
+                    ready.add(event.object.metadata.name)
+                if names <= ready:
+                    return
+        except errors.ApiError:
+            continue
+
+
+def is_ready(node: core.Node) -> bool:
+    return any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)
+
+
+async def service_answers(place: str, lab: config.LabConfig) -> None:
+    """Until the name of the API's Service resolves at the DNS Service, and what it resolves to accepts."""
+    wanted, server = lab.kubernetes_service[0], (lab.dns_service[0], 53)
+    pause = _ASK_AGAIN
+    while True:
+        try:
+            async with asyncio.timeout(0.5):
+                if wanted in await _resolve(place, server):
+                    await _connect(place, (wanted, 443))
+                    return
+        except OSError:  # TimeoutError too
+            pass
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, 0.25)
+
+
+async def _resolve(place: str, server: tuple[str, int]) -> tuple[str, ...]:
+    loop = asyncio.get_running_loop()
+    with _socket(place, socket.SOCK_DGRAM) as stream:
+        await loop.sock_connect(stream, server)
+        await loop.sock_sendall(stream, question(NAME, number=1))
+        return answers(await loop.sock_recv(stream, 4096), number=1)
+
+
+async def _connect(place: str, server: tuple[str, int]) -> None:
+    with _socket(place, socket.SOCK_STREAM) as stream:
+        await asyncio.get_running_loop().sock_connect(stream, server)
+
+
+def _socket(place: str, kind: socket.SocketKind) -> socket.socket:
+    with netns.inside(place):
+        stream = socket.socket(socket.AF_INET, kind)
+    stream.setblocking(False)
+    return stream
+
+
+def question(name: str, number: int) -> bytes:
+    """A query for the A records of `name`."""
+    labels = b"".join(bytes((len(label),)) + label.encode() for label in name.split("."))
+    return struct.pack("!6H", number, _RECURSION, 1, 0, 0, 0) + labels + struct.pack("!BHH", 0, _A, _IN)
+
+
+def answers(message: bytes, number: int) -> tuple[str, ...]:
+    """The IPv4 addresses of an answer to query `number`; none when it is an error, or no answer to it."""
+    try:
+        echoed, flags, questions, records, _, _ = struct.unpack_from("!6H", message)
+        if echoed != number or flags & 0x800F != 0x8000:
+            return ()
+        at = 12
+        for _ in range(questions):
+            at = _after_name(message, at) + 4
+        found = []
+        for _ in range(records):
+            at = _after_name(message, at)
+            kind, _, _, length = struct.unpack_from("!HHIH", message, at)
+            at += 10
+            if kind == _A and length == 4:
+                found.append(str(ip_address(message[at : at + 4])))
+            at += length
+    except (struct.error, IndexError, ValueError):
+        return ()
+    return tuple(found)
+
+
+def _after_name(message: bytes, at: int) -> int:
+    """RFC 1035, 4.1.4: labels until an empty one or a pointer."""
+    while message[at]:
+        if message[at] >= 0xC0:
+            return at + 2
+        at += message[at] + 1
+    return at + 1
