@@ -31,19 +31,19 @@ class RollingUpdateStatefulSetStrategy(Record):
 
 
 class StatefulSetUpdateStrategy(Record):
-    type: A[StatefulSetUpdateStrategyType, F(1)] = ""
+    type: A[StatefulSetUpdateStrategyType, F(1, default="RollingUpdate")] = ""
     rollingUpdate: A[RollingUpdateStatefulSetStrategy | None, F(2)] = None
 
 
 class StatefulSetSpec(Record):
-    replicas: A[Int32 | None, F(1)] = None
+    replicas: A[Int32 | None, F(1, default=1)] = None
     selector: A[LabelSelector | None, F(2, required=True)] = None
     template: A[PodTemplateSpec, F(3, required=True)] = PodTemplateSpec()
     volumeClaimTemplates: A[tuple[PersistentVolumeClaim, ...], F(4)] = ()
     serviceName: A[str, F(5, keep=True)] = ""
-    podManagementPolicy: A[PodManagementPolicyType, F(6)] = ""
+    podManagementPolicy: A[PodManagementPolicyType, F(6, default="OrderedReady")] = ""
     updateStrategy: A[StatefulSetUpdateStrategy, F(7)] = StatefulSetUpdateStrategy()
-    revisionHistoryLimit: A[Int32 | None, F(8)] = None
+    revisionHistoryLimit: A[Int32 | None, F(8, default=10)] = None
     minReadySeconds: A[Int32, F(9)] = 0
     persistentVolumeClaimRetentionPolicy: A[
         StatefulSetPersistentVolumeClaimRetentionPolicy | None,
@@ -86,19 +86,19 @@ class RollingUpdateDeployment(Record):
 
 
 class DeploymentStrategy(Record):
-    type: A[DeploymentStrategyType, F(1)] = ""
+    type: A[DeploymentStrategyType, F(1, default="RollingUpdate")] = ""
     rollingUpdate: A[RollingUpdateDeployment | None, F(2)] = None
 
 
 class DeploymentSpec(Record):
-    replicas: A[Int32 | None, F(1)] = None
+    replicas: A[Int32 | None, F(1, default=1)] = None
     selector: A[LabelSelector | None, F(2, required=True)] = None
     template: A[PodTemplateSpec, F(3, required=True)] = PodTemplateSpec()
     strategy: A[DeploymentStrategy, F(4, strategy="retainKeys")] = DeploymentStrategy()
     minReadySeconds: A[Int32, F(5)] = 0
-    revisionHistoryLimit: A[Int32 | None, F(6)] = None
+    revisionHistoryLimit: A[Int32 | None, F(6, default=10)] = None
     paused: A[bool, F(7)] = False
-    progressDeadlineSeconds: A[Int32 | None, F(9)] = None
+    progressDeadlineSeconds: A[Int32 | None, F(9, default=600)] = None
 
 
 class DeploymentCondition(Record):
@@ -135,7 +135,7 @@ class RollingUpdateDaemonSet(Record):
 
 
 class DaemonSetUpdateStrategy(Record):
-    type: A[DaemonSetUpdateStrategyType, F(1)] = ""
+    type: A[DaemonSetUpdateStrategyType, F(1, default="RollingUpdate")] = ""
     rollingUpdate: A[RollingUpdateDaemonSet | None, F(2)] = None
 
 
@@ -144,7 +144,7 @@ class DaemonSetSpec(Record):
     template: A[PodTemplateSpec, F(2, required=True)] = PodTemplateSpec()
     updateStrategy: A[DaemonSetUpdateStrategy, F(3)] = DaemonSetUpdateStrategy()
     minReadySeconds: A[Int32, F(4)] = 0
-    revisionHistoryLimit: A[Int32 | None, F(6)] = None
+    revisionHistoryLimit: A[Int32 | None, F(6, default=10)] = None
 
 
 class DaemonSetCondition(Record):
@@ -176,7 +176,7 @@ class DaemonSet(Object):
 
 
 class ReplicaSetSpec(Record):
-    replicas: A[Int32 | None, F(1)] = None
+    replicas: A[Int32 | None, F(1, default=1)] = None
     minReadySeconds: A[Int32, F(4)] = 0
     selector: A[LabelSelector | None, F(2, required=True)] = None
     template: A[PodTemplateSpec, F(3)] = PodTemplateSpec()

@@ -41,7 +41,7 @@ class HorizontalPodAutoscaler(Object):
 
 
 class ScaleSpec(Record):
-    replicas: A[Int32, F(1, default=0)] = 0
+    replicas: A[Int32, F(1)] = 0
 
 
 class ScaleStatus(Record):

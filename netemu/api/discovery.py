@@ -44,8 +44,8 @@ class Endpoint(Record):
 
 
 class EndpointPort(Record):
-    name: A[str | None, F(1)] = None
-    protocol: A[Protocol | None, F(2)] = None
+    name: A[str | None, F(1, default="")] = None
+    protocol: A[Protocol | None, F(2, default="TCP")] = None
     port: A[Int32 | None, F(3)] = None
     appProtocol: A[str | None, F(4)] = None
 

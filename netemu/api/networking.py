@@ -26,7 +26,7 @@ class NetworkPolicyPeer(Record):
 
 
 class NetworkPolicyPort(Record):
-    protocol: A[Protocol | None, F(1)] = None
+    protocol: A[Protocol | None, F(1, default="TCP")] = None
     port: A[IntOrString | None, F(2)] = None
     endPort: A[Int32 | None, F(3)] = None
 

@@ -290,7 +290,10 @@ def _merge_list(old: list[Any], patch: list[Any], path: Path, lookup: Lookup, *,
             merged.append(_plain(item)[0])
         else:
             merged[place] = _merge_object(merged[place], dict(item), path, lookup)
-    return _ordered(merged, patch if order is None else _list(order, path), old, key, path)
+    if order is None:
+        return _ordered(merged, patch, old, key, path)
+    # As upstream: to place the others, an added item counts as standing where a deleted one freed a place.
+    return _ordered(merged, _list(order, path), merged[: len(old)], key, path)
 
 
 def _agree(patch: list[Any], order: list[Any], path: Path) -> None:

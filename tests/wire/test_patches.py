@@ -194,6 +194,11 @@ STRATEGIC: dict[str, tuple[Any, Any, Any]] = {
         {"$setElementOrder/containers": [{"name": "a"}, {"name": "b"}],
          "containers": [{"name": "b", "image": "new"}]},
         {"containers": [A, {"name": "b", "image": "new"}]}),
+    "an added item stands where a deleted one freed a place": (
+        {"containers": [A, B]},
+        {"$setElementOrder/containers": [{"name": "c"}],
+         "containers": [C, {"name": "a", "$patch": "delete"}]},
+        {"containers": [B, C]}),
     "server's own items keep their place": (
         {"containers": [A, B, C]}, {"$setElementOrder/containers": [{"name": "a"}, {"name": "c"}]},
         {"containers": [A, B, C]}),

@@ -29,7 +29,7 @@ class PersistentVolumeClaimSpec(Record):
     resources: A[VolumeResourceRequirements, F(2)] = VolumeResourceRequirements()
     volumeName: A[str, F(3)] = ""
     storageClassName: A[str | None, F(5)] = None
-    volumeMode: A[PersistentVolumeMode | None, F(6)] = None
+    volumeMode: A[PersistentVolumeMode | None, F(6, default="Filesystem")] = None
     dataSource: A[TypedLocalObjectReference | None, F(7)] = None
     dataSourceRef: A[TypedObjectReference | None, F(8)] = None
     volumeAttributesClassName: A[str | None, F(9)] = None
@@ -64,7 +64,7 @@ class VolumeHealthStatus(Record):
 
 
 class PersistentVolumeClaimStatus(Record):
-    phase: A[PersistentVolumeClaimPhase, F(1)] = ""
+    phase: A[PersistentVolumeClaimPhase, F(1, default="Pending")] = ""
     accessModes: A[tuple[PersistentVolumeAccessMode, ...], F(2)] = ()
     capacity: A[dict[str, Quantity], F(3)] = {}
     conditions: A[tuple[PersistentVolumeClaimCondition, ...], F(4, merge="type", keys=("type",))] = ()

@@ -24,7 +24,7 @@ class Secret(Object):
     immutable: A[bool | None, F(5)] = None
     data: A[dict[str, Bytes], F(2)] = {}
     stringData: A[dict[str, str], F(4)] = {}
-    type: A[str, F(3)] = ""
+    type: A[str, F(3, default="Opaque")] = ""
 
 
 class ConfigMap(Object):

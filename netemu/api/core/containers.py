@@ -81,8 +81,8 @@ class Container(Record):
     readinessProbe: A[Probe | None, F(11)] = None
     startupProbe: A[Probe | None, F(22)] = None
     lifecycle: A[Lifecycle | None, F(12)] = None
-    terminationMessagePath: A[str, F(13)] = ""
-    terminationMessagePolicy: A[TerminationMessagePolicy, F(20)] = ""
+    terminationMessagePath: A[str, F(13, default="/dev/termination-log")] = ""
+    terminationMessagePolicy: A[TerminationMessagePolicy, F(20, default="File")] = ""
     imagePullPolicy: A[PullPolicy, F(14)] = ""
     securityContext: A[SecurityContext | None, F(15)] = None
     stdin: A[bool, F(16)] = False
@@ -109,8 +109,8 @@ class EphemeralContainerCommon(Record):
     readinessProbe: A[Probe | None, F(11)] = None
     startupProbe: A[Probe | None, F(22)] = None
     lifecycle: A[Lifecycle | None, F(12)] = None
-    terminationMessagePath: A[str, F(13)] = ""
-    terminationMessagePolicy: A[TerminationMessagePolicy, F(20)] = ""
+    terminationMessagePath: A[str, F(13, default="/dev/termination-log")] = ""
+    terminationMessagePolicy: A[TerminationMessagePolicy, F(20, default="File")] = ""
     imagePullPolicy: A[PullPolicy, F(14)] = ""
     securityContext: A[SecurityContext | None, F(15)] = None
     stdin: A[bool, F(16)] = False

@@ -30,7 +30,7 @@ class FileKeySelector(Record):
 
 
 class ObjectFieldSelector(Record):
-    apiVersion: A[str, F(1)] = ""
+    apiVersion: A[str, F(1, default="v1")] = ""
     fieldPath: A[str, F(2, required=True)] = ""
 
 

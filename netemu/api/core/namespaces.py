@@ -23,7 +23,7 @@ class NamespaceCondition(Record):
 
 
 class NamespaceStatus(Record):
-    phase: A[NamespacePhase, F(1)] = ""
+    phase: A[NamespacePhase, F(1, default="Active")] = ""
     conditions: A[tuple[NamespaceCondition, ...], F(2, merge="type", keys=("type",))] = ()
 
 

@@ -59,10 +59,10 @@ class PodSpec(Record):
     initContainers: A[tuple[Container, ...], F(20, merge="name", keys=("name",))] = ()
     containers: A[tuple[Container, ...], F(2, required=True, merge="name", keys=("name",))] = ()
     ephemeralContainers: A[tuple[EphemeralContainer, ...], F(34, merge="name", keys=("name",))] = ()
-    restartPolicy: A[RestartPolicy, F(3)] = ""
-    terminationGracePeriodSeconds: A[Int64 | None, F(4)] = None
+    restartPolicy: A[RestartPolicy, F(3, default="Always")] = ""
+    terminationGracePeriodSeconds: A[Int64 | None, F(4, default=30)] = None
     activeDeadlineSeconds: A[Int64 | None, F(5)] = None
-    dnsPolicy: A[DNSPolicy, F(6)] = ""
+    dnsPolicy: A[DNSPolicy, F(6, default="ClusterFirst")] = ""
     nodeSelector: A[dict[str, str], F(7, atomic=True)] = {}
     serviceAccountName: A[str, F(8)] = ""
     serviceAccount: A[str, F(9)] = ""
@@ -77,7 +77,7 @@ class PodSpec(Record):
     hostname: A[str, F(16)] = ""
     subdomain: A[str, F(17)] = ""
     affinity: A[Affinity | None, F(18)] = None
-    schedulerName: A[str, F(19)] = ""
+    schedulerName: A[str, F(19, default="default-scheduler")] = ""
     tolerations: A[tuple[Toleration, ...], F(22)] = ()
     hostAliases: A[tuple[HostAlias, ...], F(23, merge="ip", keys=("ip",))] = ()
     priorityClassName: A[str, F(24)] = ""

@@ -15,10 +15,10 @@ class HTTPHeader(Record):
 
 
 class HTTPGetAction(Record):
-    path: A[str, F(1)] = ""
+    path: A[str, F(1, default="/")] = ""
     port: A[IntOrString, F(2, required=True)] = 0
     host: A[str, F(3)] = ""
-    scheme: A[URIScheme, F(4)] = ""
+    scheme: A[URIScheme, F(4, default="HTTP")] = ""
     httpHeaders: A[tuple[HTTPHeader, ...], F(5)] = ()
     protocol: A[HTTPProtocol | None, F(6)] = None
 
@@ -52,10 +52,10 @@ class ProbeHandler(Record):
 class Probe(ProbeHandler):
     embedded: ClassVar[int] = 1
     initialDelaySeconds: A[Int32, F(2)] = 0
-    timeoutSeconds: A[Int32, F(3)] = 0
-    periodSeconds: A[Int32, F(4)] = 0
-    successThreshold: A[Int32, F(5)] = 0
-    failureThreshold: A[Int32, F(6)] = 0
+    timeoutSeconds: A[Int32, F(3, default=1)] = 0
+    periodSeconds: A[Int32, F(4, default=10)] = 0
+    successThreshold: A[Int32, F(5, default=1)] = 0
+    failureThreshold: A[Int32, F(6, default=3)] = 0
     terminationGracePeriodSeconds: A[Int64 | None, F(7)] = None
 
 

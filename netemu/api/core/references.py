@@ -30,7 +30,7 @@ class ObjectReference(Record):
 
 
 class LocalObjectReference(Record):
-    name: A[str, F(1, default="")] = ""
+    name: A[str, F(1)] = ""
 
 
 class TypedLocalObjectReference(Record):

@@ -12,7 +12,7 @@ from netemu.api.meta import Object
 
 class ReplicationControllerSpec(Record):
     replicas: A[Int32 | None, F(1, default=1)] = None
-    minReadySeconds: A[Int32, F(4, default=0)] = 0
+    minReadySeconds: A[Int32, F(4)] = 0
     selector: A[dict[str, str], F(2, atomic=True)] = {}
     template: A[PodTemplateSpec | None, F(3)] = None
 

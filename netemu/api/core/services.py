@@ -63,9 +63,9 @@ class ServiceSpec(Record):
     selector: A[dict[str, str], F(2, atomic=True)] = {}
     clusterIP: A[str, F(3)] = ""
     clusterIPs: A[tuple[str, ...], F(18)] = ()
-    type: A[ServiceType, F(4)] = ""
+    type: A[ServiceType, F(4, default="ClusterIP")] = ""
     externalIPs: A[tuple[str, ...], F(5)] = ()
-    sessionAffinity: A[ServiceAffinity, F(7)] = ""
+    sessionAffinity: A[ServiceAffinity, F(7, default="None")] = ""
     loadBalancerIP: A[str, F(8)] = ""
     loadBalancerSourceRanges: A[tuple[str, ...], F(9)] = ()
     externalName: A[str, F(10)] = ""
@@ -98,7 +98,7 @@ class EndpointAddress(Record):
 class EndpointPort(Record):
     name: A[str, F(1)] = ""
     port: A[Int32, F(2, required=True)] = 0
-    protocol: A[Protocol, F(3)] = ""
+    protocol: A[Protocol, F(3, default="TCP")] = ""
     appProtocol: A[str | None, F(4)] = None
 
 

@@ -62,7 +62,7 @@ class CinderVolumeSource(Record):
 class ConfigMapVolumeSource(LocalObjectReference):
     embedded: ClassVar[int] = 1
     items: A[tuple[KeyToPath, ...], F(2)] = ()
-    defaultMode: A[Int32 | None, F(3)] = None
+    defaultMode: A[Int32 | None, F(3, default=420)] = None
     optional: A[bool | None, F(4)] = None
     defaultUser: A[Int64 | None, F(5)] = None
 
@@ -77,7 +77,7 @@ class DownwardAPIVolumeFile(Record):
 
 class DownwardAPIVolumeSource(Record):
     items: A[tuple[DownwardAPIVolumeFile, ...], F(1)] = ()
-    defaultMode: A[Int32 | None, F(2)] = None
+    defaultMode: A[Int32 | None, F(2, default=420)] = None
     defaultUser: A[Int64 | None, F(3)] = None
 
 
@@ -133,7 +133,7 @@ class GlusterfsVolumeSource(Record):
 
 class HostPathVolumeSource(Record):
     path: A[str, F(1, required=True)] = ""
-    type: A[HostPathType | None, F(2)] = None
+    type: A[HostPathType | None, F(2, default="")] = None
 
 
 class ISCSIVolumeSource(Record):
@@ -215,7 +215,7 @@ class SecretProjection(LocalObjectReference):
 
 class ServiceAccountTokenProjection(Record):
     audience: A[str, F(1)] = ""
-    expirationSeconds: A[Int64 | None, F(2)] = None
+    expirationSeconds: A[Int64 | None, F(2, default=3600)] = None
     path: A[str, F(3, required=True)] = ""
     user: A[Int64 | None, F(4)] = None
 
@@ -231,7 +231,7 @@ class VolumeProjection(Record):
 
 class ProjectedVolumeSource(Record):
     sources: A[tuple[VolumeProjection, ...], F(1, keep=True)] = ()
-    defaultMode: A[Int32 | None, F(2)] = None
+    defaultMode: A[Int32 | None, F(2, default=420)] = None
     defaultUser: A[Int64 | None, F(3)] = None
 
 
@@ -271,7 +271,7 @@ class ScaleIOVolumeSource(Record):
 class SecretVolumeSource(Record):
     secretName: A[str, F(1)] = ""
     items: A[tuple[KeyToPath, ...], F(2)] = ()
-    defaultMode: A[Int32 | None, F(3)] = None
+    defaultMode: A[Int32 | None, F(3, default=420)] = None
     optional: A[bool | None, F(4)] = None
     defaultUser: A[Int64 | None, F(5)] = None
 

@@ -32,16 +32,16 @@ class PersistentVolumeSpec(PersistentVolumeSource):
     capacity: A[dict[str, Quantity], F(1)] = {}
     accessModes: A[tuple[PersistentVolumeAccessMode, ...], F(3)] = ()
     claimRef: A[ObjectReference | None, F(4)] = None
-    persistentVolumeReclaimPolicy: A[PersistentVolumeReclaimPolicy, F(5)] = ""
+    persistentVolumeReclaimPolicy: A[PersistentVolumeReclaimPolicy, F(5, default="Retain")] = ""
     storageClassName: A[str, F(6)] = ""
     mountOptions: A[tuple[str, ...], F(7)] = ()
-    volumeMode: A[PersistentVolumeMode | None, F(8)] = None
+    volumeMode: A[PersistentVolumeMode | None, F(8, default="Filesystem")] = None
     nodeAffinity: A[VolumeNodeAffinity | None, F(9)] = None
     volumeAttributesClassName: A[str | None, F(10)] = None
 
 
 class PersistentVolumeStatus(Record):
-    phase: A[PersistentVolumePhase, F(1)] = ""
+    phase: A[PersistentVolumePhase, F(1, default="Pending")] = ""
     message: A[str, F(2)] = ""
     reason: A[str, F(3)] = ""
     lastPhaseTransitionTime: A[Time | None, F(4)] = None
