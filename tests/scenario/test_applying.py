@@ -1,4 +1,4 @@
-"""The patch that `netemu apply` sends: the three-way merge, story by story, applied by the server's own rules."""
+"""The patch that `netemu apply` sends: the three-way merge over the last-applied annotation."""
 
 import pytest
 
