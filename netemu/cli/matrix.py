@@ -27,7 +27,8 @@ def _check(
     failed = [result for result in results if not result.ok]
     mark = paint("bad", "FAIL") if failed or not results else paint("good", "ok  ")
     held = f"{len(results) - len(failed)} of {len(results)}" if failed else f"{len(results)}"
-    yield f"{mark} {number:2} {paint('head', check.name)}  {paint('faint', _scope(check))}  {held} flow{'s' * (len(results) != 1)}"
+    held += " flow" if len(results) == 1 else " flows"
+    yield f"{mark} {number:2} {paint('head', check.name)}  {paint('faint', _scope(check))}  {held}"
     if not results:
         yield f"        nothing to measure: no such pair of sender and target ({check.defined})"
     shown = results if verbose else failed
