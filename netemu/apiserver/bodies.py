@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from netemu.api import kinds, meta, schema
-from netemu.apiserver import statuses
+from netemu.apiserver import protobufs, statuses
 from netemu.base import errors
 from netemu.http import messages
 
 Document = statuses.Document
-OPTIONS = kinds.Kind(type=meta.DeleteOptions, plural="deleteoptions")  # type: ignore[arg-type]
 _ACCEPTED = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
 _DEPTH = 200
 
@@ -36,7 +35,7 @@ def read(request: messages.Request, kind: kinds.Kind) -> tuple[Document, tuple[s
         elif type in ("application/yaml", "text/yaml", "application/x-yaml"):
             document = _yaml(request.body)
         elif type == "application/vnd.kubernetes.protobuf":
-            document = _protobuf(request.body, kind)
+            document = protobufs.decode(kind.type, request.body)
         else:
             raise statuses.unsupported_media(_ACCEPTED)
     except errors.Rejected as error:
@@ -74,14 +73,6 @@ def _plain(value: Any, depth: int) -> Any:
     if value is None or isinstance(value, str | int | float):
         return value
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
-
-
-def _protobuf(data: bytes, kind: kinds.Kind) -> Any:
-    try:
-        from netemu.api import protobuf  # type: ignore[attr-defined]
-    except ImportError:
-        raise statuses.unsupported_media(_ACCEPTED[:2]) from None
-    return protobuf.decode(kind, data)
 
 
 def _object(document: Any) -> Document:
@@ -163,5 +154,8 @@ def read_options(request: messages.Request) -> tuple[Document, tuple[str, ...]]:
     """The DeleteOptions in a body."""
     type = media(request)
     if type == "application/vnd.kubernetes.protobuf":
-        return _object(_protobuf(request.body, OPTIONS)), ()
+        try:
+            return _object(protobufs.decode(meta.DeleteOptions, request.body)), ()
+        except errors.Rejected as error:
+            raise statuses.bad_request(error.message) from None
     return _object(_yaml(request.body) if "yaml" in type else _json(request.body)), ()

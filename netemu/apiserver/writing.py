@@ -47,6 +47,8 @@ async def new(call: contexts.Call, document: Document, *, dry: bool = False) -> 
 
 async def _store_new(call: contexts.Call, document: Document, *, dry: bool) -> entries.Entry:
     kind = call.kind
+    if call.collection.get(call.namespace, objects.name(document)) is not None:
+        raise statuses.already_exists(kind.group, kind.plural, objects.name(document))
     write = changes.Write(call.parts, kind, call.namespace, defaults.apply(kind, document))
     if kind.has_status:
         write.new.pop("status", None)
@@ -56,8 +58,6 @@ async def _store_new(call: contexts.Call, document: Document, *, dry: bool) -> e
         await chain.allocate(write)
         key_name = objects.name(write.new)
         if dry:
-            if call.collection.get(call.namespace, key_name) is not None:
-                raise statuses.already_exists(kind.group, kind.plural, key_name)
             return call.transient(write.new)
         try:
             record = await call.parts.store.create(call.key(key_name), entries.dump(write.new))
