@@ -11,10 +11,18 @@ from netemu import setup
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def run(*arguments, **settings):
-    command = [sys.executable, "-IS", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv[0] = 'x';"
-               "from netemu import setup; sys.exit(setup.main(sys.argv[1:]))", *arguments]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, check=False, **settings)
+PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+from netemu import setup
+sys.exit(setup.main(sys.argv[1:]))
+"""
+
+
+def run(*arguments):
+    """Without site-packages, as on a machine where nothing is installed."""
+    command = [sys.executable, "-IS", "-c", PROGRAM, str(ROOT), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_it_runs_on_the_standard_library_alone():
