@@ -117,14 +117,16 @@ def _open_log(path: str) -> int:
 
 
 def configure_logging(component: str) -> None:
-    """One line a record on stderr, in UTC: time, level, component and what happened."""
-    logging.Formatter.converter = time.gmtime
-    logging.basicConfig(
-        level=os.environ.get("NETEMU_LOG", "INFO").upper(),
-        format=f"%(asctime)s.%(msecs)03dZ %(levelname)s {component} %(name)s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-        force=True,
-    )
+    """One line a record on stderr, in UTC: time, level, component, logger and what happened."""
+    text = f"%(asctime)s.%(msecs)03dZ %(levelname)s {component} %(name)s %(message)s"
+    formatter = logging.Formatter(text, "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler = logging.StreamHandler(open(2, "w", encoding="utf-8", buffering=1, closefd=False))  # noqa: SIM115
+    handler.setFormatter(formatter)
+    logging.root.handlers[:] = [
+        handler
+    ]  # what was there belongs to whoever forked us, and is not ours to close
+    logging.root.setLevel(os.environ.get("NETEMU_LOG", "INFO").upper())
 
 
 def last_words(path: str) -> str:

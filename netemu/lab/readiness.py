@@ -7,7 +7,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
-from ipaddress import ip_address
+from ipaddress import IPv4Address
 
 from netemu.api import core
 from netemu.client import api, errors
@@ -109,7 +109,7 @@ def answers(message: bytes, number: int) -> tuple[str, ...]:
             kind, _, _, length = struct.unpack_from("!HHIH", message, at)
             at += 10
             if kind == _A and length == 4:
-                found.append(str(ip_address(message[at : at + 4])))
+                found.append(str(IPv4Address(bytes(message[at : at + 4]))))
             at += length
     except (struct.error, IndexError, ValueError):
         return ()
