@@ -1,0 +1,272 @@
+"""A node, its pods, another node and the outside, as bare namespaces joined by veths: nothing of a lab.
+
+outside (router and client)            node "here"                          pods of "here"
+203.0.113.10  2001:db8:113::10         eth0 172.18.0.2  fd00:18::2          a 10.244.1.2  fd00:244:0:1::2
+fab 172.18.0.1  fd00:18::1 ─────────── cni0 10.244.1.1  fd00:244:0:1::1 ─── b 10.244.1.3  fd00:244:0:1::3
+      └──────── node "there": eth0 172.18.0.3  fd00:18::3, pod address 10.244.2.2  fd00:244:0:2::2
+"""
+
+import contextlib
+import os
+import select
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from ipaddress import ip_address, ip_interface, ip_network
+from typing import NamedTuple
+
+import pytest
+
+from netemu.kernel import netns, network
+from netemu.kernel import operations as ops
+
+PODS = {"ip": "10.244.0.0/16", "ip6": "fd00:244::/56"}
+SERVICES = {"ip": "10.96.0.0/16", "ip6": "fd00:96::/112"}
+ADDRESSES = {
+    "outside": ("203.0.113.10", "2001:db8:113::10"),
+    "here": ("172.18.0.2", "fd00:18::2"),
+    "there": ("172.18.0.3", "fd00:18::3"),
+    "a": ("10.244.1.2", "fd00:244:0:1::2"),
+    "b": ("10.244.1.3", "fd00:244:0:1::3"),
+    "far": ("10.244.2.2", "fd00:244:0:2::2"),
+}
+GATEWAY = ("10.244.1.1", "fd00:244:0:1::1")
+PORT = 8080
+
+
+class Answer(NamedTuple):
+    """Who answered, and the client address it saw."""
+
+    server: str
+    seen: str
+
+
+class World:
+    """The namespaces by name; a server on PORT (TCP and UDP, both families) in every pod and on the nodes."""
+
+    addresses = ADDRESSES
+    gateway = GATEWAY
+    pods = PODS
+    services = SERVICES
+    port = PORT
+
+    def __init__(self) -> None:
+        self.places = {name: netns.open_new() for name in ("outside", "here", "there", "a", "b", "far")}
+        self.networks = {name: network.PyrouteNetwork(fd) for name, fd in self.places.items()}
+        self._stop_reader, self._stop_writer = os.pipe()
+        self._servers: dict[socket.socket, str] = {}
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._connect()
+        for name in ("a", "b", "far", "there", "here"):
+            self._listen(name)
+        self._thread.start()
+
+    def close(self) -> None:
+        os.write(self._stop_writer, b"x")
+        self._thread.join()
+        for server in self._servers:
+            server.close()
+        for net in self.networks.values():
+            net.close()
+        for fd in (*self.places.values(), self._stop_reader, self._stop_writer):
+            os.close(fd)
+
+    def path(self, name: str) -> str:
+        return f"/proc/self/fd/{self.places[name]}"
+
+    def ask(
+        self,
+        client: str,
+        address: str,
+        port: int,
+        protocol: str = "tcp",
+        *,
+        timeout: float = 2.0,
+        source_port: int = 0,
+    ) -> Answer | str:
+        """Connect from `client`; the answer, "refused" or "timeout"."""
+        kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+        six = ":" in address
+        with netns.inside(self.places[client]):
+            asker = socket.socket(socket.AF_INET6 if six else socket.AF_INET, kind)
+        with asker:
+            asker.settimeout(timeout)
+            try:
+                if client == "outside":
+                    asker.bind((ADDRESSES["outside"][six], source_port))
+                elif source_port:
+                    asker.bind(("::" if six else "0.0.0.0", source_port))
+                asker.connect((address, port))
+                with contextlib.suppress(
+                    PermissionError
+                ):  # the node's own packet was dropped; ICMP may follow
+                    asker.send(b"?")
+                server, seen = asker.recv(200).decode().split()
+                return Answer(server, seen)
+            except TimeoutError:
+                return "timeout"
+            except ConnectionRefusedError:
+                return "refused"
+
+    def _serve(self) -> None:
+        while True:
+            ready, _, _ = select.select([self._stop_reader, *self._servers], [], [])
+            if self._stop_reader in ready:
+                return
+            for server in ready:
+                name = self._servers[server]
+                if server.type == socket.SOCK_DGRAM:
+                    _, peer = server.recvfrom(200)
+                    server.sendto(_told(name, peer), peer)
+                    continue
+                connection, peer = server.accept()
+                with connection:
+                    connection.send(_told(name, peer))
+                    connection.shutdown(socket.SHUT_WR)
+                    connection.settimeout(1)
+                    connection.recv(200)
+
+    def _listen(self, name: str) -> None:
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            with netns.inside(self.places[name]):
+                server = socket.socket(socket.AF_INET6, kind)
+            server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            server.bind(("::", PORT))
+            if kind == socket.SOCK_STREAM:
+                server.listen(64)
+            self._servers[server] = name
+
+    def _connect(self) -> None:
+        for name, net in self.networks.items():
+            net.apply(
+                [
+                    ops.SetSysctl("net.ipv6.conf.default.accept_dad", "0"),
+                    ops.SetSysctl("net.ipv6.conf.all.accept_dad", "0"),
+                    *(
+                        [ops.SetSysctl("net.ipv4.ip_forward", "1")]
+                        if name in ("outside", "here", "there")
+                        else []
+                    ),
+                    *(
+                        [ops.SetSysctl("net.ipv6.conf.all.forwarding", "1")]
+                        if name in ("outside", "here", "there")
+                        else []
+                    ),
+                    ops.SetUp("lo"),
+                ]
+            )
+        self._underlay()
+        self._pods()
+
+    def _underlay(self) -> None:
+        outside = self.networks["outside"]
+        outside.apply(
+            [
+                ops.AddBridge("fab"),
+                ops.AddAddress("fab", ip_interface("172.18.0.1/16")),
+                ops.AddAddress("fab", ip_interface("fd00:18::1/64")),
+                ops.AddAddress("lo", ip_interface("203.0.113.10/32")),
+                ops.AddAddress("lo", ip_interface("2001:db8:113::10/128")),
+                ops.SetUp("fab"),
+            ]
+        )
+        for name in ("here", "there"):
+            link = f"v-{name}"
+            outside.apply(
+                [ops.AddVeth(link, "eth0", self.path(name)), ops.SetMaster(link, "fab"), ops.SetUp(link)]
+            )
+            four, six = ADDRESSES[name]
+            self.networks[name].apply(
+                [
+                    ops.SetUp("eth0"),
+                    ops.AddAddress("eth0", ip_interface(f"{four}/16")),
+                    ops.AddAddress("eth0", ip_interface(f"{six}/64")),
+                    ops.AddRoute(ip_network("0.0.0.0/0"), ip_address("172.18.0.1")),
+                    ops.AddRoute(ip_network("::/0"), ip_address("fd00:18::1")),
+                ]
+            )
+        there, far = self.networks["there"], self.networks["far"]
+        there.apply(
+            [
+                ops.AddVeth("v-far", "eth0", self.path("far")),
+                ops.AddAddress("v-far", ip_interface("10.244.2.1/24")),
+                ops.AddAddress("v-far", ip_interface("fd00:244:0:2::1/64")),
+                ops.SetUp("v-far"),
+                ops.AddRoute(ip_network("10.244.1.0/24"), ip_address("172.18.0.2")),
+                ops.AddRoute(ip_network("fd00:244:0:1::/64"), ip_address("fd00:18::2")),
+            ]
+        )
+        far.apply(
+            [
+                ops.SetUp("eth0"),
+                ops.AddAddress("eth0", ip_interface("10.244.2.2/24")),
+                ops.AddAddress("eth0", ip_interface("fd00:244:0:2::2/64")),
+                ops.AddRoute(ip_network("0.0.0.0/0"), ip_address("10.244.2.1")),
+                ops.AddRoute(ip_network("::/0"), ip_address("fd00:244:0:2::1")),
+            ]
+        )
+        self.networks["here"].apply(
+            [
+                ops.AddRoute(ip_network("10.244.2.0/24"), ip_address("172.18.0.3")),
+                ops.AddRoute(ip_network("fd00:244:0:2::/64"), ip_address("fd00:18::3")),
+            ]
+        )
+
+    def _pods(self) -> None:
+        here = self.networks["here"]
+        here.apply(
+            [
+                ops.AddBridge("cni0"),
+                ops.AddAddress("cni0", ip_interface(f"{GATEWAY[0]}/24")),
+                ops.AddAddress("cni0", ip_interface(f"{GATEWAY[1]}/64")),
+                ops.SetUp("cni0"),
+                ops.SetSysctl("net.bridge.bridge-nf-call-iptables", "1"),
+                ops.SetSysctl("net.bridge.bridge-nf-call-ip6tables", "1"),
+            ]
+        )
+        for name in ("a", "b"):
+            link = f"v-{name}"
+            here.apply(
+                [ops.AddVeth(link, "eth0", self.path(name)), ops.SetMaster(link, "cni0"), ops.SetUp(link)]
+            )
+            self.hairpin(link)
+            four, six = ADDRESSES[name]
+            self.networks[name].apply(
+                [
+                    ops.SetUp("eth0"),
+                    ops.AddAddress("eth0", ip_interface(f"{four}/24")),
+                    ops.AddAddress("eth0", ip_interface(f"{six}/64")),
+                    ops.AddRoute(ip_network("0.0.0.0/0"), ip_address(GATEWAY[0])),
+                    ops.AddRoute(ip_network("::/0"), ip_address(GATEWAY[1])),
+                ]
+            )
+
+    def hairpin(self, link: str) -> None:
+        """As the bridge plugin's hairpinMode: a bridge port may send a frame back where it came from."""
+        fd = self.places["here"]
+        command = [
+            "nsenter",
+            f"--net=/proc/self/fd/{fd}",
+            "bridge",
+            "link",
+            "set",
+            "dev",
+            link,
+            "hairpin",
+            "on",
+        ]
+        subprocess.run(command, check=True, pass_fds=(fd,))
+
+
+def _told(server: str, peer: tuple[str, ...]) -> bytes:
+    return f"{server} {peer[0].removeprefix('::ffff:')}".encode()
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: makes network namespaces")
+    made = World()
+    yield made
+    made.close()

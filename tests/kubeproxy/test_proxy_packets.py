@@ -1,0 +1,248 @@
+"""Real connections through the planned tables, in both families: who answers, whom he sees, what is refused.
+
+Rows follow kubernetes.io/docs/reference/networking/virtual-ips and the Service API's field descriptions.
+"""
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from netemu.kernel import conntrack, firewall, netns
+from netemu.kernel import operations as ops
+from netemu.kubeproxy import agent, endpoints, layout, services
+from netemu.wire import nft
+
+pytestmark = pytest.mark.root
+FOUR, SIX = 0, 1
+PREFIX = ("10.96.0.", "fd00:96::")
+EXTERNAL = ("198.51.100.5", "2001:db8:51::5")
+EXTERNAL_EMPTY = ("198.51.100.7", "2001:db8:51::7")
+
+
+class Row:
+    """A Service as a test writes it: number (its address), backends, and what is special."""
+
+    def __init__(self, number, backends, **special):
+        self.key = services.Key("test", f"s{number}")
+        ports = tuple(services.Port(protocol, protocol, 80, 30000 + number) for protocol in ("tcp", "udp"))
+        self.service = services.Service(
+            self.key, ports, tuple(f"{prefix}{number}" for prefix in PREFIX), **special
+        )
+        self.backends = backends
+
+    def slices(self, world):
+        ports = tuple((protocol, protocol, world.port) for protocol in ("tcp", "udp"))
+        homes = {"a": "here", "b": "here", "far": "there", "there": "there"}
+        for family in (FOUR, SIX):
+            members = tuple(
+                endpoints.Endpoint(world.addresses[name][family], True, True, False, homes[name], name)
+                for name in self.backends
+            )
+            yield f"{self.key.name}-{family}", endpoints.Slice(self.key, ports, members)
+
+
+ROWS = {
+    "all": Row(10, ("a", "b", "far")),
+    "a": Row(11, ("a",)),
+    "far": Row(12, ("far",)),
+    "nobody": Row(13, (), external_ips=EXTERNAL_EMPTY),
+    "local": Row(14, ("a", "far"), external_local=True),
+    "local-nobody": Row(15, ("far",), external_local=True),
+    "inside": Row(16, ("a", "far"), internal_local=True),
+    "inside-nobody": Row(17, ("far",), internal_local=True),
+    "external": Row(18, ("a",), external_ips=EXTERNAL),
+    "on-a-node": Row(19, ("there",)),
+}
+
+
+def put(proxy, world, row):
+    proxy.changes.service(row.key, row.service)
+    for name, slice_ in row.slices(world):
+        proxy.changes.slice(name, None, slice_)
+
+
+@pytest.fixture
+def proxy(world) -> Iterator[agent.Proxy]:
+    place = world.places["here"]
+    door, tracking = firewall.LibNftables(place), conntrack.NetlinkConntrack(place)
+    around = agent.surroundings(tuple(world.pods.values()), tuple(world.services.values()))
+    yield agent.Proxy("here", door, tracking, around)
+    door.apply("".join(str(nft.removal(family.table)) for family in layout.FAMILIES))
+    tracking.forget([*tracking.flows(conntrack.UDP), *tracking.flows(conntrack.TCP)])
+    tracking.close()
+
+
+@pytest.fixture
+def served(world, proxy) -> agent.Proxy:
+    for row in ROWS.values():
+        put(proxy, world, row)
+    asyncio.run(proxy.sync())
+    return proxy
+
+
+# client, service, where it connects ("vip", "node": the node's address and port), who may answer and the
+# source that he sees ("own", "gateway": the bridge's address, "node": the node's), or what happens instead
+CONNECTIONS = [
+    ("b", "a", "vip", {"a": "own"}),
+    ("b", "far", "vip", {"far": "own"}),
+    ("a", "a", "vip", {"a": "gateway"}),  # hairpin
+    ("here", "a", "vip", {"a": "gateway"}),
+    ("here", "far", "vip", {"far": "node"}),
+    ("outside", "a", "node", {"a": "gateway"}),
+    ("outside", "far", "node", {"far": "node"}),
+    ("b", "a", "node", {"a": "gateway"}),  # externalTrafficPolicy Cluster masquerades whoever comes
+    ("here", "a", "node", {"a": "gateway"}),
+    ("b", "on-a-node", "vip", {"there": "own"}),
+    ("b", "nobody", "vip", "refused"),
+    ("here", "nobody", "vip", "refused"),
+    ("outside", "nobody", "node", "refused"),
+    ("here", "nobody", "node", "refused"),
+    ("b", "nobody", "node", "refused"),
+    ("b", "nobody", "external", "refused"),
+    ("here", "nobody", "external", "refused"),
+    ("outside", "nobody", "external", "refused"),
+    ("outside", "local", "node", {"a": "own"}),
+    ("b", "local", "node", {"a": "own", "far": "own"}),  # pods reach all, and are seen
+    ("here", "local", "node", {"a": "gateway", "far": "node"}),
+    ("outside", "local-nobody", "node", "timeout"),
+    ("b", "local-nobody", "node", {"far": "own"}),
+    ("b", "local", "vip", {"a": "own", "far": "own"}),
+    ("b", "inside", "vip", {"a": "own"}),
+    ("here", "inside", "vip", {"a": "gateway"}),
+    ("outside", "inside", "node", {"a": "gateway", "far": "node"}),
+    ("b", "inside-nobody", "vip", "timeout"),
+    ("here", "inside-nobody", "vip", "timeout"),
+    ("outside", "external", "external", {"a": "gateway"}),
+    ("b", "external", "external", {"a": "gateway"}),
+]
+
+
+@pytest.mark.parametrize("family", [FOUR, SIX], ids=["ipv4", "ipv6"])
+def test_every_connection_goes_where_the_policy_says(world, served, family):
+    for address in (EXTERNAL, EXTERNAL_EMPTY):
+        via = world.addresses["here"][family]
+        net = ip_network(address[family])
+        world.networks["outside"].apply([ops.AddRoute(net, ip_address(via))])
+    wrong = []
+    try:
+        for protocol in ("tcp", "udp"):
+            for client, name, place, expected in CONNECTIONS:
+                address, port = target(world, ROWS[name].service, place, family)
+                timeout = 0.3 if expected == "timeout" else 2.0
+                found = world.ask(client, address, port, protocol, timeout=timeout)
+                if not fits(world, client, family, found, expected):
+                    wrong.append((protocol, client, name, place, expected, found))
+    finally:
+        for address in (EXTERNAL, EXTERNAL_EMPTY):
+            world.networks["outside"].apply([ops.DelRoute(ip_network(address[family]))])
+    assert wrong == []
+
+
+def target(world, service, place, family):
+    if place == "vip":
+        return service.cluster_ips[family], 80
+    if place == "external":
+        return service.external_ips[family], 80
+    return world.addresses["here"][family], service.ports[0].node_port
+
+
+def fits(world, client, family, found, expected):
+    if isinstance(expected, str) or isinstance(found, str):
+        return found == expected
+    sources = {
+        "own": world.addresses[client][family],
+        "gateway": world.gateway[family],
+        "node": world.addresses["here"][family],
+    }
+    return found.server in expected and found.seen == sources[expected[found.server]]
+
+
+@pytest.mark.parametrize("family", [FOUR, SIX], ids=["ipv4", "ipv6"])
+def test_what_no_service_offers_is_refused_or_dropped(world, served, family):
+    for client in ("b", "here"):
+        assert world.ask(client, f"{PREFIX[family]}10", 81) == "refused"  # no such port
+        assert world.ask(client, f"{PREFIX[family]}10", 81, "udp") == "refused"
+    assert (
+        world.ask("b", ("10.96.0.200", "fd00:96::c8")[family], 80, timeout=0.3) == "timeout"
+    )  # no such Service
+    assert (
+        world.ask("here", ("127.0.0.1", "::1")[family], 30010) == "refused"
+    )  # never at the loopback address
+    assert world.ask("outside", world.addresses["here"][family], 29999) == "refused"  # nobody's port
+
+
+@pytest.mark.parametrize("family", [FOUR, SIX], ids=["ipv4", "ipv6"])
+@pytest.mark.parametrize("place", ["vip", "node"])
+def test_connections_spread_evenly(world, served, family, place):
+    client = "b" if place == "vip" else "outside"
+    address, port = target(world, ROWS["all"].service, place, family)
+    counts = Counter(world.ask(client, address, port).server for _ in range(300))
+    assert set(counts) == {"a", "b", "far"}
+    # chi-square with 2 degrees of freedom: beyond 18.4 once in ten thousand
+    assert sum((n - 100) ** 2 / 100 for n in counts.values()) < 18.4
+
+
+def test_a_udp_flow_leaves_a_backend_that_is_gone(world, served):
+    """The same client port keeps sending: tracked, it would go to the old backend for ever."""
+    vip = f"{PREFIX[FOUR]}11"
+    assert world.ask("b", vip, 80, "udp", source_port=4444).server == "a"
+    was = dict(ROWS["a"].slices(world))
+    moved = Row(11, ("far",))
+    for name, slice_ in moved.slices(world):
+        served.changes.slice(name, was[name], slice_)
+    asyncio.run(served.sync())
+    assert world.ask("b", vip, 80, "udp", source_port=4444).server == "far"
+
+
+def test_a_udp_flow_from_before_the_service_is_translated_once_it_is_there(world, proxy):
+    vip = f"{PREFIX[FOUR]}12"
+    assert isinstance(world.ask("b", vip, 80, "udp", source_port=4445, timeout=0.2), str)
+    put(proxy, world, ROWS["far"])
+    asyncio.run(proxy.sync())
+    assert world.ask("b", vip, 80, "udp", source_port=4445).server == "far"
+
+
+def test_established_connections_outlive_their_service(world, served):
+    with netns.inside(world.places["b"]):
+        connection = socket.create_connection((f"{PREFIX[FOUR]}12", 80), timeout=2)
+    with connection:
+        assert connection.recv(100).startswith(b"far ")
+        served.changes.service(ROWS["far"].key, None)
+        asyncio.run(served.sync())
+        assert world.ask("b", f"{PREFIX[FOUR]}12", 80, timeout=0.3) == "timeout"
+        connection.send(b"?")  # is acknowledged only if it still goes to the same backend
+        assert connection.recv(100) == b""
+
+
+def test_a_table_that_somebody_flushed_is_noticed(world, served):
+    assert served.intact()
+    firewall.LibNftables(world.places["here"]).apply("flush ruleset")
+    assert not served.intact()
+    served.start_over()
+    asyncio.run(served.sync())
+    assert world.ask("b", f"{PREFIX[FOUR]}11", 80).server == "a"
+
+
+def test_a_refused_transaction_leads_to_a_table_made_anew(world, served):
+    firewall.LibNftables(world.places["here"]).apply("flush map ip netemu-proxy backends-tcp")
+    served.changes.service(ROWS["a"].key, None)
+    with pytest.raises(firewall.FirewallError):
+        asyncio.run(served.sync())
+    asyncio.run(served.sync())
+    assert world.ask("b", f"{PREFIX[FOUR]}12", 80).server == "far"
+    assert world.ask("b", f"{PREFIX[FOUR]}11", 80, timeout=0.3) == "timeout"
+
+
+def test_a_second_sync_does_nothing(world, served):
+    assert not served.pending
+    assert asyncio.run(served.sync()) == 0
+
+
+def test_the_longest_comment_is_accepted(world, proxy):
+    key = services.Key("n" * 63, "s" * 63)
+    proxy.changes.service(key, services.Service(key, (services.Port("p" * 15, "sctp", 80),), ("10.96.0.99",)))
+    assert asyncio.run(proxy.sync()) == 2
