@@ -16,6 +16,10 @@ netemu probe 'pod client' 'address 203.0.113.10' --icmp
 """
 
 
+# Seconds in which what the model says and what is measured may differ: objects take effect eventually.
+SETTLE = 2.0
+
+
 @options.command("probe", example=_EXAMPLE)
 @click.argument("sender", metavar="FROM", required=False)
 @click.argument("target", metavar="TO", required=False)
@@ -56,6 +60,7 @@ def command(
     Without arguments: every pod to every Service, by address and by name. Exit code 1 if the network does not
     do what the model says.
     """
+    from netemu.base import errors
     from netemu.scenario import judge, scenarios
 
     check = scenarios.Check(
@@ -74,6 +79,10 @@ def command(
         within=0.0,
         defined="netemu probe",
     )
+    if not (port or icmp) and any(place.kind not in ("service", "pod", "pods") for place in check.targets):
+        raise errors.Rejected(
+            f"which port of {target}? say --port", hint="only pods and Services name their own"
+        )
     with screen.Progress(quiet=quiet) as progress:
         results: tuple[judge.Result, ...] = _measure(name, check, timeout, icmp=icmp, progress=progress)
     if as_json:
@@ -98,17 +107,23 @@ def _place(text: str) -> Any:
 
 @options.blocking
 async def _measure(lab_name: str, check: Any, timeout: float, *, icmp: bool, progress: Any) -> Any:
+    import asyncio
+
     from netemu.base import clock
     from netemu.scenario import measuring, run, watching
 
     lab = options.open_lab(lab_name)
+    loop = asyncio.get_running_loop()
     async with options.client(lab) as client, watching.watching(client, clock.SystemClock()) as watcher:
-        world = run.world_of(watcher.snapshot(), lab)
-    checks = [_filled(check._replace(port=check.port or 7) if icmp else check, world)]
-    if icmp:
-        return await measuring.echo(checks, lab, world, deadline=timeout)
-    results, _ = await measuring.measure(checks, lab, world, progress=progress, deadline=timeout)
-    return results
+        end = loop.time() + SETTLE
+        while True:
+            world = run.world_of(watcher.snapshot(), lab)
+            checks = [_filled(check._replace(port=check.port or 7) if icmp else check, world)]
+            if icmp:
+                return await measuring.echo(checks, lab, world, deadline=timeout)
+            results, _ = await measuring.measure(checks, lab, world, progress=progress, deadline=timeout)
+            if all(result.ok for result in results) or loop.time() > end:
+                return results
 
 
 def _filled(check: Any, world: Any) -> Any:
