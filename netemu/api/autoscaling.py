@@ -10,6 +10,7 @@ from netemu.api.meta import Object
 
 
 class CrossVersionObjectReference(Record):
+    atomic: ClassVar[bool] = True
     kind: A[str, F(1, required=True)] = ""
     name: A[str, F(2, required=True)] = ""
     apiVersion: A[str, F(3)] = ""

@@ -19,8 +19,8 @@ Rule = Callable[[Document], None]
 
 
 def apply(kind: kinds.Kind, document: Document) -> Document:
-    """A normalised copy with every default set; applying it twice changes nothing more. The document must have
-    no `schema.problems`."""
+    """A normalised copy with every default set; applying it twice changes nothing more. The document must be
+    without `schema.problems`."""
     whole = schema.normalise(kind, document)
     _default(whole, kind.type)
     return whole

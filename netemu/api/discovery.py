@@ -10,7 +10,7 @@ from netemu.api.core.references import ObjectReference
 from netemu.api.fields import Enum, F, Int32, Record
 from netemu.api.meta import Object
 
-AddressType = A[str, Enum("FQDN")]
+AddressType = A[str, Enum("IPv4", "IPv6", "FQDN")]
 
 
 class EndpointConditions(Record):
@@ -44,6 +44,7 @@ class Endpoint(Record):
 
 
 class EndpointPort(Record):
+    atomic: ClassVar[bool] = True
     name: A[str | None, F(1, default="")] = None
     protocol: A[Protocol | None, F(2, default="TCP")] = None
     port: A[Int32 | None, F(3)] = None

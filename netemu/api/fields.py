@@ -14,7 +14,11 @@ import msgspec
 
 @dataclass_transform(frozen_default=True)
 class Record(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """A value of the Kubernetes API. `gc=False`: values hold no cycles."""
+    """A value of the Kubernetes API. `gc=False`: values hold no cycles.
+
+    A class's own `atomic`: server-side apply replaces such a record whole.
+    A class's own `embedded`: its base's fields are flat in JSON, but in protobuf a message of that number.
+    """
 
 
 class F:
@@ -28,7 +32,7 @@ class F:
     strategy   strategic merge: "merge" (a set), "replace", "retainKeys", "merge,retainKeys"
     keys       server-side apply: the keys of a list that is a map
     unique     server-side apply: the list is a set
-    atomic     server-side apply: the map or record is replaced whole
+    atomic     server-side apply: the map is replaced whole (records that are say so themselves)
     default    the value written where the field is absent, if it does not depend on others
     """
 

@@ -31,6 +31,7 @@ class ManagedFieldsEntry(Record):
 
 
 class OwnerReference(Record):
+    atomic: ClassVar[bool] = True
     apiVersion: A[str, F(5, required=True)] = ""
     kind: A[str, F(1, required=True)] = ""
     name: A[str, F(3, required=True)] = ""
@@ -166,6 +167,7 @@ class LabelSelectorRequirement(Record):
 
 
 class LabelSelector(Record):
+    atomic: ClassVar[bool] = True
     matchLabels: A[dict[str, str], F(1)] = {}
     matchExpressions: A[tuple[LabelSelectorRequirement, ...], F(2)] = ()
 

@@ -55,13 +55,14 @@ class NetworkPolicy(Object):
 
 
 class ServiceBackendPort(Record):
+    atomic: ClassVar[bool] = True
     name: A[str, F(1)] = ""
     number: A[Int32, F(2)] = 0
 
 
 class IngressServiceBackend(Record):
     name: A[str, F(1, required=True)] = ""
-    port: A[ServiceBackendPort, F(2, atomic=True)] = ServiceBackendPort()
+    port: A[ServiceBackendPort, F(2)] = ServiceBackendPort()
 
 
 class IngressBackend(Record):

@@ -18,6 +18,7 @@ class PolicyRule(Record):
 
 
 class Subject(Record):
+    atomic: ClassVar[bool] = True
     kind: A[str, F(1, required=True)] = ""
     apiGroup: A[str, F(2)] = ""
     name: A[str, F(3, required=True)] = ""
@@ -25,6 +26,7 @@ class Subject(Record):
 
 
 class RoleRef(Record):
+    atomic: ClassVar[bool] = True
     apiGroup: A[str, F(1, keep=True)] = ""
     kind: A[str, F(2, required=True)] = ""
     name: A[str, F(3, required=True)] = ""
@@ -40,7 +42,7 @@ class RoleBinding(Object):
     apiVersion: ClassVar[str] = "rbac.authorization.k8s.io/v1"
     kind: ClassVar[str] = "RoleBinding"
     subjects: A[tuple[Subject, ...], F(2)] = ()
-    roleRef: A[RoleRef, F(3, required=True, atomic=True)] = RoleRef()
+    roleRef: A[RoleRef, F(3, required=True)] = RoleRef()
 
 
 class AggregationRule(Record):
@@ -58,4 +60,4 @@ class ClusterRoleBinding(Object):
     apiVersion: ClassVar[str] = "rbac.authorization.k8s.io/v1"
     kind: ClassVar[str] = "ClusterRoleBinding"
     subjects: A[tuple[Subject, ...], F(2)] = ()
-    roleRef: A[RoleRef, F(3, required=True, atomic=True)] = RoleRef()
+    roleRef: A[RoleRef, F(3, required=True)] = RoleRef()

@@ -17,12 +17,14 @@ class KeyToPath(Record):
 
 
 class ConfigMapKeySelector(LocalObjectReference):
+    atomic: ClassVar[bool] = True
     embedded: ClassVar[int] = 1
     key: A[str, F(2, required=True)] = ""
     optional: A[bool | None, F(3)] = None
 
 
 class FileKeySelector(Record):
+    atomic: ClassVar[bool] = True
     volumeName: A[str, F(1, required=True)] = ""
     path: A[str, F(2, required=True)] = ""
     key: A[str, F(3, required=True)] = ""
@@ -30,17 +32,20 @@ class FileKeySelector(Record):
 
 
 class ObjectFieldSelector(Record):
+    atomic: ClassVar[bool] = True
     apiVersion: A[str, F(1, default="v1")] = ""
     fieldPath: A[str, F(2, required=True)] = ""
 
 
 class ResourceFieldSelector(Record):
+    atomic: ClassVar[bool] = True
     containerName: A[str, F(1)] = ""
     resource: A[str, F(2, required=True)] = ""
     divisor: A[Quantity, F(3, keep=True)] = ""
 
 
 class SecretKeySelector(LocalObjectReference):
+    atomic: ClassVar[bool] = True
     embedded: ClassVar[int] = 1
     key: A[str, F(2, required=True)] = ""
     optional: A[bool | None, F(3)] = None

@@ -23,7 +23,7 @@ class EventSeries(Record):
 class Event(Object):
     apiVersion: ClassVar[str] = "v1"
     kind: ClassVar[str] = "Event"
-    involvedObject: A[ObjectReference, F(2, required=True, atomic=True)] = ObjectReference()
+    involvedObject: A[ObjectReference, F(2, required=True)] = ObjectReference()
     reason: A[str, F(3)] = ""
     message: A[str, F(4)] = ""
     source: A[EventSource, F(5)] = EventSource()

@@ -127,4 +127,4 @@ class PodTemplate(Object):
 class Binding(Object):
     apiVersion: ClassVar[str] = "v1"
     kind: ClassVar[str] = "Binding"
-    target: A[ObjectReference, F(2, required=True, atomic=True)] = ObjectReference()
+    target: A[ObjectReference, F(2, required=True)] = ObjectReference()

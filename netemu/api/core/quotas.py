@@ -36,6 +36,7 @@ class ScopedResourceSelectorRequirement(Record):
 
 
 class ScopeSelector(Record):
+    atomic: ClassVar[bool] = True
     matchExpressions: A[tuple[ScopedResourceSelectorRequirement, ...], F(1)] = ()
 
 

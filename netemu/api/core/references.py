@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated as A
+from typing import ClassVar
 
 from netemu.api.fields import F, Record
 
@@ -15,11 +16,13 @@ class TypedObjectReference(Record):
 
 
 class SecretReference(Record):
+    atomic: ClassVar[bool] = True
     name: A[str, F(1)] = ""
     namespace: A[str, F(2)] = ""
 
 
 class ObjectReference(Record):
+    atomic: ClassVar[bool] = True
     kind: A[str, F(1)] = ""
     namespace: A[str, F(2)] = ""
     name: A[str, F(3)] = ""
@@ -30,10 +33,12 @@ class ObjectReference(Record):
 
 
 class LocalObjectReference(Record):
+    atomic: ClassVar[bool] = True
     name: A[str, F(1)] = ""
 
 
 class TypedLocalObjectReference(Record):
+    atomic: ClassVar[bool] = True
     apiGroup: A[str | None, F(1)] = None
     kind: A[str, F(2, required=True)] = ""
     name: A[str, F(3, required=True)] = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated as A
+from typing import ClassVar
 
 from netemu.api.core.enums import (
     NodeInclusionPolicy,
@@ -22,11 +23,13 @@ class NodeSelectorRequirement(Record):
 
 
 class NodeSelectorTerm(Record):
+    atomic: ClassVar[bool] = True
     matchExpressions: A[tuple[NodeSelectorRequirement, ...], F(1)] = ()
     matchFields: A[tuple[NodeSelectorRequirement, ...], F(2)] = ()
 
 
 class NodeSelector(Record):
+    atomic: ClassVar[bool] = True
     nodeSelectorTerms: A[tuple[NodeSelectorTerm, ...], F(1, required=True)] = ()
 
 
@@ -36,12 +39,13 @@ class TopologySelectorLabelRequirement(Record):
 
 
 class TopologySelectorTerm(Record):
+    atomic: ClassVar[bool] = True
     matchLabelExpressions: A[tuple[TopologySelectorLabelRequirement, ...], F(1)] = ()
 
 
 class PreferredSchedulingTerm(Record):
     weight: A[Int32, F(1, required=True)] = 0
-    preference: A[NodeSelectorTerm, F(2, required=True, atomic=True)] = NodeSelectorTerm()
+    preference: A[NodeSelectorTerm, F(2, required=True)] = NodeSelectorTerm()
 
 
 class NodeAffinity(Record):

@@ -89,6 +89,7 @@ class Service(Object):
 
 
 class EndpointAddress(Record):
+    atomic: ClassVar[bool] = True
     ip: A[str, F(1, required=True)] = ""
     hostname: A[str, F(3)] = ""
     nodeName: A[str | None, F(4)] = None
@@ -96,6 +97,7 @@ class EndpointAddress(Record):
 
 
 class EndpointPort(Record):
+    atomic: ClassVar[bool] = True
     name: A[str, F(1)] = ""
     port: A[Int32, F(2, required=True)] = 0
     protocol: A[Protocol, F(3, default="TCP")] = ""

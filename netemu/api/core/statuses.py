@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated as A
+from typing import ClassVar
 
 from netemu.api.core.claims import PodVolumeHealth
 from netemu.api.core.containers import ResourceRequirements
@@ -125,6 +126,7 @@ class HostIP(Record):
 
 
 class EvictionResponder(Record):
+    atomic: ClassVar[bool] = True
     name: A[str, F(1, required=True)] = ""
     priority: A[Int32 | None, F(2, required=True)] = None
 
