@@ -1,0 +1,232 @@
+"""bridge and loopback in real namespaces, called as any runtime calls them; the reference as a yardstick."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from netemu.wire import cni
+
+REFERENCE = Path(os.environ.get("NETEMU_REFERENCE_CNI", "/usr/lib/cni"))
+pytestmark = pytest.mark.root
+
+
+def ips(result):
+    return [ip["address"].split("/")[0] for ip in result["ips"]]
+
+
+def test_a_pod_reaches_its_gateway_and_its_neighbour_in_both_families(machine, network):
+    results = []
+    for name in ("a", "b"):
+        machine.namespace(name)
+        outcome = machine.call("ADD", network, name)
+        assert outcome.code == 0, outcome.document
+        results.append(outcome.document)
+    bridge, port, eth0 = results[0]["interfaces"]
+    assert (bridge["name"], eth0["name"], eth0["sandbox"]) == ("cni0", "eth0", str(machine.root / "a"))
+    assert {ip["interface"] for ip in results[0]["ips"]} == {2}
+    assert [ip["gateway"] for ip in results[0]["ips"]] == ["10.244.1.1", "fd00:244:0:1::1"]
+    for target in ("10.244.1.1", "fd00:244:0:1::1", *ips(results[1])):
+        assert machine.pings("a", target), target
+    for target in ips(results[0]):
+        assert machine.pings("host", target), target
+    link = machine.json("host", "-d", "link", "show", port["name"])[0]
+    assert link["master"] == "cni0"
+    assert link["linkinfo"]["info_slave_data"]["hairpin"] is True
+    assert link["address"] == port["mac"]
+
+
+def test_pod_and_gateway_are_permanent_neighbours(machine, network):
+    """The neighbour table has one limit for all namespaces; permanent entries are exempt from it."""
+    machine.namespace("a")
+    result = machine.call("ADD", network, "a").document
+    mac = {i["name"]: i["mac"] for i in result["interfaces"]}
+    there = {
+        n["dst"]: (n["lladdr"], n["state"]) for n in machine.json("host", "neigh", "show", "dev", "cni0")
+    }
+    here = {n["dst"]: (n["lladdr"], n["state"]) for n in machine.json("a", "neigh", "show", "dev", "eth0")}
+    for ip in result["ips"]:
+        assert there[ip["address"].split("/")[0]] == (mac["eth0"], ["PERMANENT"])
+        assert here[ip["gateway"]] == (mac["cni0"], ["PERMANENT"])
+
+
+def test_del_leaves_nothing_and_may_be_repeated(machine, network, tmp_path):
+    machine.namespace("a")
+    result = machine.call("ADD", network, "a").document
+    assert machine.call("DEL", network | {"prevResult": result}, "a").code == 0
+    assert [link["ifname"] for link in machine.json("a", "link")] == ["lo"]
+    assert [link["ifname"] for link in machine.json("host", "link")] == ["lo", "cni0"]
+    assert not [
+        n for n in machine.json("host", "neigh", "show", "dev", "cni0") if n["state"] == ["PERMANENT"]
+    ]
+    assert not list((tmp_path / "leases" / "netemu").glob("10.*"))
+    for change in ({}, {"CNI_NETNS": ""}, {"CNI_NETNS": "/run/netns/never-was"}):
+        outcome = machine.call("DEL", network, "a", **change)
+        assert (outcome.code, outcome.document) == (0, {})
+
+
+def test_del_without_the_namespace_still_frees_address_and_neighbour(machine, network, tmp_path):
+    machine.namespace("a")
+    result = machine.call("ADD", network, "a").document
+    assert machine.call("DEL", network | {"prevResult": result}, "a", CNI_NETNS="").code == 0
+    assert not list((tmp_path / "leases" / "netemu").glob("10.*"))
+    assert not [
+        n for n in machine.json("host", "neigh", "show", "dev", "cni0") if n["state"] == ["PERMANENT"]
+    ]
+
+
+def test_del_without_a_result_asks_the_namespace_for_the_addresses(machine, network):
+    machine.namespace("a")
+    machine.call("ADD", network, "a")
+    assert machine.call("DEL", network, "a").code == 0
+    assert not [
+        n for n in machine.json("host", "neigh", "show", "dev", "cni0") if n["state"] == ["PERMANENT"]
+    ]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ("a", "ip addr del 10.244.1.2/24 dev eth0"),
+        ("a", "ip route del default"),
+        ("a", "ip link set eth0 name eth1"),
+        ("host", "ip link del cni0"),
+    ],
+)
+def test_check_finds_damage(machine, network, damage):
+    machine.namespace("a")
+    result = machine.call("ADD", network, "a").document
+    configured = network | {"prevResult": result}
+    assert machine.call("CHECK", configured, "a").code == 0
+    machine.run(damage[0], *damage[1].split())
+    outcome = machine.call("CHECK", configured, "a")
+    assert (outcome.code, outcome.document["code"]) == (1, 100)
+
+
+def test_a_failed_add_leaves_nothing(machine, network, tmp_path):
+    machine.namespace("a")
+    machine.run("a", "ip", "link", "add", "eth0", "type", "bridge")
+    outcome = machine.call("ADD", network, "a")
+    assert outcome.code == 1
+    assert "eth0" in outcome.document["msg"]
+    assert not list((tmp_path / "leases" / "netemu").glob("10.*"))
+    assert [link["ifname"] for link in machine.json("host", "link")] == ["lo", "cni0"]
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"vlan": 5}, cni.UNSUPPORTED_FIELD),
+        ({"ipMasq": True}, cni.UNSUPPORTED_FIELD),
+        ({"promiscMode": True}, cni.INVALID_CONFIGURATION),  # together with hairpinMode
+        ({"mtu": -1}, cni.INVALID_CONFIGURATION),
+        ({"bridge": "lo"}, cni.INVALID_CONFIGURATION),
+        ({"ipam": {"type": "nothing"}}, cni.INVALID_CONFIGURATION),
+        ({"ipam": {"type": "../bridge"}}, cni.INVALID_CONFIGURATION),
+    ],
+)
+def test_what_it_cannot_do_it_refuses(machine, network, change, code):
+    machine.namespace("a")
+    outcome = machine.call("ADD", network | change, "a")
+    assert (outcome.code, outcome.document["code"]) == (1, code)
+    assert machine.json("a", "link")[0]["ifname"] == "lo"
+    assert len(machine.json("a", "link")) == 1
+
+
+def test_the_host_s_own_namespace_is_no_container(machine, network):
+    outcome = machine.call("ADD", network, "a", CNI_NETNS=str(machine.root / "host"))
+    assert outcome.document["code"] == cni.INVALID_NETNS
+    missing = machine.call("ADD", network, "a", CNI_NETNS="/run/netns/never-was")
+    assert missing.document["code"] == cni.INVALID_NETNS
+
+
+def test_mtu_mac_and_layer_two(machine, network):
+    machine.namespace("a")
+    plain = {key: value for key, value in network.items() if key not in ("ipam", "isDefaultGateway")}
+    outcome = machine.call(
+        "ADD", plain | {"mtu": 1400}, "a", CNI_ARGS="IgnoreUnknown=1;MAC=02:00:00:00:00:42"
+    )
+    assert outcome.code == 0, outcome.document
+    link = machine.json("a", "link", "show", "eth0")[0]
+    assert (link["mtu"], link["address"]) == (1400, "02:00:00:00:00:42")
+    assert "ips" not in outcome.document
+
+
+def test_a_bridge_of_somebody_else_keeps_its_mac(machine, network):
+    """Permanent neighbours would go stale if the bridge took the MAC of its lowest port."""
+    machine.run("host", "ip", "link", "add", "cni0", "type", "bridge")
+    before = machine.json("host", "link", "show", "cni0")[0]["address"]
+    for name in ("a", "b"):
+        machine.namespace(name)
+        assert machine.call("ADD", network, name).code == 0
+    assert machine.json("host", "link", "show", "cni0")[0]["address"] == before
+    assert machine.pings("a", "10.244.1.1")
+
+
+def test_another_address_on_the_bridge_is_refused_or_replaced(machine, network):
+    machine.run("host", "ip", "link", "add", "cni0", "type", "bridge")
+    machine.run("host", "ip", "addr", "add", "10.99.0.1/16", "dev", "cni0")
+    machine.namespace("a")
+    outcome = machine.call("ADD", network, "a")
+    assert "already has an IP address different from 10.244.1.1/24" in outcome.document["msg"]
+    assert machine.call("ADD", network | {"forceAddress": True}, "a").code == 0
+    have = {a["local"] for a in machine.json("host", "-4", "addr", "show", "cni0")[0]["addr_info"]}
+    assert have == {"10.244.1.1"}
+
+
+def test_many_at_once_on_a_bridge_nobody_has_made_yet(machine, network):
+    names = [f"p{n}" for n in range(24)]
+    for name in names:
+        machine.namespace(name)
+    outcomes = [machine.finish(child) for child in [machine.start("ADD", network, name) for name in names]]
+    assert [o.document for o in outcomes if o.code] == []
+    assert len({tuple(ips(o.document)) for o in outcomes}) == len(names)
+    assert machine.pings("p0", ips(outcomes[-1].document)[0])
+
+
+def test_loopback(machine):
+    machine.namespace("a")
+    document = {"cniVersion": "0.3.1", "name": "cni-loopback", "type": "loopback"}
+    outcome = machine.call("ADD", document, "a", CNI_IFNAME="lo")
+    assert [ip["address"] for ip in outcome.document["ips"]] == ["127.0.0.1/8", "::1/128"]
+    assert machine.pings("a", "127.0.0.1")
+    checked = {**document, "cniVersion": "1.0.0"}
+    assert machine.call("CHECK", checked, "a", CNI_IFNAME="lo").code == 0
+    assert machine.call("DEL", document, "a", CNI_IFNAME="lo").code == 0
+    assert machine.call("CHECK", checked, "a", CNI_IFNAME="lo").code == 1
+    assert machine.call("DEL", document, "gone", CNI_IFNAME="lo").code == 0
+
+
+@pytest.mark.skipif(not REFERENCE.exists(), reason=f"no reference plugins at {REFERENCE}")
+def test_the_reference_plugins_answer_alike(machine, network, tmp_path):
+    """Same configuration, same shape of result, same addresses, routes and links in the container."""
+    seen = []
+    for name, path in (("a", machine.binaries), ("b", REFERENCE)):
+        leases = {**network["ipam"], "dataDir": str(tmp_path / f"leases-{name}")}
+        machine.namespace(name)
+        whole = network | {"ipam": leases, "bridge": f"br-{name}"}
+        result = machine.call("ADD", whole, name, CNI_PATH=str(path)).document
+        assert machine.call("CHECK", whole | {"prevResult": result}, name, CNI_PATH=str(path)).code == 0
+        routes = sorted(
+            (r["dst"], r.get("gateway", ""))
+            for family in ("-4", "-6")
+            for r in machine.json(name, family, "route")
+            if not r["dst"].startswith(("fe80", "ff00"))
+        )
+        shape = [sorted(i) for i in result["interfaces"]]
+        seen.append((result["ips"], result["routes"], shape, routes, result["dns"]))
+        assert machine.call("DEL", whole | {"prevResult": result}, name, CNI_PATH=str(path)).code == 0
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.skipif(not REFERENCE.exists(), reason=f"no reference plugins at {REFERENCE}")
+def test_our_bridge_runs_another_s_ipam(machine, network):
+    (machine.root / "mixed").mkdir()
+    (machine.root / "mixed" / "bridge").symlink_to(machine.binaries / "bridge")
+    (machine.root / "mixed" / "host-local").symlink_to(REFERENCE / "host-local")
+    machine.namespace("a")
+    mixed = {"CNI_PATH": str(machine.root / "mixed")}
+    outcome = machine.call("ADD", network, "a", **mixed)
+    assert ips(outcome.document) == ["10.244.1.2", "fd00:244:0:1::2"]
+    assert machine.pings("a", "10.244.1.1")
+    assert machine.call("DEL", network, "a", **mixed).code == 0
