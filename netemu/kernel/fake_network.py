@@ -6,8 +6,9 @@ Knows links, addresses, routes, neighbours, sysctls; packets do not exist here.
 import errno
 import os
 from collections.abc import Iterable
-from dataclasses import replace
 from ipaddress import ip_network
+
+import msgspec
 
 from netemu.kernel import linux, states
 from netemu.kernel import operations as ops
@@ -99,7 +100,7 @@ class FakeNetwork:
         return self._links[name]
 
     def _change(self, name: str, **changes: object) -> None:
-        self._links[name] = replace(self._link(name), **changes)  # type: ignore[arg-type]
+        self._links[name] = msgspec.structs.replace(self._link(name), **changes)
 
     def _check_free(self, name: str) -> None:
         if name in self._links:
@@ -140,7 +141,7 @@ class FakeNetwork:
         self._peers.pop(name, None)
         for port in self._links.values():
             if port.master == name:
-                self._links[port.name] = replace(port, master=None)
+                self._links[port.name] = msgspec.structs.replace(port, master=None)
         self._addresses = {a for a in self._addresses if a.link != name}
         self._neighbours = {n for n in self._neighbours if n.link != name}
         self._forget_routes(name)

@@ -1,9 +1,9 @@
 """Changes to a network namespace as values. Knows what can be asked of the kernel; asks nothing.
 
 `describe()` says the same in the words of ip(8) and sysctl(8), for error messages, logs and golden files.
+(Structs of msgspec: as frozen and typed as dataclasses, and made at import in a tenth of the time.)
 """
 
-from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -13,6 +13,8 @@ from ipaddress import (
     IPv6Network,
 )
 
+import msgspec
+
 IPAddress = IPv4Address | IPv6Address
 IPInterface = IPv4Interface | IPv6Interface
 IPNetwork = IPv4Network | IPv6Network
@@ -21,8 +23,7 @@ IPNetwork = IPv4Network | IPv6Network
 PROTOCOL_KERNEL, PROTOCOL_BOOT, PROTOCOL_STATIC = 2, 3, 4
 
 
-@dataclass(frozen=True, slots=True)
-class AddBridge:
+class AddBridge(msgspec.Struct, frozen=True):
     """A bridge without spanning tree. With `mac` its address does not follow that of its first port."""
 
     name: str
@@ -32,8 +33,7 @@ class AddBridge:
         return f"ip link add {self.name}" + (f" address {self.mac}" if self.mac else "") + " type bridge"
 
 
-@dataclass(frozen=True, slots=True)
-class AddVeth:
+class AddVeth(msgspec.Struct, frozen=True):
     """A pair of links; the peer is born in the namespace `peer_netns` (a path), or here."""
 
     name: str
@@ -45,8 +45,7 @@ class AddVeth:
         return f"ip link add {self.name} type veth peer name {self.peer}{where}"
 
 
-@dataclass(frozen=True, slots=True)
-class AddVxlan:
+class AddVxlan(msgspec.Struct, frozen=True):
     """A VXLAN tunnel end that learns nothing: its forwarding table is programmed (RFC 7348)."""
 
     name: str
@@ -63,8 +62,7 @@ class AddVxlan:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SetMaster:
+class SetMaster(msgspec.Struct, frozen=True):
     """Plug a link into a bridge."""
 
     name: str
@@ -74,24 +72,21 @@ class SetMaster:
         return f"ip link set {self.name} master {self.master}"
 
 
-@dataclass(frozen=True, slots=True)
-class SetUp:
+class SetUp(msgspec.Struct, frozen=True):
     name: str
 
     def describe(self) -> str:
         return f"ip link set {self.name} up"
 
 
-@dataclass(frozen=True, slots=True)
-class SetDown:
+class SetDown(msgspec.Struct, frozen=True):
     name: str
 
     def describe(self) -> str:
         return f"ip link set {self.name} down"
 
 
-@dataclass(frozen=True, slots=True)
-class SetMTU:
+class SetMTU(msgspec.Struct, frozen=True):
     """Bytes of an IP packet that fit."""
 
     name: str
@@ -101,8 +96,7 @@ class SetMTU:
         return f"ip link set {self.name} mtu {self.mtu}"
 
 
-@dataclass(frozen=True, slots=True)
-class SetMAC:
+class SetMAC(msgspec.Struct, frozen=True):
     name: str
     mac: str
 
@@ -110,8 +104,7 @@ class SetMAC:
         return f"ip link set {self.name} address {self.mac}"
 
 
-@dataclass(frozen=True, slots=True)
-class DelLink:
+class DelLink(msgspec.Struct, frozen=True):
     """Removes a veth's peer too, wherever that is."""
 
     name: str
@@ -120,8 +113,7 @@ class DelLink:
         return f"ip link del {self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class AddAddress:
+class AddAddress(msgspec.Struct, frozen=True):
     """IPv6 addresses are usable at once: no duplicate address detection (RFC 4862, 5.4) for a second."""
 
     link: str
@@ -132,8 +124,7 @@ class AddAddress:
         return f"ip addr add {self.ip} dev {self.link}{nodad}"
 
 
-@dataclass(frozen=True, slots=True)
-class DelAddress:
+class DelAddress(msgspec.Struct, frozen=True):
     link: str
     ip: IPInterface
 
@@ -141,8 +132,7 @@ class DelAddress:
         return f"ip addr del {self.ip} dev {self.link}"
 
 
-@dataclass(frozen=True, slots=True)
-class AddRoute:
+class AddRoute(msgspec.Struct, frozen=True):
     """A unicast route in the main table; `protocol` None means static, `metric` None the kernel's default."""
 
     dst: IPNetwork
@@ -155,8 +145,7 @@ class AddRoute:
         return "ip route add " + _route(self)
 
 
-@dataclass(frozen=True, slots=True)
-class DelRoute:
+class DelRoute(msgspec.Struct, frozen=True):
     """The route with that destination and, as far as they are given, that gateway, link, metric, protocol."""
 
     dst: IPNetwork
@@ -182,8 +171,7 @@ def _route(route: AddRoute | DelRoute) -> str:
     return " ".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
-class AddNeighbour:
+class AddNeighbour(msgspec.Struct, frozen=True):
     """A permanent entry, exempt from the limit which all namespaces share; an existing one is replaced."""
 
     link: str
@@ -194,8 +182,7 @@ class AddNeighbour:
         return f"ip neigh replace {self.ip} lladdr {self.mac} dev {self.link} nud permanent"
 
 
-@dataclass(frozen=True, slots=True)
-class DelNeighbour:
+class DelNeighbour(msgspec.Struct, frozen=True):
     link: str
     ip: IPAddress
 
@@ -203,8 +190,7 @@ class DelNeighbour:
         return f"ip neigh del {self.ip} dev {self.link}"
 
 
-@dataclass(frozen=True, slots=True)
-class SetSysctl:
+class SetSysctl(msgspec.Struct, frozen=True):
     """`key` with dots, as sysctl(8) has it; link names with dots are written with slashes throughout."""
 
     key: str

@@ -1,14 +1,14 @@
 """What a network namespace looks like, as values. Knows no system call."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import msgspec
 
 from netemu.kernel import operations as ops
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(msgspec.Struct, frozen=True):
     """`kind`: "veth", "bridge" …, "" for loopback and hardware. `up`: the administrative state."""
 
     name: str
@@ -41,14 +41,13 @@ class Neighbour(NamedTuple):
     mac: str
 
 
-@dataclass(frozen=True)
-class State:
+class State(msgspec.Struct, frozen=True):
     """Links by name; addresses, unicast routes of the main table and permanent neighbours.
 
     Without what the kernel makes of itself for every link: link-local addresses, their routes, multicast.
     """
 
-    links: Mapping[str, Link] = field(default_factory=dict)
+    links: Mapping[str, Link] = {}
     addresses: frozenset[Address] = frozenset()
     routes: frozenset[Route] = frozenset()
     neighbours: frozenset[Neighbour] = frozenset()

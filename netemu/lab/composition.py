@@ -7,6 +7,7 @@ import gc
 import importlib
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -42,11 +43,14 @@ def compose(spec: "supervisor.Spec", api: socket.socket, mark: Mark) -> Iterator
     first = spec.lab.nodes[0]
     inner = listen(spec.place.namespace(first.name, "net"))
     _bring_in(_SHARED)
+    _share()
     mark("supervisor", "shared modules imported")
     yield _control_plane(spec, first, (api, inner))
     _bring_in(_NODES)
+    sys.modules["netemu.runtime.shim"].preload()
     mark("supervisor", "node modules imported")
     build_network(spec)
+    _share()
     mark("supervisor", "network built")
     for node in spec.lab.nodes:
         yield _runtime(spec, node)
@@ -89,8 +93,12 @@ def build_network(spec: "supervisor.Spec") -> None:
 def _bring_in(modules: Iterable[str]) -> None:
     for module in modules:
         importlib.import_module(module)
+
+
+def _share() -> None:
+    """No collection in a child touches, and so copies, the pages it has from here."""
     gc.collect()
-    gc.freeze()  # no later collection touches, and so copies, the pages that children share
+    gc.freeze()
 
 
 def _control_plane(
