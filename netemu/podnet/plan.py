@@ -133,7 +133,7 @@ def masquerade(want: Wanted, inside: Iterable[Network]) -> tuple[nft.Transaction
     """Pods that speak to the outside borrow the node's address. `inside`: pod and Service ranges."""
     return tuple(
         nft.replacement(
-            nft.Table(family, TABLE, "netemu: pods leave the cluster with their node's address"),
+            nft.Table(family, TABLE, "netemu: pods leave the cluster by their node's address"),
             _table(family, kind, version, want, tuple(inside)),
         )
         for family, kind, version in (("ip", "ipv4_addr", 4), ("ip6", "ipv6_addr", 6))

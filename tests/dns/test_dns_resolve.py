@@ -1,4 +1,4 @@
-"""Names of a small cluster, row by row. Expected: Kubernetes' DNS specification 1.1.0, and CoreDNS where it is free."""
+"""Names of a small cluster, row by row. Expected: the DNS specification 1.1.0, else what CoreDNS does."""
 
 import pytest
 
