@@ -4,6 +4,7 @@ import random
 
 import msgspec
 
+from netemu.api import core
 from netemu.scheduler import caches, nodes, pods
 
 
@@ -104,8 +105,6 @@ def step(make, chance, cache, node_objects, pod_objects):
 
 
 def random_pod(make, chance, name, node):
-    from netemu.api import core
-
     affinity = None
     if chance.random() < 0.3:
         term = make.affinity_term({"a": "b"})

@@ -99,7 +99,12 @@ SINGLE_NODE = [
         {"tolerations": (core.Toleration(key="dedicated", operator="Exists", effect="NoExecute"),)},
         "node(s) had untolerated taint {dedicated: db}",
     ),
-    ("everything tolerated", {"taints": [DEDICATED]}, {"tolerations": (core.Toleration(operator="Exists"),)}, None),
+    (
+        "everything tolerated",
+        {"taints": [DEDICATED]},
+        {"tolerations": (core.Toleration(operator="Exists"),)},
+        None,
+    ),
     (
         "node selector",
         {"labels": {"disk": "hdd"}},
@@ -108,7 +113,7 @@ SINGLE_NODE = [
     ),
     ("node selector matches", {"labels": {"disk": "ssd"}}, {"nodeSelector": {"disk": "ssd"}}, None),
     ("too many pods", {"capacity_pods": "0"}, {}, "Too many pods"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("what", "node", "pod", "reason"), SINGLE_NODE)
@@ -162,7 +167,8 @@ def test_a_pod_that_names_nodes_by_field_looks_at_no_other(make):
     decision = decide(make.snapshot(nodes), make.pod(affinity=node_affinity(term)))
     assert set(decision.rejections) == {"b"}
     assert decision.message == (
-        "0/3 nodes are available: 1 node(s) were unschedulable, 2 node(s) didn't satisfy plugin(s) [NodeAffinity]. "
+        "0/3 nodes are available: 1 node(s) were unschedulable, "
+        "2 node(s) didn't satisfy plugin(s) [NodeAffinity]. "
         f"preemption: 0/3 nodes are available: 3 {POINTLESS}."
     )
 
@@ -171,9 +177,14 @@ PORTS = [
     ("same port", {"host_port": 80}, {"host_port": 80}, False),
     ("another port", {"host_port": 80}, {"host_port": 81}, True),
     ("another protocol", {"host_port": 80}, {"host_port": 80, "protocol": "UDP"}, True),
-    ("another address", {"host_port": 80, "host_ip": "10.0.0.1"}, {"host_port": 80, "host_ip": "10.0.0.2"}, True),
+    (
+        "another address",
+        {"host_port": 80, "host_ip": "10.0.0.1"},
+        {"host_port": 80, "host_ip": "10.0.0.2"},
+        True,
+    ),
     ("every address against one", {"host_port": 80}, {"host_port": 80, "host_ip": "10.0.0.2"}, False),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("what", "taken", "wanted", "fits"), PORTS)
@@ -187,7 +198,7 @@ def test_host_ports(make, what, taken, wanted, fits):
         assert "1 node(s) didn't have free ports for the requested pod ports." in decision.message
 
 
-# --- pods near and far ----------------------------------------------------------------------------------------------
+# --- pods near and far
 
 
 def zones(make):
@@ -286,7 +297,7 @@ def test_match_label_keys_look_at_the_own_revision_only(make):
     assert decide(make.snapshot([make.node("n")], running), same).node is None
 
 
-# --- spreading ------------------------------------------------------------------------------------------------------
+# --- spreading
 
 
 def spread(skew=1, key="zone", **more):
@@ -315,7 +326,7 @@ SPREADING = [
 
 
 @pytest.mark.parametrize(("what", "places", "constraint", "labels", "allowed"), SPREADING)
-def test_topology_spread(make, what, places, constraint, labels, allowed):
+def test_topology_spread(make, what, places, constraint, labels, allowed):  # noqa: PLR0917
     given = dict(constraint)
     if "min_domains" in given:
         given["minDomains"] = given.pop("min_domains")
@@ -329,7 +340,8 @@ def test_spread_says_what_is_wrong_with_a_node_without_the_label(make):
     pod = make.pod(labels={"app": "web"}, topologySpreadConstraints=(spread(),))
     message = decide(make.snapshot([make.node("n")]), pod).message
     assert message.startswith(
-        "0/1 nodes are available: 1 node(s) didn't match pod topology spread constraints (missing required label)."
+        "0/1 nodes are available: "
+        "1 node(s) didn't match pod topology spread constraints (missing required label)."
     )
 
 

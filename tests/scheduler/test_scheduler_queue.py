@@ -1,9 +1,10 @@
 """Who waits for what, and how long."""
 
+import msgspec
 import pytest
 
 from netemu.api import core
-from netemu.scheduler import pods, queues
+from netemu.scheduler import pods, profiles, queues
 
 
 def info(make, name, priority=0, **more):
@@ -110,7 +111,5 @@ def test_another_pod_of_the_same_name_starts_afresh(make):
 
 @pytest.mark.parametrize("event", queues.HELPS)
 def test_every_event_helps_some_plugin_there_is(event):
-    from netemu.scheduler import profiles
-
     known = {plugin.name for plugin in profiles.DEFAULT.filters}
     assert queues.HELPS[event] <= known

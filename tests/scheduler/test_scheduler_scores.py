@@ -1,4 +1,4 @@
-"""Which of several fitting nodes is taken, and by how much. Numbers are worked out by hand from the formulas."""
+"""Which of several fitting nodes is taken, and by how much. Numbers are worked out by hand."""
 
 import random
 

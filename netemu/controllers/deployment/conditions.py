@@ -44,7 +44,9 @@ def status(
         deployment.status.conditions if progress is None else put(deployment.status.conditions, progress)
     )
     conditions = put(current, _available(deployment, counts, now))
-    if has_deadline(deployment):
+    if has_deadline(deployment) and deployment.spec.paused:
+        pass  # a paused rollout neither progresses nor runs late
+    elif has_deadline(deployment):
         conditions = _progressing(deployment, new, counts, conditions, now)
     else:
         conditions = without(conditions, "Progressing")
@@ -87,6 +89,8 @@ def deadline_in(deployment: apps.Deployment, status: apps.DeploymentStatus, now:
     """Seconds until a rollout under way will have taken too long; None when nothing runs out."""
     condition = find(status.conditions, "Progressing")
     if not has_deadline(deployment) or condition is None or complete(deployment, status):
+        return None
+    if deployment.spec.paused:
         return None
     if condition.reason in (TIMED_OUT, AVAILABLE):
         return None
