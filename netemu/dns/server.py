@@ -31,12 +31,12 @@ class Options(NamedTuple):
     upstreams: tuple[str, ...] = ()
 
 
-def main(args: Sequence[str]) -> int:
+def main(argv: Sequence[str]) -> int:
     """The program. Ends with 0 on SIGTERM, 1 when it cannot start. Flags: `parse`."""
     line = "%(asctime)s %(levelname)s %(name)s %(message)s"
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=line)
     try:
-        options = parse(args)
+        options = parse(argv[1:])
         asyncio.run(_run_until_stopped(options))
     except (errors.NetemuError, OSError, ValueError) as error:
         print(f"coredns: {error}", file=sys.stderr)
