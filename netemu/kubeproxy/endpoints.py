@@ -69,9 +69,7 @@ def parse(slice_: discovery.EndpointSlice) -> Slice | None:
     if not name or slice_.addressType not in {"IPv4", "IPv6"}:
         return None
     ports = tuple(
-        (p.name, (p.protocol or "TCP").lower(), p.port)
-        for p in slice_.ports
-        if p.port and p.name is not None
+        (p.name, (p.protocol or "TCP").lower(), p.port) for p in slice_.ports if p.port and p.name is not None
     )
     endpoints = tuple(_endpoint(e) for e in slice_.endpoints if e.addresses)
     return Slice(services.Key(slice_.metadata.namespace, name), ports, endpoints)

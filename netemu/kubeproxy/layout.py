@@ -14,6 +14,7 @@ from typing import NamedTuple
 from netemu.wire import nft
 
 TABLE = "netemu-proxy"
+PROTOCOLS = ("tcp", "udp", "sctp")
 MASQUERADE = 0x4000  # kube-proxy's mark: whoever reads packets of a cluster knows it
 
 #   prerouting, output (dstnat): services ──► kinds: mode and number of backends ──► cluster-3: slot ──► dnat
@@ -53,7 +54,7 @@ FAMILIES = (IP, IP6)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mode:
-    """How a Service port is served. `place` tells vip from node port; `backends` is the map looked up.
+    """How a Service port is served. `place` tells vip from node port; `scope` names the maps of backends.
 
     `masquerade`: `strangers` (whoever is no pod), `always`, or `never` (the backend sees the client).
     """
@@ -61,8 +62,12 @@ class Mode:
     number: int
     name: str
     place: str
-    backends: str
+    scope: str
     masquerade: str
+
+    def backends(self, protocol: str) -> str:
+        """The map from a Service port and a slot to the backend there."""
+        return f"{self.scope}-{protocol}"
 
 
 CLUSTER = Mode(1, "cluster", "vip", "backends", "strangers")
@@ -82,19 +87,19 @@ DROP = 0xFF0000  # the kind of a Service port that has backends, but none that t
 
 
 class Shape(NamedTuple):
-    """One chain: a mode for `count` backends. Made when first needed, kept until the table is made anew."""
+    """One chain: a mode for so many backends. Made when first needed, kept until the table is made anew."""
 
     mode: Mode
-    count: int
+    size: int
 
     @property
     def kind(self) -> int:
         """The mark which says so between the two look-ups."""
-        return self.mode.number << 16 | self.count
+        return self.mode.number << 16 | self.size
 
     @property
     def chain(self) -> str:
-        return f"{self.mode.name}-{self.count}"
+        return f"{self.mode.name}-{self.size}"
 
 
 def led_to(kind: int) -> Shape | None:
@@ -136,8 +141,6 @@ BASES = (
 def _sets(family: Family) -> Iterator[nft.Set]:
     vip = f"type {family.address} . inet_proto . inet_service"
     port = "type inet_proto . inet_service"
-    slot = "numgen random mod 2"  # only its type counts: an integer
-    backend = f"{family.name} daddr . tcp dport"  # th would do, but 1.0.6 cannot read it back from the kernel
     yield nft.Set("pods", f"type {family.address}", flags=("interval",))
     yield nft.Set("service-ranges", f"type {family.address}", flags=("interval",))
     yield nft.Set("cluster-ips", f"type {family.address}")
@@ -148,10 +151,13 @@ def _sets(family: Family) -> Iterator[nft.Set]:
     for services in (SERVICES, LOCAL_SERVICES):
         yield nft.Map(services["vip"], vip, to="mark")
         yield nft.Map(services["node"], port, to="mark")
-    for name in ("backends", "local-backends"):
-        yield nft.Map(name, f"typeof {family.vip} . {slot}", to=backend)
-    for name in ("node-backends", "local-node-backends"):
-        yield nft.Map(name, f"typeof {NODE_PORT} . {slot}", to=backend)
+    # A map for each protocol: nft takes `tcp dport` for "TCP only", and does not read back `th dport` in values.
+    for protocol in PROTOCOLS:
+        of, to = f"{protocol} dport . numgen random mod 2", f"{family.name} daddr . {protocol} dport"
+        for mode in (CLUSTER, LOCAL):
+            yield nft.Map(mode.backends(protocol), f"typeof {family.name} daddr . {of}", to=to)
+        for mode in (NODE, NODE_LOCAL):
+            yield nft.Map(mode.backends(protocol), f"typeof {of}", to=to)
 
 
 def _rules(family: Family, around: Surroundings) -> Iterator[tuple[str, str, str]]:
@@ -187,16 +193,18 @@ def _rules(family: Family, around: Surroundings) -> Iterator[tuple[str, str, str
 
 
 def chain(family: Family, shape: Shape, around: Surroundings) -> Iterator[nft.Thing]:
-    """The chain that sends a connection to one of `shape.count` backends, and the kind that leads to it."""
+    """The chain that sends a connection to one of `shape.size` backends, and the kind that leads to it."""
     name, mode = shape.chain, shape.mode
-    fields = family.vip if mode.place == "vip" else NODE_PORT
     always = mode.masquerade == "always"
     yield nft.Chain(name)
     yield nft.Rule(name, f"meta mark set {MASQUERADE if always else 0:#x}")
     if mode.masquerade == "strangers" and around.pods:
         yield nft.Rule(name, f"{family.source} != @pods meta mark set {MASQUERADE:#x}")
-    slot = f"numgen random mod {shape.count}"
-    yield nft.Rule(name, f"dnat {family.name} to {fields} . {slot} map @{mode.backends}")
+    for protocol in PROTOCOLS:
+        fields = f"{protocol} dport . numgen random mod {shape.size}"
+        if mode.place == "vip":
+            fields = f"{family.name} daddr . {fields}"
+        yield nft.Rule(name, f"dnat {family.name} to {fields} map @{mode.backends(protocol)}")
     yield nft.Element("kinds", hex(shape.kind), f"goto {name}")
 
 

@@ -69,7 +69,7 @@ class Ledger:
         before: Elements = {}
         after: Elements = {}
         counts = Counter[Place]()
-        affected = set(wanted) | self._heirs(wanted)
+        affected = sorted({*wanted, *self._heirs(wanted)})
         for key in affected:
             self._collect(key, before, counts, -1)
         held = {claim: key for key in wanted for claim in self._let_go(key)}
@@ -78,7 +78,7 @@ class Ledger:
                 self._wanted.pop(key, None)
             else:
                 self._wanted[key] = value
-        for key in sorted(affected):
+        for key in affected:
             self._claim(key, held)
         for key in affected:
             self._collect(key, after, counts, +1)

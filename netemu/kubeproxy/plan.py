@@ -50,6 +50,11 @@ class Claim(NamedTuple):
             return f"{self.address} . {self.protocol} . {self.port}"
         return f"{self.protocol} . {self.port}"
 
+    @property
+    def slotless(self) -> str:
+        """Likewise in a map of backends, which is one protocol's; the slot follows."""
+        return f"{self.address} . {self.port}" if self.address else str(self.port)
+
 
 class Programmed(NamedTuple):
     """One element of the table of one family."""
@@ -178,7 +183,7 @@ def _offer(claim: Claim, mode: layout.Mode, backends: Backends, comment: str) ->
     """Sent to a backend; dropped when there is none here."""
     names = layout.LOCAL_SERVICES if mode.masquerade == "never" else layout.SERVICES
     kind = layout.Shape(mode, len(backends)).kind if backends else layout.DROP
-    key = claim.key
-    yield nft.Element(names[claim.place], key, hex(kind), comment)
+    yield nft.Element(names[claim.place], claim.key, hex(kind), comment)
+    of, key = mode.backends(claim.protocol), claim.slotless
     for slot, backend in enumerate(backends):
-        yield nft.Element(mode.backends, f"{key} . {slot}", f"{backend.ip} . {backend.port}", backend.target)
+        yield nft.Element(of, f"{key} . {slot}", f"{backend.ip} . {backend.port}", backend.target)
