@@ -31,8 +31,12 @@ def install(directory: "str | os.PathLike[str]", *, python: str | None = None) -
 
 
 def wrapper(module: str, python: str) -> str:
-    """The text of an executable: -I ignores the caller's PYTHON* variables, -S leaves out site-packages."""
-    path = f"import sys\nsys.path.insert(0, {root()!r})\n"
+    """The text of an executable: -I ignores the caller's PYTHON* variables, -S leaves out site-packages.
+
+    It ends before there is any garbage worth collecting; its own modules come after the standard library's,
+    which are more.
+    """
+    path = f"import gc\nimport sys\n\ngc.disable()\nsys.path.append({root()!r})\n"
     return f"#!{python} -IS\n{path}from cni import {module}\n{module}.main()\n"
 
 

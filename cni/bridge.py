@@ -9,11 +9,10 @@ and link-local addresses of ports are off, because each floods the whole bridge.
 import errno
 import ipaddress
 import os
-from collections import namedtuple
 
 from cni import delegate, frame
 from netemu.kernel import rtnl
-from netemu.wire import cni, rtnetlink
+from netemu.wire import cni, records, rtnetlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 # Options that change who may talk to whom: ignoring one would be worse than refusing it.
 REFUSED = ("vlan", "vlanTrunk", "macspoofchk", "portIsolation", "ipMasq")
 
-Options = namedtuple(
+Options = records.record(
     "Options", "bridge gateway default_gateway force_address mtu hairpin promiscuous dad mac"
 )
 

@@ -21,11 +21,11 @@ def add(call: cni.Call, configuration: "cni.Document") -> cni.Result:
     routes, dns = cni.routes(ipam.get("routes") or ()), cni.dns(_resolv_conf(ipam))
     holder = leases.owner(call.container_id, call.ifname)
     with _open(configuration) as store:
-        held = store.held(holder)
-        if held:
+        if not store.announce(holder):
             raise cni.Failure(
                 cni.INVALID_CONFIGURATION,
-                f"{held[0]} has been allocated to {call.container_id}, duplicate allocation is not allowed",
+                f"{store.held(holder)[0]} has been allocated to {call.container_id}, "
+                "duplicate allocation is not allowed",
             )
         try:
             given = tuple(_take(store, number, one, wanted, holder) for number, one in enumerate(sets))

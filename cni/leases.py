@@ -52,6 +52,23 @@ class Leases:
             os.close(fd)
         return True
 
+    def announce(self, owner: str) -> bool:
+        """Mark a holder that is about to reserve; False when it has leases already."""
+        path = self._mark(owner)
+        flags = os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            fd = os.open(path, flags, 0o600)
+        except FileExistsError:
+            return not self.held(owner)  # a mark alone is what a crash leaves
+        except FileNotFoundError:
+            os.mkdir(os.path.dirname(path), 0o700)
+            fd = os.open(path, flags, 0o600)
+        os.close(fd)
+        return True
+
+    def _mark(self, owner: str) -> str:
+        return os.path.join(self._directory, ".holders", owner.replace("\r\n", "-"))
+
     def release(self, owner: str, hints: "tuple[str, ...]" = ()) -> list[str]:
         """Free all addresses of an owner; returns them. When all `hints` are its own, there are no others."""
         freed = [address for address in hints if self._owner(address) == owner]
@@ -59,6 +76,8 @@ class Leases:
             freed = self.held(owner)
         for address in freed:
             os.unlink(os.path.join(self._directory, address))
+        if os.path.exists(self._mark(owner)):
+            os.unlink(self._mark(owner))
         return freed
 
     def held(self, owner: str) -> list[str]:

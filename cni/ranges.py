@@ -1,9 +1,8 @@
 """Which addresses an IPAM configuration offers, and in which order. Pure: knows no file and no lease."""
 
 import ipaddress
-from collections import namedtuple
 
-from netemu.wire import cni
+from netemu.wire import cni, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
     AnyAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # subnet: a network; start, end (inclusive) and gateway: addresses in it.
-Range = namedtuple("Range", "subnet start end gateway")
+Range = records.record("Range", "subnet start end gateway")
 
 
 def parse(configuration: "cni.Document") -> "tuple[tuple[Range, ...], ...]":

@@ -5,6 +5,7 @@ was opened. For code that must start in milliseconds (CNI executables) and for t
 goes through pyroute2 in kernel.network, and moves between namespaces by kernel.netns.
 """
 
+import _ctypes
 import _socket  # socket.py pulls in selectors and enum: ten milliseconds, half of a CNI executable's life
 import errno
 import os
@@ -13,11 +14,11 @@ from netemu.wire import rtnetlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 _NETLINK_ROUTE = 0
 _SOL_NETLINK, _NETLINK_CAP_ACK = 270, 10
-_RECEIVE = 1 << 18
+_RECEIVE = 1 << 16  # the kernel's datagrams are at most 32 KiB
 _CLONE_NEWNET = 0x40000000
 
 
@@ -57,13 +58,22 @@ class Inside:
 def _setns(fd: int) -> None:
     if hasattr(os, "setns"):  # Python 3.12
         os.setns(fd, _CLONE_NEWNET)
-        return
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(fd, _CLONE_NEWNET) != 0:
-        code = ctypes.get_errno()
+    elif _libc_setns()(fd, _CLONE_NEWNET) != 0:
+        code = _ctypes.get_errno()
         raise OSError(code, f"setns: {os.strerror(code)}")
+
+
+def _libc_setns() -> "Callable[[int, int], int]":
+    """ctypes.CDLL(None, use_errno=True).setns, without the millisecond that importing all of ctypes takes."""
+
+    class Int(_ctypes._SimpleCData):
+        _type_ = "i"
+
+    class Function(_ctypes.CFuncPtr):
+        _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+        _restype_ = Int
+
+    return Function(_ctypes.dlsym(_ctypes.dlopen("", 0), "setns"))
 
 
 class Rtnl:
@@ -75,6 +85,7 @@ class Rtnl:
         )
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)  # no echo of the request in an error
         self._socket.bind((0, 0))
+        self._buffer = memoryview(bytearray(_RECEIVE))
         self._next = 1
 
     def __enter__(self) -> "Rtnl":
@@ -95,20 +106,21 @@ class Rtnl:
             return []
         first, self._next = self._next, self._next + len(messages)
         self._socket.send(rtnetlink.number(messages, first))
-        outcomes: list[tuple[int, list[rtnetlink.Reply]] | None] = [None] * len(messages)
+        codes = [0] * len(messages)
         data: list[list[rtnetlink.Reply]] = [[] for _ in messages]
-        missing = len(messages)
-        while missing:
-            for reply in rtnetlink.replies(self._socket.recv(_RECEIVE)):
+        over = False
+        while not over:
+            size = self._socket.recv_into(self._buffer)
+            for reply in rtnetlink.replies(bytes(self._buffer[:size])):
                 slot = reply.sequence - first
                 if not 0 <= slot < len(messages):
                     continue  # the rest of an earlier conversation
                 if reply.type in (rtnetlink.ERROR, rtnetlink.DONE):
-                    outcomes[slot] = (reply.error, data[slot])
-                    missing -= 1
+                    codes[slot] = reply.error
+                    over = slot == len(messages) - 1
                 else:
                     data[slot].append(reply)
-        return [outcome for outcome in outcomes if outcome is not None]
+        return list(zip(codes, data, strict=True))
 
     def run(self, messages: "Sequence[bytes]", *, ignore: "Collection[int]" = ()) -> None:
         """Send all; RtnlError for the first that failed with an errno not in `ignore`."""
@@ -123,7 +135,7 @@ class Rtnl:
             return None
         if code:
             raise RtnlError(code, f"get link {name}")
-        return rtnetlink.parse(found[0])  # type: ignore[return-value]
+        return rtnetlink.parse(found[0])
 
     def dump(self, request: bytes) -> list:
         """All values a dump request answers with."""

@@ -5,9 +5,7 @@ Results are held in the newest shape and rendered for the version a configuratio
 Standard library only: an executable that imports this must start in milliseconds.
 """
 
-from collections import namedtuple
-
-from netemu.wire import documents
+from netemu.wire import documents, records
 
 TYPE_CHECKING = False  # typing itself costs ten milliseconds at the start of an executable
 if TYPE_CHECKING:
@@ -41,16 +39,16 @@ _NAME_START = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012
 _NAME = _NAME_START | frozenset("_.-")
 
 # `sandbox` is "" for a link on the host; mtu 0: not said.
-Interface = namedtuple("Interface", "name mac mtu sandbox", defaults=("", 0, ""))
+Interface = records.record("Interface", "name mac mtu sandbox", defaults=("", 0, ""))
 # address: IPv4Interface | IPv6Interface; gateway: an address or None; interface: an index, or None.
-Address = namedtuple("Address", "address gateway interface", defaults=(None, None))
+Address = records.record("Address", "address gateway interface", defaults=(None, None))
 # dst: a network; gw: an address or None. The four numbers are None when not said (1.1.0).
-Route = namedtuple(
+Route = records.record(
     "Route", "dst gw mtu advmss priority table scope", defaults=(None, None, None, None, None, None)
 )
-Dns = namedtuple("Dns", "nameservers domain search options", defaults=((), "", (), ()))
-Result = namedtuple("Result", "interfaces ips routes dns", defaults=((), (), (), Dns()))
-Call = namedtuple("Call", "command container_id netns ifname args path")
+Dns = records.record("Dns", "nameservers domain search options", defaults=((), "", (), ()))
+Result = records.record("Result", "interfaces ips routes dns", defaults=((), (), (), Dns()))
+Call = records.record("Call", "command container_id netns ifname args path")
 
 
 class Failure(Exception):
@@ -282,7 +280,7 @@ def _render_route(value: Route, newest: bool) -> "Document":
 # -- what a runtime reads and passes on ----------------------------------------------------------------------
 
 # `version` is what all plugins are called with; plugins are documents as written; `text` the file's bytes.
-ConfigList = namedtuple("ConfigList", "name version disable_check plugins text")
+ConfigList = records.record("ConfigList", "name version disable_check plugins text")
 
 
 def config_list(text: bytes, *, single: bool = False) -> ConfigList:

@@ -1,14 +1,15 @@
 """rtnetlink messages as bytes, and back: links, addresses, routes, neighbours.
 
-A codec only: it knows no socket, no namespace and no policy. Every request here asks for an acknowledgement
-and carries sequence number 0; `number` stamps a batch, so that all of a pod's messages travel in one send.
+A codec only: it knows no socket, no namespace and no policy. Every request here carries sequence number 0;
+`number` stamps a batch, so that all of a pod's messages travel in one send.
 Layouts: linux/netlink.h, rtnetlink.h, if_link.h, if_addr.h, neighbour.h, veth.h. Standard library only, for a
 CNI executable that imports this must start in milliseconds.
 """
 
 import ipaddress
 import struct
-from collections import namedtuple
+
+from netemu.wire import records
 
 TYPE_CHECKING = False  # typing itself costs ten milliseconds at the start of a CNI executable
 if TYPE_CHECKING:
@@ -66,11 +67,13 @@ _NEIGHBOUR = struct.Struct("=BxxxiHBB")  # family, index, state, flags, type
 _BODIES = {NEWLINK: _LINK, NEWADDR: _ADDRESS, NEWROUTE: _ROUTE, NEWNEIGH: _NEIGHBOUR}
 
 # What a dump or a get answers with. `mac` is lower-case text; `kind` is "" for a physical device or loopback.
-Link = namedtuple("Link", "index name flags mtu mac kind master")
-LinkAddress = namedtuple("LinkAddress", "index interface flags")
-Route = namedtuple("Route", "dst via index metric table")
-Neighbour = namedtuple("Neighbour", "index ip mac state")
-Reply = namedtuple("Reply", "type sequence error body")  # error: errno (0: acknowledged) of an ERROR message
+Link = records.record("Link", "index name flags mtu mac kind master")
+LinkAddress = records.record("LinkAddress", "index interface flags")
+Route = records.record("Route", "dst via index metric table")
+Neighbour = records.record("Neighbour", "index ip mac state")
+Reply = records.record(
+    "Reply", "type sequence error body"
+)  # error: errno (0: acknowledged) of an ERROR message
 
 
 def _attribute(kind: int, payload: bytes) -> bytes:
@@ -290,12 +293,20 @@ def dump_neighbours(family: int = AF_UNSPEC) -> bytes:
 
 
 def number(messages: "Sequence[bytes]", first: int) -> bytes:
-    """One buffer of all messages, numbered from `first`. The kernel answers each, even after an error."""
+    """One buffer of all messages, numbered from `first`; only the last one is acknowledged when it went well.
+
+    The kernel works through them in order, whatever happens to one, and always answers a failure: with the
+    last acknowledgement all is known.
+    """
     out = bytearray()
+    last = first + len(messages) - 1
     for sequence, message in enumerate(messages, first):
         start = len(out)
         out += message + b"\0" * (-len(message) % 4)
-        struct.pack_into("=L", out, start + 8, sequence)
+        flags = struct.unpack_from("=H", message, 6)[0]
+        if sequence != last:
+            flags &= ~ACK
+        struct.pack_into("=HL", out, start + 6, flags, sequence)
     return bytes(out)
 
 
