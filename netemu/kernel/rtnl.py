@@ -135,7 +135,7 @@ class Rtnl:
             return None
         if code:
             raise RtnlError(code, f"get link {name}")
-        return rtnetlink.parse(found[0])
+        return rtnetlink.parse(found[0])  # type: ignore[return-value]
 
     def dump(self, request: bytes) -> list:
         """All values a dump request answers with."""
