@@ -8,7 +8,6 @@ import asyncio
 import gc
 import logging
 import ssl
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,12 +34,8 @@ _log = logging.getLogger("lab")
 
 def main(channel: "components.Channel", spec: "supervisor.Spec", node: config.Node) -> None:
     """Until killed."""
-
-    def mark(phase: str) -> None:
-        channel.say("mark", phase=phase, at=time.monotonic())
-
     gc.freeze()
-    asyncio.run(_run(spec.lab, node, mark))
+    asyncio.run(_run(spec.lab, node, channel.mark))
 
 
 async def _run(lab: config.LabConfig, node: config.Node, mark: Callable[[str], None]) -> None:

@@ -8,7 +8,6 @@ import asyncio
 import gc
 import logging
 import socket
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,21 +28,19 @@ _log = logging.getLogger("lab")
 
 def main(channel: "components.Channel", spec: "supervisor.Spec", sockets: Sequence[socket.socket]) -> None:
     """In the network namespace of the first node, and in the lab's mounts."""
-
-    def mark(phase: str) -> None:
-        channel.say("mark", phase=phase, at=time.monotonic())
-
-    mark("modules imported")
+    channel.mark("modules imported")
     gc.freeze()
     try:
-        asyncio.run(_run(channel, spec, sockets, mark))
+        asyncio.run(_run(channel, spec, sockets))
     except errors.Rejected as refusal:
         channel.say("failed", message=refusal.message, hint=refusal.hint)
         raise
 
 
-async def _run(channel, spec, sockets, mark) -> None:  # type: ignore[no-untyped-def]
-    lab: config.LabConfig = spec.lab
+async def _run(
+    channel: "components.Channel", spec: "supervisor.Spec", sockets: Sequence[socket.socket]
+) -> None:
+    lab, mark = spec.lab, channel.mark
     time_of = clock.SystemClock()
     identity = credentials.prepare(spec.place, lab, spec.api_port, time_of.now())
     mark("credentials written")

@@ -1,7 +1,8 @@
 """Pods that wait for a node: active, backing off, or unschedulable until something changes. Knows no clock.
 
 Upstream's scheduling queue: priority first, then the time of arrival; back-off 1, 2, 4, 8, 10 seconds by the
-number of attempts; whoever nothing has helped for five minutes is tried again anyway.
+number of attempts; whoever nothing has helped for five minutes is tried again anyway. A scheduler with nothing
+else to do does not sit a back-off out (KEP-5142, on since 1.33), unless it was an API error that caused it.
 """
 
 import heapq
@@ -61,6 +62,7 @@ class Queue:
         self._all: dict[Key, Waiting] = {}
         self._active: list[tuple[tuple[int, float, int], Waiting]] = []
         self._backoff: list[tuple[float, int, Waiting]] = []
+        self._refused: list[tuple[float, int, Waiting]] = []
         self._unschedulable: dict[Key, Waiting] = {}
         self._order = itertools.count()
 
@@ -104,10 +106,17 @@ class Queue:
         while self._active:
             _, waiting = heapq.heappop(self._active)
             if waiting.state == _ACTIVE:
-                waiting.state = _TAKEN
-                waiting.attempts += 1
-                return waiting
+                return self._take(waiting)
+        while self._backoff:
+            _, _, waiting = heapq.heappop(self._backoff)
+            if waiting.state == _BACKOFF:
+                return self._take(waiting)
         return None
+
+    def _take(self, waiting: Waiting) -> Waiting:
+        waiting.state = _TAKEN
+        waiting.attempts += 1
+        return waiting
 
     def park(self, waiting: Waiting, plugins: frozenset[str], now: float) -> None:
         """No node today: wait for an event that may change the mind of one of `plugins`."""
@@ -120,8 +129,8 @@ class Queue:
     def again(self, waiting: Waiting, now: float) -> None:
         """Not the cluster's fault (a binding was refused): try after the back-off."""
         if self._all.get(waiting.pod.key) is waiting:
-            waiting.due = now + backoff(waiting.attempts)
-            self._release(waiting, now)
+            waiting.due, waiting.state = now + backoff(waiting.attempts), _BACKOFF
+            heapq.heappush(self._refused, (waiting.due, next(self._order), waiting))
 
     def happened(self, event: str, now: float) -> int:
         """Something changed (a row of HELPS): wake those it may help. Returns how many."""
@@ -138,18 +147,21 @@ class Queue:
 
     def next_due(self) -> float | None:
         """When `pop` may have something without an event: the end of a back-off or of five minutes."""
-        while self._backoff and self._backoff[0][2].state != _BACKOFF:
-            heapq.heappop(self._backoff)
-        due = [self._backoff[0][0]] if self._backoff else []
+        due = []
+        for heap in (self._backoff, self._refused):
+            while heap and heap[0][2].state != _BACKOFF:
+                heapq.heappop(heap)
+            due += [heap[0][0]] if heap else []
         if self._unschedulable:
             due.append(next(iter(self._unschedulable.values())).parked + FLUSH_AFTER)
         return min(due, default=None)
 
     def _flush(self, now: float) -> None:
-        while self._backoff and self._backoff[0][0] <= now:
-            _, _, waiting = heapq.heappop(self._backoff)
-            if waiting.state == _BACKOFF:
-                self._activate(waiting)
+        for heap in (self._backoff, self._refused):
+            while heap and heap[0][0] <= now:
+                _, _, waiting = heapq.heappop(heap)
+                if waiting.state == _BACKOFF:
+                    self._activate(waiting)
         while self._unschedulable:
             key, oldest = next(iter(self._unschedulable.items()))  # parked in order of time
             if oldest.parked + FLUSH_AFTER > now:
