@@ -1,0 +1,189 @@
+"""When the proxy programs: at once after quiet, together in a burst, anew after a failure. All doors fake."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from netemu.api import codec, core, discovery
+from netemu.base import clock
+from netemu.client import api
+from netemu.kernel import conntrack, firewall
+from netemu.kubeproxy import agent, endpoints, layout
+
+NODE = "n1"
+
+
+class Api:
+    """Lists what it holds and streams what is put into it: enough for informers."""
+
+    def __init__(self) -> None:
+        self.objects: dict[type, dict[tuple[str, str], Any]] = {}
+        self.streams: dict[type, list[asyncio.Queue]] = {}
+        self.revision = 0
+
+    def put(self, obj: Any, *, gone: bool = False) -> None:
+        self.revision += 1
+        obj = codec.convert(type(obj), _with_revision(obj, self.revision))
+        held = self.objects.setdefault(type(obj), {})
+        at = (obj.metadata.namespace, obj.metadata.name)
+        kind = "DELETED" if gone else "MODIFIED" if at in held else "ADDED"
+        if gone:
+            del held[at]
+        else:
+            held[at] = obj
+        for stream in self.streams.get(type(obj), []):
+            stream.put_nowait(api.Event(kind, obj))
+
+    async def list(self, kind: type, namespace: str = "", **_: str) -> api.Listing:
+        return api.Listing(tuple(self.objects.get(kind, {}).values()), str(self.revision))
+
+    async def watch(self, kind: type, namespace: str = "", **_: str):
+        stream: asyncio.Queue = asyncio.Queue()
+        self.streams.setdefault(kind, []).append(stream)
+        while True:
+            yield await stream.get()
+
+
+def _with_revision(obj: Any, revision: int) -> dict:
+    document = codec.document(obj)
+    document["metadata"]["resourceVersion"] = str(revision)
+    return document
+
+
+def service(name: str, number: int) -> core.Service:
+    address = f"10.96.0.{number}"
+    return codec.convert(
+        core.Service,
+        {
+            "metadata": {"name": name, "namespace": "shop"},
+            "spec": {
+                "clusterIP": address,
+                "clusterIPs": [address],
+                "ports": [{"port": 80, "protocol": "TCP"}],
+            },
+        },
+    )
+
+
+def slice_(name: str, *numbers: int) -> discovery.EndpointSlice:
+    return codec.convert(
+        discovery.EndpointSlice,
+        {
+            "metadata": {"name": name, "namespace": "shop", "labels": {endpoints.SERVICE_LABEL: name}},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": [f"10.244.0.{n}"], "nodeName": NODE} for n in numbers],
+            "ports": [{"name": "", "port": 8080, "protocol": "TCP"}],
+        },
+    )
+
+
+class Story:
+    """A proxy that runs against the fakes, and a clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.api, self.door, self.time = Api(), firewall.FakeFirewall(), clock.FakeClock()
+        self.tracking = conntrack.FakeConntrack()
+
+    def run(self, story) -> None:
+        async def whole() -> None:
+            proxy = asyncio.create_task(
+                agent.run(self.api, NODE, self.door, self.time, ["10.244.0.0/16"], tracking=self.tracking)
+            )
+            ending = asyncio.create_task(story(self))
+            done, _ = await asyncio.wait({proxy, ending}, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+            proxy.cancel()
+            ending.cancel()
+            assert ending in done, "the story did not come to its end"
+            ending.result()
+
+        asyncio.run(whole())
+
+    async def until(self, condition) -> None:
+        """Let everybody work, without time going by, until it is so."""
+        while not condition():
+            await asyncio.sleep(0.001)
+
+    def backends(self) -> set[str]:
+        table = self.door.tables.get(f"ip {layout.TABLE}")
+        return set(table.sets["backends-tcp"].values()) if table else set()
+
+    @property
+    def count(self) -> int:
+        return len(self.door.transactions)
+
+
+def test_at_the_start_everything_is_one_transaction():
+    async def story(s):
+        for number in range(1, 6):
+            s.api.put(service(f"web{number}", number))
+            s.api.put(slice_(f"web{number}", number))
+        await s.until(lambda: len(s.backends()) == 5)
+        assert s.count == 1
+
+    Story().run(story)
+
+
+def test_the_first_change_goes_at_once_and_a_burst_goes_together():
+    async def story(s):
+        s.api.put(service("web", 1))
+        await s.until(lambda: s.count == 1)
+        await s.time.run_for(1)
+        s.api.put(slice_("web", 1))
+        await s.until(lambda: s.backends() == {"10.244.0.1 . 8080"})  # no time went by
+        assert s.count == 2
+        for number in range(2, 50):
+            s.api.put(slice_("web", *range(1, number)))
+        await s.time.run_for(1)
+        await s.until(lambda: len(s.backends()) == 48)
+        assert s.count <= 4
+
+    Story().run(story)
+
+
+def test_heartbeats_of_the_node_and_changes_that_change_nothing_make_no_transaction():
+    async def story(s):
+        node = codec.convert(core.Node, {"metadata": {"name": NODE, "labels": {agent.ZONE_LABEL: "z"}}})
+        s.api.put(node)
+        s.api.put(service("web", 1))
+        await s.until(lambda: s.count == 1)
+        for _ in range(5):
+            s.api.put(node)
+            s.api.put(service("web", 1))
+            await s.time.run_for(1)
+        assert s.count == 1
+
+    Story().run(story)
+
+
+def test_after_a_refusal_the_table_is_made_anew():
+    async def story(s):
+        s.api.put(service("web", 1))
+        s.api.put(slice_("web", 1))
+        await s.until(lambda: s.count == 1)
+        s.door.tables[f"ip {layout.TABLE}"].sets["backends-tcp"].clear()  # somebody else's doing
+        s.api.put(slice_("web", 2))
+        await s.time.run_for(2)
+        await s.until(lambda: s.backends() == {"10.244.0.2 . 8080"})
+        assert s.door.transactions[-1].startswith(f"add table ip {layout.TABLE}\ndelete table")
+
+    Story().run(story)
+
+
+def test_a_service_that_went_while_nobody_looked_is_gone():
+    async def story(s):
+        s.api.put(service("web", 1))
+        s.api.put(slice_("web", 1))
+        await s.until(lambda: len(s.backends()) == 1)
+        s.api.put(service("web", 1), gone=True)
+        await s.time.run_for(1)
+        await s.until(lambda: not s.backends())
+        sets = s.door.tables[f"ip {layout.TABLE}"].sets
+        assert not any(elements for name, elements in sets.items() if name not in ("pods", "kinds"))
+
+    Story().run(story)
+
+
+def test_ranges_that_are_none_are_said_to_be():
+    with pytest.raises(ValueError, match=r"10\.244\.0\.1/16"):
+        agent.surroundings(["10.244.0.1/16"], [])
