@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 from netemu.api import kinds, meta, names, shapes
 from netemu.base import errors
 
-IN, NOT_IN, EXISTS, ABSENT, GREATER, LESS = "in", "notin", "exists", "!", ">", "<"
+EQUAL, UNEQUAL, IN, NOT_IN, EXISTS, ABSENT = "=", "!=", "in", "notin", "exists", "!"
+GREATER, LESS = ">", "<"
 
 
 class Requirement(NamedTuple):
-    """`operator` is one of the constants above; = and != are `in` and `notin` with one value."""
+    """`operator` is one of the constants above."""
 
     key: str
     operator: str
@@ -25,9 +26,9 @@ class Requirement(NamedTuple):
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         match self.operator:
-            case "in":
+            case "=" | "in":
                 return self.key in labels and labels[self.key] in self.values
-            case "notin":
+            case "!=" | "notin":
                 return self.key not in labels or labels[self.key] not in self.values
             case "exists":
                 return self.key in labels
@@ -41,17 +42,13 @@ class Requirement(NamedTuple):
 
     def __str__(self) -> str:
         match self.operator:
-            case "in" if len(self.values) == 1:
-                return f"{self.key}={self.values[0]}"
-            case "notin" if len(self.values) == 1:
-                return f"{self.key}!={self.values[0]}"
             case "exists":
                 return self.key
             case "!":
                 return f"!{self.key}"
-            case ">" | "<":
-                return f"{self.key}{self.operator}{self.values[0]}"
-        return f"{self.key} {self.operator} ({','.join(sorted(self.values))})"
+            case "in" | "notin":
+                return f"{self.key} {self.operator} ({','.join(sorted(self.values))})"
+        return f"{self.key}{self.operator}{self.values[0]}"
 
 
 @dataclass(frozen=True)
@@ -78,14 +75,14 @@ NOTHING = Selector(nothing=True)
 
 def exactly(labels: Mapping[str, str]) -> Selector:
     """The selector of a Service or a nodeSelector: every pair must be there."""
-    return Selector(tuple(Requirement(key, IN, (value,)) for key, value in sorted(labels.items())))
+    return Selector(tuple(Requirement(key, EQUAL, (value,)) for key, value in sorted(labels.items())))
 
 
 def of(selector: meta.LabelSelector | None) -> Selector:
     """None matches nothing, an empty one everything. Raises `errors.Rejected` for an unknown operator."""
     if selector is None:
         return NOTHING
-    found = [Requirement(key, IN, (value,)) for key, value in selector.matchLabels.items()]
+    found = [Requirement(key, EQUAL, (value,)) for key, value in selector.matchLabels.items()]
     for expression in selector.matchExpressions:
         operator = _EXPRESSIONS.get(expression.operator)
         if operator is None:
@@ -180,7 +177,7 @@ class _Reader:
         return tuple(dict.fromkeys(found))
 
 
-_OPERATORS = {"=": IN, "==": IN, "!=": NOT_IN, "in": IN, "notin": NOT_IN, ">": GREATER, "<": LESS}
+_OPERATORS = {"=": EQUAL, "==": EQUAL, "!=": UNEQUAL, "in": IN, "notin": NOT_IN, ">": GREATER, "<": LESS}
 
 
 # --- field selectors ---

@@ -1,0 +1,50 @@
+"""The table of each kind. A kind without one of its own has name and age."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from netemu.api import apps, codec, coordination, core, discovery, kinds, networking
+from netemu.api.tables import layout, others, pods, services
+
+_TABLES: dict[type, layout.Table] = {
+    core.ConfigMap: others.CONFIG_MAP,
+    core.Endpoints: services.ENDPOINTS,
+    core.Event: others.EVENT,
+    core.Namespace: others.NAMESPACE,
+    core.Node: others.NODE,
+    core.Pod: pods.TABLE,
+    core.Secret: others.SECRET,
+    core.Service: services.SERVICE,
+    core.ServiceAccount: others.ACCOUNT,
+    apps.Deployment: others.DEPLOYMENT,
+    apps.ReplicaSet: others.REPLICA_SET,
+    coordination.Lease: others.LEASE,
+    discovery.EndpointSlice: services.SLICE,
+    networking.IPAddress: services.IP,
+    networking.NetworkPolicy: others.POLICY,
+    networking.ServiceCIDR: services.CIDR,
+}
+
+
+@functools.cache
+def columns(kind: kinds.Kind) -> list[dict[str, Any]]:
+    """The column definitions of a meta.k8s.io/v1 Table. Shared: not to be changed."""
+    table = _TABLES.get(kind.type, others.PLAIN)
+    return [
+        {
+            "name": column.name,
+            "type": column.type,
+            "format": column.format,
+            "description": "",
+            "priority": int(column.wide),
+        }
+        for column in table.columns
+    ]
+
+
+def cells(kind: kinds.Kind, document: codec.Document, now: float) -> list[layout.Cell]:
+    """One row, wide columns included. `now` in unix seconds."""
+    table = _TABLES.get(kind.type, others.PLAIN)
+    return list(table.row(codec.convert(kind.type, document), now))
