@@ -59,7 +59,7 @@ def begin(kind: kinds.Kind, document: Document, namespace: str, rng: random.Rand
     return generated
 
 
-def carry(kind: kinds.Kind, new: Document, old: Document) -> None:
+def carry(kind: kinds.Kind, new: Document, old: Document, *, count: bool = True) -> None:
     """On update what the server set stays; the generation counts changes of what the user wants."""
     about, before = new["metadata"], old["metadata"]
     for name in _KEPT:
@@ -70,7 +70,7 @@ def carry(kind: kinds.Kind, new: Document, old: Document) -> None:
     for name in ("selfLink", "managedFields"):
         about.pop(name, None)
     about["resourceVersion"] = before.get("resourceVersion", "")
-    if counted(kind) and wishes(new) != wishes(old):
+    if count and counted(kind) and wishes(new) != wishes(old):
         about["generation"] = before.get("generation", 0) + 1
 
 

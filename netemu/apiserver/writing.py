@@ -32,6 +32,11 @@ async def new(call: contexts.Call, document: Document, *, dry: bool = False) -> 
     _same_namespace(call, about)
     if call.name and about.setdefault("name", call.name) != call.name:
         raise statuses.bad_request("the name of the object does not match the name on the URL")
+    if not about.get("name") and not about.get("generateName"):
+        cause = statuses.Cause(
+            "FieldValueRequired", "Required value: name or generateName is required", "metadata.name"
+        )
+        raise statuses.invalid(call.kind.group, call.kind.kind, "", [cause])
     if about.get("resourceVersion"):
         raise statuses.bad_request("resourceVersion should not be set on objects to be created")
     for _ in range(_TRIES):
@@ -141,7 +146,7 @@ async def store(call: contexts.Call, prepare: Prepare, *, dry: bool = False) -> 
         old = find(call.kind, call)
         before = old.fresh()
         document, _ = prepare(old.fresh())
-        objects.carry(call.kind, document, before)
+        objects.carry(call.kind, document, before, count=False)
         try:
             return await _put(call, document, before, old, dry=dry)
         except revisions.Changed:

@@ -222,7 +222,9 @@ class Client:
         body: bytes = b"",
         headers: messages.Fields = (),
     ) -> messages.Response:
-        request = messages.Request(method, path, query, (*self._headers, *headers), body)
+        given = {name for name, _ in headers}
+        own = tuple(pair for pair in self._headers if pair[0] not in given) if given else self._headers
+        request = messages.Request(method, path, query, (*own, *headers), body)
         try:
             return await self._transport.send(request)
         except base_errors.Transient as error:

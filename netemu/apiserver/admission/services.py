@@ -6,6 +6,7 @@ Follows k8s.io/kubernetes pkg/registry/core/service/storage (alloc.go): what may
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from typing import Any
 
 from netemu.apiserver import allocations, statuses
@@ -15,8 +16,16 @@ Spec = dict[str, Any]
 
 
 async def fill(write: changes.Write) -> None:
-    """A new Service has an empty load-balancer status; an update never touches it."""
-    write.new["status"] = {"loadBalancer": {}} if write.old is None else write.old.get("status", {})
+    """A new Service has an empty load-balancer status; an update keeps what it does not mention."""
+    if write.old is None:
+        write.new["status"] = {"loadBalancer": {}}
+        return
+    write.new["status"] = write.old.get("status", {})
+    spec, old = write.new["spec"], write.old["spec"]
+    _drop_dependents(spec, old)
+    if spec.get("type") != "ExternalName":
+        _keep(spec, old)
+    _keep_node_ports(spec, old)
 
 
 async def allocate(write: changes.Write) -> None:
@@ -27,7 +36,6 @@ async def allocate(write: changes.Write) -> None:
     if spec.get("type") == "ExternalName":
         _strip(spec)
     else:
-        _keep(spec, old)
         families = _families(write, spec, old)
         _addresses(write, reservation, spec, old, families)
     _node_ports(write, reservation, spec, old)
@@ -40,14 +48,27 @@ def _strip(spec: Spec) -> None:
 
 
 def _keep(spec: Spec, old: Spec) -> None:
-    """An update that names no cluster IPs keeps those there are; the single and plural forms agree."""
-    if not spec.get("clusterIPs") and spec.get("clusterIP"):
-        spec["clusterIPs"] = [spec["clusterIP"]]
+    """An update that names no cluster IPs or families keeps those there are (patchAllocatedValues)."""
+    if not spec.get("clusterIP") and old.get("clusterIP"):
+        spec["clusterIP"] = old["clusterIP"]
     if not spec.get("clusterIPs") and old.get("clusterIPs"):
         spec["clusterIPs"] = list(old["clusterIPs"])
     for name in ("ipFamilyPolicy", "ipFamilies"):
         if not spec.get(name) and old.get(name):
             spec[name] = old[name]
+    if spec.get("ipFamilyPolicy") == "SingleStack":  # trimFieldsForDualStackDowngrade
+        for name in ("clusterIPs", "ipFamilies"):
+            if spec.get(name) == old.get(name):
+                spec[name] = spec.get(name, [])[:1]
+
+
+def _drop_dependents(spec: Spec, old: Spec) -> None:
+    """A change of type drops what only the old type needs and the update left as it was."""
+    for needs, names in _DEPENDENTS:
+        if needs(old) and not needs(spec):
+            for name in names:
+                if spec.get(name) == old.get(name):
+                    spec.pop(name, None)
 
 
 def _families(write: changes.Write, spec: Spec, old: Spec) -> list[str]:
@@ -120,31 +141,64 @@ def _same_addresses(write: changes.Write, given: list[str], old: Spec) -> None:
         )
 
 
-def _node_ports(write: changes.Write, reservation: allocations.Reservation, spec: Spec, old: Spec) -> None:
-    ports = spec.get("ports", [])
+def _keep_node_ports(spec: Spec, old: Spec) -> None:
+    """A port that is still there keeps its node port; a Service that needs none loses those it had."""
+    ports, before = spec.get("ports", []), old.get("ports", ())
     if not _wants_node_ports(spec):
-        if spec.get("type") in (None, "ClusterIP", "ExternalName"):
-            _drop_node_ports(ports, old)
+        had = {port.get("nodePort") for port in before}
+        for port in ports:
+            if port.get("nodePort") in had:
+                port.pop("nodePort", None)
         return
-    had = {
-        (port["port"], port.get("protocol", "TCP")): port.get("nodePort", 0) for port in old.get("ports", ())
-    }
-    held = {(number, protocol) for (_, protocol), number in had.items() if number}
+    known = {(port["port"], port.get("protocol", "TCP")): port.get("nodePort", 0) for port in before}
+    for port in ports:
+        number = known.get((port.get("port"), port.get("protocol", "TCP")), 0)
+        if number and not port.get("nodePort"):
+            port["nodePort"] = number
+
+
+def _node_ports(write: changes.Write, reservation: allocations.Reservation, spec: Spec, old: Spec) -> None:
+    if not _wants_node_ports(spec):
+        return
+    ports = spec.get("ports", [])
+    held = {(port.get("nodePort", 0), port.get("protocol", "TCP")) for port in old.get("ports", ())}
     for index, port in enumerate(ports):
-        protocol = port.get("protocol", "TCP")
-        number = port.get("nodePort", 0)
+        protocol, number = port.get("protocol", "TCP"), port.get("nodePort", 0)
         if number and (number, protocol) not in held:
             why = reservation.this_port(number, protocol)
             if why:
                 text = f"Invalid value: {number}: {why}"
                 raise write.invalid(_cause(f"spec.ports[{index}].nodePort", text))
-        elif not number:
-            before = had.get((port["port"], protocol), 0)
-            if before and all(other.get("nodePort") != before for other in ports):
-                port["nodePort"] = before
     for port in ports:
         if not port.get("nodePort"):
             _give_node_port(reservation, port, ports)
+
+
+def _addressed(spec: Spec) -> bool:
+    return spec.get("type") in ("ClusterIP", "NodePort", "LoadBalancer")
+
+
+def _external(spec: Spec) -> bool:
+    return spec.get("type") in ("NodePort", "LoadBalancer") or (
+        spec.get("type") == "ClusterIP" and bool(spec.get("externalIPs"))
+    )
+
+
+def _balanced(spec: Spec) -> bool:
+    return spec.get("type") == "LoadBalancer"
+
+
+def _health_checked(spec: Spec) -> bool:
+    return _balanced(spec) and spec.get("externalTrafficPolicy") == "Local"
+
+
+# Which fields only some types have (dropTypeDependentFields).
+_DEPENDENTS: tuple[tuple[Callable[[Spec], bool], tuple[str, ...]], ...] = (
+    (_addressed, ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy")),
+    (_health_checked, ("healthCheckNodePort",)),
+    (_balanced, ("allocateLoadBalancerNodePorts", "loadBalancerClass")),
+    (_external, ("externalTrafficPolicy",)),
+)
 
 
 def _wants_node_ports(spec: Spec) -> bool:
@@ -153,14 +207,6 @@ def _wants_node_ports(spec: Spec) -> bool:
             port.get("nodePort") for port in spec.get("ports", ())
         )
     return spec.get("type") == "NodePort"
-
-
-def _drop_node_ports(ports: list[Spec], old: Spec) -> None:
-    """A Service that no longer needs its node ports loses them, unless the update names others."""
-    had = {port.get("nodePort") for port in old.get("ports", ())}
-    for port in ports:
-        if port.get("nodePort") in had:
-            port.pop("nodePort", None)
 
 
 def _give_node_port(reservation: allocations.Reservation, port: Spec, ports: list[Spec]) -> None:
@@ -176,11 +222,8 @@ def _give_node_port(reservation: allocations.Reservation, port: Spec, ports: lis
 
 
 def _health_port(write: changes.Write, reservation: allocations.Reservation, spec: Spec, old: Spec) -> None:
-    needed = spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
     given, had = spec.get("healthCheckNodePort", 0), old.get("healthCheckNodePort", 0)
-    if not needed:
-        if given and given == had:
-            del spec["healthCheckNodePort"]
+    if not _health_checked(spec):
         return
     if not given:
         spec["healthCheckNodePort"] = had or reservation.port(("TCP",))
