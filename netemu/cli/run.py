@@ -18,7 +18,7 @@ sudo netemu run scenarios/01-quickstart/ -v --junit report.xml --json -
 @click.option("--name", metavar="LAB", help="Call the lab so, instead of a name of its own.")
 @click.option("--in", "inside", metavar="LAB", help="Run in this lab, which is up, and leave it up.")
 @click.option("--keep", is_flag=True, help="Leave the lab up afterwards.")
-@click.option("--verbose", "-v", is_flag=True, help="Show every flow, also those that hold.")
+@click.option("--verbose", "-v", is_flag=True, help="A row for each target.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the report as JSON (- is stdout).")
 @click.option("--junit", "junit_file", metavar="FILE", help="Write the report as JUnit XML (- is stdout).")
 @options.quiet

@@ -61,10 +61,14 @@ def width() -> int:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 500
 
 
+_EVERY = 1.0
+
+
 class Progress:
     """Says what goes on: one live line on a terminal, a line for each new step elsewhere, nothing if quiet.
 
-    It writes to stderr, so that stdout holds only what was asked for. Call it with what is being done now.
+    Elsewhere, a step that changes only in its details is told at most once a second. It writes to stderr, so
+    that stdout holds only what was asked for. Call it with what is being done now.
     """
 
     def __init__(self, *, quiet: bool = False, stream: IO[str] | None = None) -> None:
@@ -73,12 +77,17 @@ class Progress:
         self.live = self.stream.isatty() and os.environ.get("TERM") != "dumb"
         self.began = time.monotonic()
         self.said = ""
+        self.shown_at = float("-inf")
 
     def __call__(self, doing: str) -> None:
         if self.quiet or doing == self.said:
             return
-        self.said = doing
-        line = f"{time.monotonic() - self.began:6.2f} s  {doing}"
+        now = time.monotonic()
+        same_step = doing.partition(" ")[0] == self.said.partition(" ")[0]
+        if not self.live and same_step and now - self.shown_at < _EVERY:
+            return
+        self.said, self.shown_at = doing, now
+        line = f"{now - self.began:6.2f} s  {doing}"
         if self.live:
             columns = shutil.get_terminal_size().columns
             self.stream.write("\r\x1b[K" + clip(line, columns - 1))

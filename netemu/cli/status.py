@@ -47,6 +47,7 @@ def _details(entry: Any) -> dict[str, Any]:
         return {**shown, "state": "broken", "message": error.message}
     nodes = [{"name": node, "addresses": list(lab.addresses(node))} for node in lab.nodes]
     said = {key: value for key, value in said.items() if key != "marks"}
+    said["state"] = "up" if said["state"] == "ready" else said["state"]
     return {**shown, **said, "nodes": nodes, "kubeconfig": str(lab.kubeconfig)}
 
 

@@ -14,6 +14,8 @@ from netemu.probe import identify, names, questions, resolve, sockets
 from netemu.probe.questions import Outcome
 
 DEADLINE = 2.0
+_AT_A_TIME = 24
+_SLOW = 0.025  # seconds after which a question makes room
 _SPARE_FILES = 128
 _FILES_EACH = 2
 
@@ -34,28 +36,41 @@ _OUTCOMES = {
 async def ask(
     asked: Sequence[questions.Question], *, deadline: float = DEADLINE
 ) -> tuple[questions.Answer, ...]:
-    """Put all questions together; answers come in their order, after at most `deadline` seconds a batch.
+    """Put all questions; answers come in their order. A question is given up after `deadline` seconds.
 
-    A batch is as many questions as the process may open sockets for (a thousand open files: about 400).
+    So many at a time that the times are those of the network and not of a queue; one that is slow makes room
+    for the next, so that a thousand dropped ones take hardly longer than one.
     """
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     size = max(1, (min(limit, 65536) - _SPARE_FILES) // _FILES_EACH)
+    turns = asyncio.Semaphore(_AT_A_TIME)
     answers: list[questions.Answer] = []
     for start in range(0, len(asked), size):
-        batch = asked[start : start + size]
-        end = asyncio.get_running_loop().time() + deadline
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_ask_one(question, end, deadline)) for question in batch]
+            tasks = [
+                group.create_task(_in_turn(question, turns, deadline))
+                for question in asked[start : start + size]
+            ]
         answers.extend(task.result() for task in tasks)
     return tuple(answers)
 
 
-async def _ask_one(question: questions.Question, end: float, deadline: float) -> questions.Answer:
+async def _in_turn(
+    question: questions.Question, turns: asyncio.Semaphore, deadline: float
+) -> questions.Answer:
+    async with asyncio.TaskGroup() as group:
+        async with turns:
+            task = group.create_task(_ask_one(question, deadline))
+            await asyncio.wait([task], timeout=_SLOW)
+    return task.result()
+
+
+async def _ask_one(question: questions.Question, deadline: float) -> questions.Answer:
     loop = asyncio.get_running_loop()
     began = loop.time()
     known = questions.Answer(Outcome.TIMEOUT)
     try:
-        async with asyncio.timeout_at(end):
+        async with asyncio.timeout_at(began + deadline):
             known = await _address(question, known, patience=deadline / 4)
             if known.outcome is not Outcome.OK:
                 return known._replace(total_s=loop.time() - began)

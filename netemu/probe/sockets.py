@@ -21,7 +21,8 @@ class Want(NamedTuple):
 
 def open_in(place: netns.Place, wants: Sequence[Want]) -> tuple[socket.socket, ...]:
     """Make non-blocking sockets in a network namespace, in one visit. OSError when there is no way in."""
-    return netns.call(place, _open, wants)
+    with netns.inside(place):
+        return _open(wants)
 
 
 @contextlib.contextmanager

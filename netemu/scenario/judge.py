@@ -19,7 +19,7 @@ WORDS = {
 
 
 class Result(NamedTuple):
-    """One judged probe. `wrong` is empty when all holds; `cause` then is, too."""
+    """One judged probe. `wrong` and `cause` are empty when all holds. `attempts`: how often measured."""
 
     probe: plan.Probe
     answers: tuple[questions.Answer, ...]
@@ -28,6 +28,7 @@ class Result(NamedTuple):
     why: str
     wrong: str = ""
     cause: str = ""
+    attempts: int = 1
 
     @property
     def ok(self) -> bool:

@@ -35,7 +35,9 @@ async def measure(
         progress(f"measuring {len(waiting)} flows")
         asked = [planned.probes[index] for index in waiting]
         for index, answers in zip(waiting, await _ask(asked, where, deadline), strict=True):
-            results[index] = judge.judge(planned.probes[index], answers, world)
+            before = results[index].attempts if index in results else 0
+            found = judge.judge(planned.probes[index], answers, world)
+            results[index] = found._replace(attempts=before + 1)
         passed = asyncio.get_running_loop().time() - began
         waiting = [n for n in waiting if not results[n].ok and passed < planned.probes[n].check.within]
         if waiting:

@@ -22,13 +22,14 @@ class Sender(NamedTuple):
 
 
 class Target(NamedTuple):
-    """Whom to ask: the host (address or name) in one family, the port, and how to show it."""
+    """Whom to ask: a host (address or name) in one family and a port; how to show it; what it is one of."""
 
     host: str
     family: int
     port: int
     shown: str
     owner: worlds.Party | None = None
+    group: str = ""
 
 
 class Probe(NamedTuple):
@@ -77,7 +78,8 @@ def _expand(check: scenarios.Check, world: worlds.World) -> Iterator[Probe]:
                     where = _where(sender.party, target.owner)
                     if target.family not in check.families or not _wanted(check, where):
                         continue
-                    probe = Probe(check, sender, target, protocol, where, expect.Verdict("", ()))
+                    named = target._replace(group=target.group or str(place))
+                    probe = Probe(check, sender, named, protocol, where, expect.Verdict("", ()))
                     verdict = expect.expect(world, probe.flow)
                     requests = spread.requests_needed(len(verdict.answerers)) if check.spread else 1
                     yield probe._replace(verdict=verdict, requests=requests)
@@ -156,10 +158,13 @@ def _service_targets(
             full = f"{service.metadata.name}.{service.metadata.namespace}.svc.{world.domain}"
             for name in (_short(service, sender), full):
                 for family in (4, 6):
-                    yield Target(name, family, port.port, f"name {name}")
+                    yield Target(name, family, port.port, f"name {name}", group=f"{place} by name")
         if "node-port" in check.via and port.nodePort:
             for node in world.nodes:
-                yield from _at(_own_addresses(node), (port.nodePort,), f"node port of {node.metadata.name}")
+                for target in _at(
+                    _own_addresses(node), (port.nodePort,), f"node port of {node.metadata.name}"
+                ):
+                    yield target._replace(group=f"{place} by node port")
 
 
 def _short(service: core.Service, sender: Sender, *, always: bool = False) -> str:

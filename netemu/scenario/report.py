@@ -101,6 +101,7 @@ def probe_document(result: judge.Result) -> dict[str, Any]:
         "why": list(probe.verdict.because),
         "wrong": result.wrong,
         "cause": result.cause,
+        "attempts": result.attempts,
         "answers": [
             {key: value for key, value in answer._asdict().items() if value} for answer in result.answers
         ],

@@ -76,7 +76,7 @@ def test_a_false_expectation_is_exit_code_1_with_its_cause(netemu, tmp_path):
     (tmp_path / "scenario.yaml").write_text(FALSE_CHECK.format(manifests=manifests))
     done = netemu("run", str(tmp_path))
     assert done.returncode == 1, done.stderr
-    assert "FAIL  1 pods are on the moon" in done.stdout
+    assert "FAIL 1. pods are on the moon" in done.stdout
     assert "why it failed: ok instead of dropped" in done.stdout
     assert "why it failed: refused instead of ok" in done.stdout
     assert "likely cause:  nothing listens on port 81/TCP" in done.stdout

@@ -245,11 +245,20 @@ def test_the_report_as_junit():
 
 def test_the_report_for_people():
     lines = list(matrix.lines(full_report(), lambda _style, text: text))
-    assert lines[0] == "ok    1 c  TCP · IPv4 IPv6  1 flow"
-    assert lines[1] == "FAIL  2 outside sees no pod  TCP · IPv4 IPv6  0 of 1 flow"
-    assert lines[2].split() == ["WHO", "TO", "WHAT", "EXPECTED", "MEASURED", "WHY"]
-    assert "outside   pod web-1 on worker-1 :8080   unreachable" in lines[3]
-    assert lines[4].strip() == "why it failed: ok instead of unreachable"
+    assert lines[:3] == [
+        "ok   1. c",
+        "     expected: ok, no NAT  (TCP, IPv4 IPv6; 1 of 1 flows hold)",
+        "     WHO                  TO WHAT                       MEASURED                        WHY",
+    ]
+    row = (
+        "client on worker-1   pod web-2 on worker-2 :8080   ok, no NAT (TCP IPv4), 0.0 ms   pods are reached"
+    )
+    assert lines[3].strip().startswith(row)
+    assert lines[5:7] == [
+        "FAIL 2. outside sees no pod",
+        "     expected: unreachable  (TCP, IPv4 IPv6; 0 of 1 flows hold)",
+    ]
+    assert "why it failed: ok instead of unreachable" in lines[9]
     assert lines[-1].startswith("s: 1 FAILED  (2 checks, 2 flows, 2 requests; up 1.00 s)")
 
 
