@@ -83,9 +83,8 @@ class Proxy:
         self._ledger = ledger.Ledger(self._topology.node)
         states = self.changes.everything()
         wanted = {key: plan.place(state, self._topology, None) for key, state in states.items()}
-        difference = self._ledger.update(wanted)
-        transactions = self._tables.fresh(difference.added)
-        return transactions, stale.live(self._ledger, wanted.values()), len(difference.added)
+        added = self._ledger.fill(wanted)
+        return self._tables.fresh(added), stale.live(self._ledger, wanted.values()), len(added)
 
     def _changed(self) -> tuple[tuple[nft.Transaction, ...], stale.Live, int]:
         taken = self.changes.take()

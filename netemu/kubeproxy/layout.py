@@ -151,7 +151,7 @@ def _sets(family: Family) -> Iterator[nft.Set]:
     for services in (SERVICES, LOCAL_SERVICES):
         yield nft.Map(services["vip"], vip, to="mark")
         yield nft.Map(services["node"], port, to="mark")
-    # A map for each protocol: nft takes `tcp dport` for "TCP only", and cannot read `th dport` back in values.
+    # One map a protocol: nft takes `tcp dport` for "TCP only", and cannot read back a value of `th dport`.
     for protocol in PROTOCOLS:
         of, to = f"{protocol} dport . numgen random mod 2", f"{family.name} daddr . {protocol} dport"
         for mode in (CLUSTER, LOCAL):

@@ -64,6 +64,23 @@ class Ledger:
                     seen.add(at)
                 yield programmed
 
+    def fill(self, wanted: Mapping[services.Key, plan.Wanted | None]) -> tuple[plan.Programmed, ...]:
+        """As `update` of an empty ledger, in half the time: everything that is to be added."""
+        assert not self._wanted
+        self._wanted = {key: one for key, one in wanted.items() if one is not None}
+        for key in sorted(self._wanted):
+            self._claim(key, {})
+        added = []
+        for key in self._wanted:
+            for programmed in self._elements(key):
+                if programmed.element.of in SHARED:
+                    at = _place(programmed)
+                    self._shared[at] += 1
+                    if self._shared[at] > 1:
+                        continue
+                added.append(programmed)
+        return tuple(added)
+
     def update(self, wanted: Mapping[services.Key, plan.Wanted | None]) -> Difference:
         """These Services are to be so (None: gone). The ledger then holds it as programmed."""
         before: Elements = {}

@@ -173,7 +173,8 @@ def test_from_any_state_to_any_other_the_table_is_what_a_new_one_would_be(seed):
         anew, fake = ledger.Ledger("here"), firewall.FakeFirewall()
         everything = {k: plan.place(s, HERE, None) for k, s in tracked.everything().items()}
         held = dict(book._holders)  # who came first to a disputed claim is history: a new table cannot know
-        added = anew.update(everything).added
+        added = anew.fill(everything)
+        assert set(added) == set(ledger.Ledger("here").update(everything).added)
         fake.apply("".join(map(str, ledger.Tables(AROUND).fresh(added))))
         if anew._holders == held:
             for family in layout.FAMILIES:

@@ -1,0 +1,119 @@
+"""What Services cost: run as `python -m bench.kubeproxy [--services N …] [--rounds R]`, as root.
+
+Objects to kernel through the proxy's own path, in network namespaces of its own: the whole table, and one
+endpoint more or less. Medians of R rounds with the spread; each size in a process of its own, for its memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import multiprocessing
+import os
+import resource
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+
+from netemu.api import codec, core, discovery
+from netemu.kernel import conntrack, firewall, netns
+from netemu.kubeproxy import agent, endpoints, services
+
+NODE = "worker-1"
+
+
+def service(number: int) -> core.Service:
+    address = f"10.{96 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
+    ports = [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": 8080}]
+    return codec.convert(
+        core.Service,
+        {
+            "metadata": {"name": f"svc-{number}", "namespace": "bench"},
+            "spec": {"type": "ClusterIP", "clusterIP": address, "clusterIPs": [address], "ports": ports},
+        },
+    )
+
+
+def slice_(number: int, size: int) -> discovery.EndpointSlice:
+    name = f"svc-{number}"
+    members = [
+        {
+            "addresses": [f"10.244.{10 * n + (number >> 8) % 10}.{number & 255}"],
+            "conditions": {"ready": True},
+            "nodeName": f"worker-{n + 1}",
+            "targetRef": {"kind": "Pod", "namespace": "bench", "name": f"{name}-7d4b9c6f5d-{n:05d}"},
+        }
+        for n in range(size)
+    ]
+    return codec.convert(
+        discovery.EndpointSlice,
+        {
+            "metadata": {
+                "name": f"{name}-abcde",
+                "namespace": "bench",
+                "labels": {endpoints.SERVICE_LABEL: name},
+            },
+            "addressType": "IPv4",
+            "endpoints": members,
+            "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+        },
+    )
+
+
+def measure(count: int, rounds: int) -> Iterator[tuple[str, list[float]]]:
+    """Seconds, by what was done."""
+    objects = [(service(n), slice_(n, 2)) for n in range(1, count + 1)]
+    around = agent.surroundings(("10.244.0.0/16",), ("10.96.0.0/12",))
+    load, change = [], []
+    for _ in range(rounds):
+        place = netns.open_new()
+        proxy = agent.Proxy(NODE, firewall.LibNftables(place), conntrack.NetlinkConntrack(place), around)
+        began = time.perf_counter()
+        for one, members in objects:
+            proxy.changes.service(
+                services.Key(one.metadata.namespace, one.metadata.name), services.parse(one)
+            )
+            proxy.changes.slice(members.metadata.name, None, endpoints.parse(members))
+        asyncio.run(proxy.sync())
+        load.append(time.perf_counter() - began)
+        change += asyncio.run(one_endpoint(proxy, count))
+        os.close(place)
+    yield "whole table, objects to kernel", load
+    yield "one endpoint more or less", change
+
+
+async def one_endpoint(proxy: agent.Proxy, count: int) -> list[float]:
+    found = []
+    for n in range(max(1, count - 20), count + 1):
+        states = [endpoints.parse(slice_(n, size)) for size in (2, 3, 2)]
+        for previous, current in itertools.pairwise(states):
+            began = time.perf_counter()
+            proxy.changes.slice(f"svc-{n}-abcde", previous, current)
+            await proxy.sync()
+            found.append(time.perf_counter() - began)
+    return found[2:]  # the first makes the chain for three backends
+
+
+def one_size(count: int, rounds: int) -> None:
+    for what, seconds in measure(count, rounds):
+        low, high = min(seconds) * 1e3, max(seconds) * 1e3
+        middle = statistics.median(seconds) * 1e3
+        print(f"{count:6d} Services  {what:32s} {middle:9.2f} ms   ({low:.2f} to {high:.2f})")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{count:6d} Services  {'peak memory of the process':32s} {peak:9.1f} MiB")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--services", type=int, nargs="+", default=[100, 1000, 10_000])
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args(argv)
+    for count in options.services:
+        worker = multiprocessing.get_context("spawn").Process(target=one_size, args=(count, options.rounds))
+        worker.start()
+        worker.join()
+
+
+if __name__ == "__main__":
+    main()
