@@ -34,23 +34,23 @@ def command(
 ) -> int:
     """Run CMD in a container of POD; its exit code is ours."""
     from netemu.runtime import attach
+    from netemu.scenario import sources
 
-    socket_path, container_id = _find(name, pod.removeprefix("pod/"), namespace, container)
+    lab = options.open_lab(name)
+    node, container_id = _find(lab, pod.removeprefix("pod/"), namespace, container)
     tty = tty and sys.stdin.isatty()
-    if stdin:
-        return attach.exec_interactive(socket_path, container_id, argv, (0, 1, 2), tty)
-    with open(os.devnull, "rb") as nothing:
-        return attach.exec_interactive(socket_path, container_id, argv, (nothing.fileno(), 1, 2), tty)
+    with sources.runtime_socket(lab, node) as path, open(os.devnull, "rb") as nothing:
+        fds = (0 if stdin else nothing.fileno(), 1, 2)
+        return attach.exec_interactive(path, container_id, argv, fds, tty)
 
 
 @options.blocking
-async def _find(lab_name: str, pod: str, namespace: str, container: str | None) -> tuple[str, str]:
-    """The runtime's socket and the id of the container that is meant."""
+async def _find(lab: Any, pod: str, namespace: str, container: str | None) -> tuple[str, str]:
+    """The node, and the id of the container that is meant."""
     from netemu.api import core
     from netemu.base import errors
     from netemu.scenario import sources
 
-    lab = options.open_lab(lab_name)
     async with options.client(lab) as client:
         found: Any = await client.get(core.Pod, pod, namespace)
     names = [declared.name for declared in found.spec.containers]
@@ -65,4 +65,4 @@ async def _find(lab_name: str, pod: str, namespace: str, container: str | None) 
         raise errors.Rejected(
             f"container {wanted} of pod {pod} is not running", hint=f"netemu get pod {pod} -n {namespace}"
         )
-    return str(lab.node_path(found.spec.nodeName, sources.SOCKET)), running[wanted].id
+    return str(found.spec.nodeName), running[wanted].id

@@ -71,7 +71,7 @@ def command(
         protocols=protocol or ("TCP",),
         families=tuple(scenarios.FAMILIES[one] for one in family or scenarios.FAMILIES),
         via=via or (("address",) if target else ("address", "name")),
-        where=("same-pod", "same-node", "other-node") if sender and target else (),
+        where=("", "same-pod", "same-node", "other-node") if sender and target else (),
         expect="",
         source="any",
         spread=False,

@@ -5,8 +5,9 @@ Knows the lab's handle and the nodes' runtimes; not what is asked.
 
 import asyncio
 import contextlib
+import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from netemu.lab import handle
@@ -16,7 +17,7 @@ from netemu.runtime import local
 from netemu.scenario import plan
 from netemu.wire import cri
 
-SOCKET = "/run/netemu/runtime.sock"
+_SOCKET = "/run/netemu/runtime.sock"
 
 
 class Placed(NamedTuple):
@@ -36,18 +37,32 @@ async def find(lab: handle.Handle, senders: Iterable[plan.Sender]) -> dict[plan.
 
 async def pods_on(lab: handle.Handle, node: str) -> dict[tuple[str, str], Placed]:
     """The running pods of a node by (namespace, name), as its runtime has them."""
-    runtime = local.LocalRuntime(str(lab.node_path(node, SOCKET)), _Observed())
-    try:
-        sandboxes = [sandbox for sandbox in await runtime.list_pod_sandboxes() if sandbox.state == "READY"]
-        containers = await runtime.list_containers()
-    finally:
-        await runtime.close()
+    with runtime_socket(lab, node) as path:
+        runtime = local.LocalRuntime(path, _Observed())
+        try:
+            sandboxes = [
+                sandbox for sandbox in await runtime.list_pod_sandboxes() if sandbox.state == "READY"
+            ]
+            containers = await runtime.list_containers()
+        finally:
+            await runtime.close()
     return {
         (sandbox.config.namespace, sandbox.config.name): Placed(
             sandbox, tuple(container for container in containers if container.sandbox_id == sandbox.id)
         )
         for sandbox in sandboxes
     }
+
+
+@contextlib.contextmanager
+def runtime_socket(lab: handle.Handle, node: str) -> Iterator[str]:
+    """The runtime's socket of a node under a short name, valid in this process: unix(7) allows 107 bytes."""
+    path = pathlib.Path(lab.node_path(node, _SOCKET))
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)
 
 
 class _Observed:
