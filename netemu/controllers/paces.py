@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 from netemu.base import clock
 from netemu.reconcile import loops
 
-K = TypeVar("K")
+K = TypeVar("K", bound=Hashable)
 
 
 class Pace(Generic[K]):
@@ -16,19 +17,22 @@ class Pace(Generic[K]):
     def __init__(self, loop: loops.Loop[K], clock: clock.Clock) -> None:
         self._loop = loop
         self._clock = clock
-        self._last: dict[K, float] = {}
+        self._began: dict[K, float] = {}
+        self._asked: set[K] = set()
 
     def touch(self, key: K, interval: float) -> None:
-        """Something about the key changed; run it now, or `interval` seconds after its last run."""
+        """Something about the key changed: run it now, or `interval` seconds after its last run began."""
+        if key in self._asked:
+            return
+        self._asked.add(key)
         now = self._clock.monotonic()
-        last = self._last.get(key)
-        if last is None or last + interval <= now:
-            self._last[key] = now
-            self._loop.enqueue(key)
-        elif last <= now:
-            self._last[key] = last + interval
-            self._loop.enqueue_after(key, last + interval - now)
+        self._loop.enqueue_after(key, self._began.get(key, now - interval) + interval - now)
+
+    def began(self, key: K) -> None:
+        """The loop runs the key now, for whatever reason: what changes from here on is news again."""
+        self._asked.discard(key)
+        self._began[key] = self._clock.monotonic()
 
     def forget(self, key: K) -> None:
         """The key is gone."""
-        self._last.pop(key, None)
+        self._began.pop(key, None)

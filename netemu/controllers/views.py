@@ -77,12 +77,7 @@ class View(Generic[T]):
         key, _, current = change
         have = self._objects.get(key)
         if current is None:
-            gone = have if have is not None else change.previous
-            if gone is None:
-                return
-            self._forget(_meta(gone).uid)
-            self._remove(key)
-            self._tell(informers.Change(key, gone, None))
+            self._went(key, have, change.previous)
             return
         if have is not None and _revision(current) <= _revision(have):
             return  # the echo of an own write, or what was before it
@@ -92,6 +87,17 @@ class View(Generic[T]):
             self._leaving.pop(_meta(current).uid, None)
         self._put(key, current)
         self._tell(informers.Change(key, have, current))
+
+    def _went(self, key: informers.Key, have: T | None, gone: T | None) -> None:
+        if have is not None and gone is not None and _meta(have).uid != _meta(gone).uid:
+            self._forget(_meta(gone).uid)  # its successor, an own write, is known already
+            self._tell(informers.Change(key, gone, have))
+            return
+        gone = have if have is not None else gone
+        if gone is not None:
+            self._forget(_meta(gone).uid)
+            self._remove(key)
+            self._tell(informers.Change(key, gone, None))
 
     def _tell(self, change: informers.Change[T]) -> None:
         for handler in self._handlers:

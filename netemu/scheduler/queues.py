@@ -1,8 +1,8 @@
 """Pods that wait for a node: active, backing off, or unschedulable until something changes. Knows no clock.
 
 Upstream's scheduling queue: priority first, then the time of arrival; back-off 1, 2, 4, 8, 10 seconds by the
-number of attempts; whoever nothing has helped for five minutes is tried again anyway. A scheduler with nothing
-else to do does not sit a back-off out (KEP-5142, on since 1.33), unless it was an API error that caused it.
+number of attempts; whoever nothing has helped for five minutes is tried again anyway. A scheduler that has
+nothing else to do does not sit a back-off out (KEP-5142, on since 1.33), unless an API error caused it.
 """
 
 import heapq

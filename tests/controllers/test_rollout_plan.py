@@ -45,9 +45,9 @@ def test_the_first_replica_set_has_all_replicas_and_all_names(make):
 
 
 def test_safe_encoding_is_upstreams():
-    # rand.SafeEncodeString: the code of each digit modulo 27, e.g. "1" is 49 - 27 = 22 -> "4"
-    assert hashes.safe("1") == "4"
-    assert hashes.safe("16") == "4b"  # "6" is 54, a multiple of 27
+    # rand.SafeEncodeString: the code of each digit modulo 27, e.g. "1": 49 - 27 = 22 -> "5"
+    assert hashes.safe("1") == "5"
+    assert hashes.safe("16") == "5b"  # "6" is 54, a multiple of 27
     assert hashes.fnv32a(b"") == 0x811C9DC5
     assert hashes.fnv32a(b"foobar") == 0xBF9CF968  # the reference vectors of FNV
 

@@ -102,7 +102,6 @@ def test_another_pod_of_the_same_name_starts_afresh(make):
     queue.add(info(make, "p"), 0.0)
     queue.park(queue.pop(0.0), frozenset({"NodeAffinity"}), 0.0)
     other = make.pod("p")
-    import msgspec
 
     other = msgspec.structs.replace(other, metadata=msgspec.structs.replace(other.metadata, uid="other"))
     queue.add(pods.of(other), 3.0)

@@ -44,8 +44,6 @@ class Deployments:
     # --- news -----------------------------------------------------------------------------------------------
 
     def _deployment_changed(self, change: informers.Change[apps.Deployment]) -> None:
-        if change.current is None:
-            self._pace.forget(change.key)
         self._loop.enqueue(change.key)
 
     def _set_changed(self, change: informers.Change[apps.ReplicaSet]) -> None:
@@ -78,8 +76,10 @@ class Deployments:
     # --- one Deployment -------------------------------------------------------------------------------------
 
     async def _reconcile(self, key: informers.Key) -> float | None:
+        self._pace.began(key)
         deployment = self._deployments.get(key)
         if deployment is None:
+            self._pace.forget(key)
             return None
         await self._claim(deployment)
         now = conditions.Now(self._clock.now(), clock.rfc3339(self._clock.now()))

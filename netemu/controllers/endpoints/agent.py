@@ -40,6 +40,7 @@ class EndpointsObjects:
         await self._loop.run()
 
     async def _reconcile(self, key: informers.Key) -> float | None:
+        self._pace.began(key)
         service = self._members.service(key)
         current = self._endpoints.get(key)
         if service is None:

@@ -42,6 +42,7 @@ class EndpointSlices:
                 self._loop.enqueue(service)
 
     async def _reconcile(self, key: informers.Key) -> float | None:
+        self._pace.began(key)
         service = self._members.service(key)
         if service is None:
             self._pace.forget(key)

@@ -45,7 +45,6 @@ class ReplicaSets:
 
     def _set_changed(self, change: informers.Change[apps.ReplicaSet]) -> None:
         if change.current is None:
-            self._pace.forget(change.key)
             self._failures.pop(change.key, None)
         self._loop.enqueue(change.key)
 
@@ -63,8 +62,10 @@ class ReplicaSets:
                     self._loop.enqueue(_key(replica_set))
 
     async def _reconcile(self, key: informers.Key) -> float | None:
+        self._pace.began(key)
         replica_set = self._sets.get(key)
         if replica_set is None:
+            self._pace.forget(key)
             return None
         pods = await self._claim(replica_set)
         now = self._clock.now()
