@@ -209,14 +209,19 @@ class Connection(asyncio.Protocol):
         elif self._drained is not None:
             self.abort()
         else:
-            self._transport.close()
+            self._close()
 
     def finish(self) -> None:
         """Close when the answer under way, if any, has been sent."""
         self._last = True
         if not self._answering():
-            self._transport.close()
+            self._close()
             self._resume(self._waiter)
+
+    def _close(self) -> None:
+        # asyncio forgets a TLS transport's protocol when it is closed twice, and then cannot abort it.
+        if not self._transport.is_closing():
+            self._transport.close()
 
     def abort(self) -> None:
         """Drop the connection now."""
@@ -243,7 +248,7 @@ class Connection(asyncio.Protocol):
                 if self._deaf:
                     self._linger()
                 else:
-                    self._transport.close()
+                    self._close()
 
     async def _more(self) -> bool:
         while not self._requests:
@@ -326,7 +331,7 @@ class Connection(asyncio.Protocol):
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
-            self._transport.close()
+            self._close()
 
 
 def _peer(transport: asyncio.Transport) -> messages.Peer:
