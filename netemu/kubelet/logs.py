@@ -30,7 +30,7 @@ def select(lines: Iterator[bytes], wish: Wish) -> Iterator[bytes]:
         stamp, _, rest = line.partition(b" ")
         _stream, _, rest = rest.partition(b" ")
         tag, _, text = rest.partition(b" ")
-        if not rest:
+        if tag[:1] not in (b"F", b"P"):
             continue  # not written by a runtime
         if wish.since and _time(stamp) < wish.since:
             continue

@@ -61,11 +61,14 @@ class Presence:
         retry = backoff.Backoff(0.05, limit=7.0)
         while True:
             try:
-                wanted = nodes.node(self._config, self._host, await self._unready(), self._clock.now())
+                unready = await self._unready()
+                wanted = nodes.node(self._config, self._host, unready, self._clock.now())
                 try:
                     self._node = await self._client.create(wanted)
                 except api_errors.AlreadyExists:
                     self._node = await self._take_over(wanted)
+                if not any(c.type == "Ready" for c in self._node.status.conditions):
+                    self._node = await self._tell(unready)  # a server may leave out the status on creation
                 break
             except errors.NetemuError as problem:
                 wait = retry.next()
