@@ -7,7 +7,6 @@ import gc
 import importlib
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -47,7 +46,7 @@ def compose(spec: "supervisor.Spec", api: socket.socket, mark: Mark) -> Iterator
     mark("supervisor", "shared modules imported")
     yield _control_plane(spec, first, (api, inner))
     _bring_in(_NODES)
-    sys.modules["netemu.runtime.shim"].preload()
+    _warm()
     mark("supervisor", "node modules imported")
     build_network(spec)
     _share()
@@ -93,6 +92,18 @@ def build_network(spec: "supervisor.Spec") -> None:
 def _bring_in(modules: Iterable[str]) -> None:
     for module in modules:
         importlib.import_module(module)
+
+
+def _warm() -> None:
+    """Load what every child would load by itself at its first use."""
+    from netemu.api import codec, coordination, core, discovery
+    from netemu.kernel import firewall
+    from netemu.runtime import shim
+
+    shim.preload()
+    firewall.binding()
+    for kind in (core.Pod, core.Node, core.Service, discovery.EndpointSlice, coordination.Lease, core.Event):
+        codec.decode(kind, b"{}")
 
 
 def _share() -> None:
