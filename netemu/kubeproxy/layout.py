@@ -144,6 +144,8 @@ def _sets(family: Family) -> Iterator[nft.Set]:
     yield nft.Set("pods", f"type {family.address}", flags=("interval",))
     yield nft.Set("service-ranges", f"type {family.address}", flags=("interval",))
     yield nft.Set("cluster-ips", f"type {family.address}")
+    yield nft.Set("guarded", vip)
+    yield nft.Set("allowed", f"{vip} . {family.address}", flags=("interval",))
     yield nft.Set("rejected", vip)
     yield nft.Set("rejected-node-ports", port)
     yield nft.Set("hairpins", f"type {family.address} . {family.address}")
@@ -169,6 +171,7 @@ def _rules(family: Family, around: Surroundings) -> Iterator[tuple[str, str, str
     yield "nat-prerouting", "jump services", ""
     yield "nat-output", "jump services", ""
     yield "nat-postrouting", "jump masquerading", ""
+    yield "services", f"{vip} @guarded {vip} . {source} != @allowed drop", "loadBalancerSourceRanges"
     yield "services", f"{outsider} meta mark set {vip} map @local-services {dispatch}", "Local, from outside"
     yield "services", f"meta mark set {vip} map @services {dispatch}", ""
     yield (

@@ -7,6 +7,7 @@ where: kubernetes.io/docs/reference/networking/virtual-ips, KEP-2086, service.sp
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from ipaddress import collapse_addresses, ip_network
 from typing import NamedTuple
 
 from netemu.kubeproxy import changes, endpoints, layout, services
@@ -146,6 +147,8 @@ def _port(
         claim = Claim(family, port.protocol, port.port, address)
         if refused and claim in refused:
             continue
+        if service.source_ranges and address in service.balancer_ips:
+            yield from _guarded(claim, service.source_ranges, comment)
         if address not in service.cluster_ips:
             yield from _external(claim, service.external_local, cluster, local, comment)
         elif service.internal_local and (cluster or local):
@@ -156,6 +159,18 @@ def _port(
         claim = Claim(family, port.protocol, port.node_port)
         if not (refused and claim in refused):
             yield from _external(claim, service.external_local, cluster, local, comment)
+
+
+def _guarded(claim: Claim, ranges: tuple[str, ...], comment: str) -> Iterator[nft.Element]:
+    """Only these sources; ranges of the other family count for nothing (spec.loadBalancerSourceRanges)."""
+    version = 6 if ":" in claim.address else 4
+    given = (net for net in map(ip_network, ranges) if net.version == version)
+    networks = tuple(collapse_addresses(given))  # nft refuses overlapping intervals
+    if any(net.prefixlen == 0 for net in networks):
+        return  # the whole world
+    yield nft.Element("guarded", claim.key, "", comment)
+    for net in networks:
+        yield nft.Element("allowed", f"{claim.key} . {net}", "", comment)
 
 
 def _external(

@@ -176,6 +176,42 @@ def test_what_no_service_offers_is_refused_or_dropped(world, served, family):
 
 
 @pytest.mark.parametrize("family", [FOUR, SIX], ids=["ipv4", "ipv6"])
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_a_load_balancer_address_is_open_to_its_source_ranges_only(world, proxy, family, protocol):
+    outside = world.addresses["outside"]
+    for number, ranges in (
+        (21, ("203.0.113.0/24", "203.0.113.10/32", "2001:db8:113::/64")),  # overlapping ones, too
+        (22, ("192.0.2.0/24", "2001:db8:9::/64")),
+        (23, ("192.0.2.0/24", f"{outside[1 - family]}")),  # of the other family: nobody of this one
+    ):
+        addresses = (f"198.51.100.{number}", f"2001:db8:51::{number}")
+        put(proxy, world, Row(number, ("a",), balancer_ips=addresses, source_ranges=ranges))
+        net, via = ip_network(addresses[family]), ip_address(world.addresses["here"][family])
+        world.networks["outside"].apply([ops.AddRoute(net, via)])
+    asyncio.run(proxy.sync())
+    try:
+        found = {
+            number: world.ask(
+                "outside",
+                (f"198.51.100.{number}", f"2001:db8:51::{number}")[family],
+                80,
+                protocol,
+                timeout=0.3,
+            )
+            for number in (21, 22, 23)
+        }
+        assert found[21] == (("a", world.gateway[family]))
+        assert (found[22], found[23]) == ("timeout", "timeout")
+        # the ranges are the load balancer address' alone
+        assert world.ask("outside", world.addresses["here"][family], 30022, protocol).server == "a"
+        assert world.ask("b", f"{PREFIX[family]}22", 80, protocol).server == "a"
+    finally:
+        for number in (21, 22, 23):
+            net = ip_network((f"198.51.100.{number}", f"2001:db8:51::{number}")[family])
+            world.networks["outside"].apply([ops.DelRoute(net)])
+
+
+@pytest.mark.parametrize("family", [FOUR, SIX], ids=["ipv4", "ipv6"])
 @pytest.mark.parametrize("place", ["vip", "node"])
 def test_connections_spread_evenly(world, served, family, place):
     client = "b" if place == "vip" else "outside"

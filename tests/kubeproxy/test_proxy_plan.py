@@ -74,6 +74,9 @@ def test_the_document_of_a_small_cluster():
     assert text == GOLDEN.read_text()
 
 
+PLAIN = ("cluster-ips", "hairpins", "rejected", "rejected-node-ports", "guarded", "allowed")
+
+
 def meaning(sets):
     """A table's sets as what they do, so that slots may differ: Service port -> kind and backends."""
     found = {
@@ -118,6 +121,8 @@ def some_service(rng, number):
         families=rng.choice((1, 2)),
         ports=ports,
         external_ips=rng.choice(((), (), ("198.51.100.1",), ("198.51.100.1", "2001:db8::1"))),
+        balancer_ips=rng.choice(((), (f"203.0.113.{number}", f"2001:db8:9::{number}"))),
+        source_ranges=rng.choice(((), ("0.0.0.0/0",), ("10.0.0.0/8", "10.1.0.0/16", "2001:db8::/32"))),
         internal_local=rng.random() < 0.3,
         external_local=rng.random() < 0.3,
     )
