@@ -7,8 +7,8 @@ where: kubernetes.io/docs/reference/networking/virtual-ips, KEP-2086, service.sp
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from ipaddress import collapse_addresses, ip_network
-from typing import NamedTuple
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+from typing import Any, NamedTuple
 
 from netemu.kubeproxy import changes, endpoints, layout, services
 from netemu.wire import nft
@@ -163,8 +163,8 @@ def _port(
 
 def _guarded(claim: Claim, ranges: tuple[str, ...], comment: str) -> Iterator[nft.Element]:
     """Only these sources; ranges of the other family count for nothing (spec.loadBalancerSourceRanges)."""
-    version = 6 if ":" in claim.address else 4
-    given = (net for net in map(ip_network, ranges) if net.version == version)
+    mine: type[Any] = IPv6Network if ":" in claim.address else IPv4Network
+    given = (net for net in map(ip_network, ranges) if isinstance(net, mine))
     networks = tuple(collapse_addresses(given))  # nft refuses overlapping intervals
     if any(net.prefixlen == 0 for net in networks):
         return  # the whole world

@@ -104,6 +104,12 @@ class Story:
         while not condition():
             await asyncio.sleep(0.001)
 
+    async def in_time(self, condition) -> None:
+        """Let time go by until it is so."""
+        while not condition():
+            await asyncio.sleep(0.001)
+            await self.time.run_for(0.1)
+
     def backends(self) -> set[str]:
         table = self.door.tables.get(f"ip {layout.TABLE}")
         return set(table.sets["backends-tcp"].values()) if table else set()
@@ -134,8 +140,7 @@ def test_the_first_change_goes_at_once_and_a_burst_goes_together():
         assert s.count == 2
         for number in range(2, 50):
             s.api.put(slice_("web", *range(1, number)))
-        await s.time.run_for(1)
-        await s.until(lambda: len(s.backends()) == 48)
+        await s.in_time(lambda: len(s.backends()) == 48)
         assert s.count <= 4
 
     Story().run(story)
@@ -163,8 +168,7 @@ def test_after_a_refusal_the_table_is_made_anew():
         await s.until(lambda: s.count == 1)
         s.door.tables[f"ip {layout.TABLE}"].sets["backends-tcp"].clear()  # somebody else's doing
         s.api.put(slice_("web", 2))
-        await s.time.run_for(2)
-        await s.until(lambda: s.backends() == {"10.244.0.2 . 8080"})
+        await s.in_time(lambda: s.backends() == {"10.244.0.2 . 8080"})
         assert s.door.transactions[-1].startswith(f"add table ip {layout.TABLE}\ndelete table")
 
     Story().run(story)
@@ -176,8 +180,7 @@ def test_a_service_that_went_while_nobody_looked_is_gone():
         s.api.put(slice_("web", 1))
         await s.until(lambda: len(s.backends()) == 1)
         s.api.put(service("web", 1), gone=True)
-        await s.time.run_for(1)
-        await s.until(lambda: not s.backends())
+        await s.in_time(lambda: not s.backends())
         sets = s.door.tables[f"ip {layout.TABLE}"].sets
         assert not any(elements for name, elements in sets.items() if name not in ("pods", "kinds"))
 
