@@ -5,6 +5,7 @@ Does not know which of them a container deserves. Standard library only.
 
 import ctypes
 import errno
+import functools
 import os
 from collections.abc import Set
 
@@ -62,6 +63,11 @@ class _Data(ctypes.Structure):
     ]
 
 
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def permitted() -> frozenset[str]:
     """What the calling thread may make use of."""
     data = (_Data * 2)()
@@ -79,12 +85,20 @@ def drop_from_bounding_set(names: Set[str]) -> None:
 
 def restrict(names: Set[str]) -> None:
     """Keep those of `names` which are permitted now, for the calling thread and what it executes."""
-    mask = sum(1 << NAMES.index(name) for name in names & permitted())
-    data = (_Data * 2)()
-    for half in range(2):
-        part = mask >> 32 * half & 0xFFFFFFFF
-        data[half].effective = data[half].permitted = part
-    _call("capset", data)
+    Rights(names).restrict()
+
+
+class Rights:
+    """A set of capabilities, made ready to be the only ones left: `restrict` is one call."""
+
+    def __init__(self, names: Set[str]) -> None:
+        mask = sum(1 << NAMES.index(name) for name in names & permitted())
+        self._data = (_Data * 2)()
+        for half in range(2):
+            self._data[half].effective = self._data[half].permitted = mask >> 32 * half & 0xFFFFFFFF
+
+    def restrict(self) -> None:
+        _call("capset", self._data)
 
 
 def _drop(number: int) -> None:
@@ -97,7 +111,6 @@ def _drop(number: int) -> None:
 
 def _call(name: str, data: "ctypes.Array[_Data]") -> None:
     header = _Header(_VERSION_3, 0)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if getattr(libc, name)(ctypes.byref(header), data) == -1:
+    if getattr(_libc(), name)(ctypes.byref(header), data) == -1:
         number = ctypes.get_errno()
         raise OSError(number, f"{name}: {os.strerror(number)}")

@@ -1,4 +1,4 @@
-"""The child's side of a container: from a fork of the shim to the program, in the pod's namespaces.
+"""The child's side of a container: from a fork, made in the container's namespaces, to the program.
 
 All of it runs in the forked child; what goes wrong is an OSError or Rejected, which `become` reports.
 """
@@ -11,12 +11,11 @@ import os
 import signal
 import sys
 import termios
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from netemu.base import errors
-from netemu.kernel import capabilities, linux, process
-from netemu.runtime import rootfs
+from netemu.kernel import capabilities, forks, linux, process
 from netemu.runtime.images import commands
 from netemu.wire import cri
 
@@ -28,55 +27,57 @@ DEFAULT_CAPABILITIES = frozenset(
     }
 )
 Program = Callable[[list[str]], int | None]
-POD = linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
 
 
-class Start(NamedTuple):
-    """What the child needs to become a container's first process; `pause` is a pidfd of the sandbox's."""
+class Process(NamedTuple):
+    """What the child needs to become a process of a container whose namespaces it is in already.
 
-    command: commands.Command
-    config: cri.ContainerConfig
-    pause: int
-    template: rootfs.Template
-    mounts: tuple[cri.Mount, ...]
-    links: tuple[tuple[str, str], ...]
-
-
-class Join(NamedTuple):
-    """What the child needs to become a further process of a running container; `target` is a pidfd of it."""
+    `working_dir` is made if it is not there.
+    """
 
     command: commands.Command
     security: cri.Security
-    target: int
+    terminal: bool = False
 
 
-def become(
-    act: Callable[[], Callable[[], int] | None], stdio: Sequence[int], report: int, *, terminal: bool
-) -> None:
-    """In the child, never returns: take the stdio, run `act`, then the program. Failure goes to `report`.
+def become(what: Process, stdio: Sequence[int], report: int, fork: forks.Forks) -> None:
+    """In the child, never returns: take the stdio, give up rights, run the program.
 
-    `act` executes the program itself, or returns the built-in one. `report` is closed when it starts.
+    Failure goes to `report`, which is closed when the program starts.
     """
     code = 255
+    command = what.command
     try:
-        forget_the_shim(stdio, terminal=terminal)
-        main = act()
-        if main is not None:
+        _forget_the_shim()
+        take_stdio(stdio, terminal=what.terminal)
+        main = load(command.program) if command.program else None
+        enter_directory(command.working_dir)
+        _give_up_rights(what.security)
+        if main is None:
+            _execute(command.argv, dict(command.env))
+        else:
+            fork.run_hooks()
+            fresh_streams()
             process.close_except(())
-            code = _call(main)
+            os.environ.clear()
+            code = call(main, command.argv, command.env)
     except errors.NetemuError as refusal:
-        _tell(report, refusal.message)
+        tell(report, refusal.message)
     except OSError as refusal:
-        about = f"{refusal.filename}: " if refusal.filename else ""
-        _tell(report, f"{about}{refusal.strerror}")
+        tell(report, explain(refusal))
     except BaseException as failure:
-        _tell(report, f"{type(failure).__name__}: {failure}")
+        tell(report, f"{type(failure).__name__}: {failure}")
     finally:
         os._exit(code)
 
 
-def forget_the_shim(stdio: Sequence[int], *, terminal: bool) -> None:
-    """A session, signals and standard descriptors of its own; garbage of the shim's is not collected here."""
+def explain(refusal: OSError) -> str:
+    """One line: what, and which file."""
+    return f"{refusal.filename}: {refusal.strerror}" if refusal.filename else f"{refusal.strerror or refusal}"
+
+
+def _forget_the_shim() -> None:
+    """Signals as a new program expects them; garbage of the shim's is not collected here."""
     gc.freeze()
     gc.enable()
     signal.set_wakeup_fd(-1)
@@ -90,70 +91,40 @@ def forget_the_shim(stdio: Sequence[int], *, terminal: bool) -> None:
     ):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def take_stdio(stdio: Sequence[int], *, terminal: bool) -> None:
+    """A session of its own, those descriptors as 0, 1 and 2, and the first as its terminal if it is one."""
     os.setsid()
     for target, fd in enumerate(stdio):
-        os.dup2(fd, target, inheritable=True)
+        os.dup2(fd, target)
     if terminal:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
-def start(what: Start) -> Callable[[], int] | None:
-    """Enter the pod, make the root, give up rights, execute; or return the built-in program."""
-    main = _load(what.command.program)
-    linux.setns(what.pause, POD)
-    bindings = [rootfs.take(m.host_path, m.container_path, readonly=m.readonly) for m in what.mounts]
-    security = what.config.security
-    rootfs.enter(
-        what.template,
-        bindings,
-        what.links,
-        privileged=security.privileged,
-        terminal=what.config.tty,
-    )
-    if security.readonly_root:
-        linux.mount_setattr("/", linux.MOUNT_ATTR_RDONLY, recursive=False)
-    return _run(what.command, security, main)
+def fresh_streams() -> None:
+    """Standard streams of Python's that write whole lines at once."""
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
 
 
-def join(what: Join) -> Callable[[], int] | None:
-    """Enter a running container, give up rights, execute; or return the built-in program."""
-    main = _load(what.command.program)
-    linux.setns(what.target, POD | linux.CLONE_NEWNS)
-    return _run(what.command, what.security, main)
-
-
-def _load(program: str) -> Program | None:
-    """The function behind "module:function", loaded while Python's own files are still where they were."""
-    if not program:
-        return None
-    module, _, function = program.partition(":")
-    found: Program = getattr(importlib.import_module(module), function)
+def load(program: str) -> Program:
+    """The function behind "module:function"; the files of Python and netemu are where they were."""
+    name, _, function = program.partition(":")
+    module = sys.modules.get(name) or importlib.import_module(name)
+    found: Program = getattr(module, function)
     return found
 
 
-def _run(command: commands.Command, security: cri.Security, main: Program | None) -> Callable[[], int] | None:
-    _enter_directory(command.working_dir)
-    _give_up_rights(security)
-    environment = dict(command.env)
-    if main is None:
-        _execute(command.argv, environment)
-    program = main
-
-    def built_in() -> int:
-        os.environ.clear()
-        os.environ.update(environment)
-        sys.argv = list(command.argv)
-        process.set_name(os.path.basename(command.argv[0]))
-        return program(list(command.argv)) or 0  # type: ignore[misc]
-
-    return built_in
-
-
-def _enter_directory(path: str) -> None:
+def enter_directory(path: str) -> None:
     """As runc: one that is missing is made, if that is possible."""
-    with contextlib.suppress(OSError):
-        os.makedirs(path, exist_ok=True)
-    os.chdir(path)
+    try:
+        os.chdir(path)
+    except FileNotFoundError:
+        with contextlib.suppress(OSError):
+            os.makedirs(path)
+        os.chdir(path)
 
 
 def _give_up_rights(security: cri.Security) -> None:
@@ -196,14 +167,14 @@ def _execute(argv: tuple[str, ...], environment: dict[str, str]) -> None:
         raise errors.Rejected(f'exec: "{name}": {refusal}') from None
 
 
-def _call(main: Callable[[], int]) -> int:
-    """Run a built-in program as the interpreter would run a script."""
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115
-    sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+def call(main: Program, argv: tuple[str, ...], env: Iterable[tuple[str, str]]) -> int:
+    """Run a built-in program as the interpreter would run a script, in an environment empty so far."""
+    os.environ.update(env)
+    sys.argv = list(argv)
+    process.set_name(argv[0].rpartition("/")[2])
     code = 1
     try:
-        code = main()
+        code = main(sys.argv) or 0
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
         if isinstance(leaving.code, str):
@@ -221,6 +192,6 @@ def _call(main: Callable[[], int]) -> int:
     return code & 0xFF
 
 
-def _tell(report: int, message: str) -> None:
+def tell(report: int, message: str) -> None:
     with contextlib.suppress(OSError):
         os.write(report, message.encode(errors="replace")[:4000] or b"failed")

@@ -7,7 +7,7 @@ again. Does not know what a network is: whoever makes a LocalRuntime brings one.
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol, TypeVar
 
 from netemu.base import backoff, errors
@@ -104,9 +104,9 @@ class LocalRuntime:
         """StartFailed with the reason when its program cannot be executed."""
         await self._ask(cri.StartContainer(1, container_id), object)
 
-    async def stop_container(self, container_id: str, timeout: float) -> None:
-        """Its stop signal, after `timeout` seconds SIGKILL. Idempotent; returns when it has ended."""
-        await self._ask(cri.StopContainer(1, container_id, timeout), object)
+    async def stop_container(self, container_id: str, timeout_s: float) -> None:
+        """Its stop signal, after `timeout_s` seconds SIGKILL. Idempotent; returns when it has ended."""
+        await self._ask(cri.StopContainer(1, container_id, timeout_s), object)
 
     async def remove_container(self, container_id: str) -> None:
         await self._ask(cri.RemoveContainer(1, container_id), object)
@@ -121,10 +121,10 @@ class LocalRuntime:
         await self._ask(cri.ReopenContainerLog(1, container_id), object)
 
     async def exec_sync(
-        self, container_id: str, command: tuple[str, ...], timeout: float = 0.0
+        self, container_id: str, command: Sequence[str], timeout_s: float = 0.0
     ) -> cri.ExecResult:
-        """TimedOut after `timeout` seconds (0: none), StartFailed when there is no such program."""
-        return await self._ask(cri.ExecSync(1, container_id, command, timeout), cri.ExecResult)
+        """TimedOut after `timeout_s` seconds (0: none), StartFailed when there is no such program."""
+        return await self._ask(cri.ExecSync(1, container_id, tuple(command), timeout_s), cri.ExecResult)
 
     async def pull_image(self, image: str) -> str:
         """Its id. ImageNotFound says what there is; Rejected: it is no reference (InvalidImageName)."""

@@ -15,8 +15,8 @@ from collections.abc import Callable
 import msgspec
 
 from netemu.base import errors
-from netemu.kernel import linux, process
-from netemu.runtime import containers, endings, logs, output, records, rootfs, sandboxes
+from netemu.kernel import forks, linux, process
+from netemu.runtime import containers, elsewhere, endings, logs, output, records, rootfs, sandboxes, zygotes
 from netemu.runtime.eventloop import EventLoop, Timer
 from netemu.runtime.images import catalogue, commands
 from netemu.wire import cri
@@ -67,7 +67,9 @@ class Pods:
         self._loop, self._announce = loop, announce
         self._pause = f"{root}/share/pause"
         self._template = rootfs.build(f"{root}/share", hidden)
-        self._home = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self._home = elsewhere.Home()
+        self._forks, self._zygote = forks.Forks(), zygotes.Zygote()
+        self._zygote.start()
         self._sandbox_records = records.Shelf(f"{root}/sandboxes", records.SandboxRecord)
         self._container_records = records.Shelf(f"{root}/containers", records.ContainerRecord)
         self._boxes: dict[str, _Box] = {}
@@ -79,11 +81,9 @@ class Pods:
     def run_pod_sandbox(self, config: cri.SandboxConfig) -> cri.Sandbox:
         sandboxes.check(config)
         name = os.urandom(32).hex()
-        pid = sandboxes.make(config, self._pause, self._home)
+        pid, netns = sandboxes.make(config, name, self._pause, self._home)
         pidfd = os.pidfd_open(pid)
-        netns = ""
         try:
-            netns = "" if config.host_network else sandboxes.keep_network(pid, name)
             sandbox = cri.Sandbox(name, config, pid=pid, netns=netns, created_at=time.time())
             box = _Box(sandbox, process.start_time(pid), pidfd)
             self._keep(box)
@@ -166,12 +166,14 @@ class Pods:
             output.make_fifos(place, stdin=config.stdin)
             stdio = output.open_for_container(place, stdin=config.stdin)
             tenant.streams.update((output.open_for_shim(place, name), name) for name in output.STREAMS)
-        what = self._start_of(tenant, box)
         try:
-            pid, tenant.report = self._fork(box, lambda: containers.start(what), stdio, terminal=config.tty)
-        except BaseException:
+            pid, tenant.report = self._start(tenant, box, stdio)
+        except (OSError, errors.NetemuError) as refusal:
             self._close_streams(tenant)
-            raise
+            why = containers.explain(refusal) if isinstance(refusal, OSError) else refusal.message
+            self._change(tenant, reason="StartError", message=why)
+            self._finish(tenant, 128)
+            raise StartFailed(why) from None
         finally:
             stdio.close()
         tenant.started = (done, failed)
@@ -227,22 +229,64 @@ class Pods:
         config = tenant.container.config
         image = catalogue.find(config.image)
         command = commands.later(image, config, _hostname(box.sandbox.config), argv, self._has)
-        what = containers.Join(command, config.security, tenant.pidfd)
-        return self._fork(box, lambda: containers.join(what), stdio, terminal=terminal)
+        what = containers.Process(command, config.security, terminal)
+        everything = elsewhere.POD | linux.CLONE_NEWNS
+        assert box.pidfd is not None
+        if zygotes.fits(what):
+            with contextlib.suppress(zygotes.Refused):
+                return self._order(what, stdio, ((tenant.pidfd, everything),), box.pidfd)
+        with self._home.left():
+            linux.setns(tenant.pidfd, everything | linux.CLONE_NEWPID)
+            return self._fork(what, stdio)
 
     # -- processes
 
-    def _fork(
-        self, box: _Box, act: Callable[[], Callable[[], int] | None], stdio: output.Stdio, *, terminal: bool
-    ) -> tuple[int, int]:
-        """A child in the pod's pid namespace which becomes what `act` says. Its pid and its report."""
+    def _start(self, tenant: _Tenant, box: _Box, stdio: output.Stdio) -> tuple[int, int]:
+        """Make the container's file system and, in it, its first process."""
+        config = tenant.container.config
+        image = catalogue.find(config.image)
+        command = commands.main(image, config, _hostname(box.sandbox.config), self._has)
+        what = containers.Process(command, config.security, config.tty)
+        bindings = self._take(box, config)
         assert box.pidfd is not None
+        try:
+            with self._home.left():
+                linux.setns(box.pidfd, elsewhere.POD | linux.CLONE_NEWPID)
+                links = _links(image)
+                rootfs.enter(self._template, bindings, links, config.security, terminal=config.tty)
+                if not zygotes.fits(what):
+                    return self._fork(what, stdio)
+                here = self._home.mounts_here()
+            try:
+                return self._order(
+                    what, stdio, ((here, linux.CLONE_NEWNS), (box.pidfd, elsewhere.POD)), box.pidfd
+                )
+            finally:
+                os.close(here)
+        finally:
+            for binding in bindings:
+                os.close(binding.tree)
+
+    def _order(
+        self, what: containers.Process, stdio: output.Stdio, entrances: tuple[zygotes.Entrance, ...], pod: int
+    ) -> tuple[int, int]:
+        """The same from the zygote."""
         report, told = os.pipe()
         try:
-            linux.setns(box.pidfd, linux.CLONE_NEWPID)
-            pid = sandboxes.fork_elsewhere(self._home)
+            return self._zygote.fork(what, stdio, told, entrances, pod), report
+        except BaseException:
+            os.close(report)
+            raise
+        finally:
+            os.close(told)
+
+    def _fork(self, what: containers.Process, stdio: output.Stdio) -> tuple[int, int]:
+        """A child, there where the shim is now, which becomes that process. Its pid and its report."""
+        report, told = os.pipe()
+        try:
+            pid = self._forks.child()
             if pid == 0:
-                containers.become(act, stdio, told, terminal=terminal)
+                containers.become(what, stdio, told, self._forks)
         except BaseException:
             os.close(report)
             raise
@@ -306,6 +350,7 @@ class Pods:
         if tenant.killer:
             tenant.killer.cancel()
         if tenant.container.reason == "StartError":
+            tenant.started = None
             self._change(tenant, state="EXITED", exit_code=128, finished_at=time.time())
         elif code is None:
             why = "it ended while nobody could see its exit code"
@@ -429,24 +474,24 @@ class Pods:
             ) as file:  # in place: containers have it mounted
                 file.write(text)
 
-    def _start_of(self, tenant: _Tenant, box: _Box) -> containers.Start:
-        config = tenant.container.config
-        image = catalogue.find(config.image)
-        command = commands.main(image, config, _hostname(box.sandbox.config), self._has)
+    def _take(self, box: _Box, config: cri.ContainerConfig) -> list[rootfs.Binding]:
+        """The container's volumes, and the pod's own files in /etc, from where they are on the node."""
         place = self._sandbox_records.place(box.sandbox.id)
         asked = {mount.container_path for mount in config.mounts}
-        own = tuple(
+        own = (
             cri.Mount(f"{place}/{name}", f"/etc/{name}")
             for name in ("hosts", "hostname", "resolv.conf")
             if f"/etc/{name}" not in asked
         )
-        links = tuple(
-            (name, f"{commands.APPLET_PATH}/{os.path.basename(name)}")
-            for name, _ in image.programs
-            if name.count("/") == 1 and name.startswith("/")
-        )
-        assert box.pidfd is not None
-        return containers.Start(command, config, box.pidfd, self._template, (*own, *config.mounts), links)
+        taken: list[rootfs.Binding] = []
+        try:
+            for mount in (*own, *config.mounts):
+                taken.append(rootfs.take(mount.host_path, mount.container_path, readonly=mount.readonly))
+        except BaseException:
+            for binding in taken:
+                os.close(binding.tree)
+            raise
+        return taken
 
     def _has(self, name: str) -> bool:
         """Whether the host's file system, as containers see it, has that program."""
@@ -500,6 +545,12 @@ def _files(sandbox: cri.Sandbox) -> tuple[tuple[str, str], ...]:
         ("hostname", f"{_hostname(config)}\n"),
         ("resolv.conf", config.resolv_conf or _node_file("/etc/resolv.conf")),
     )
+
+
+def _links(image: catalogue.Image) -> tuple[tuple[str, str], ...]:
+    """The image's programs that stand in /, as files a shell can run."""
+    names = (name for name, _ in image.programs if name.startswith("/") and name.count("/") == 1)
+    return tuple((name, commands.APPLET_PATH + name) for name in names)
 
 
 def _node_file(path: str) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from netemu.kernel import linux, mounts
+from netemu.wire import cri
 
 # Directories of the host which containers have of their own, or not at all.
 OWN = frozenset(
@@ -78,7 +79,7 @@ class Template(NamedTuple):
 
 
 class Binding(NamedTuple):
-    """A file or directory, already taken from where it was, to be put at `target`."""
+    """A file or directory, already taken from where it was, to be put at `target`; `tree` is the owner's."""
 
     tree: int
     target: str
@@ -181,15 +182,16 @@ def enter(
     template: Template,
     bindings: Sequence[Binding],
     links: Sequence[tuple[str, str]],
+    security: cri.Security,
     *,
-    privileged: bool,
     terminal: bool,
 ) -> None:
-    """Make the calling process's root (it must be in the pod's pid and network namespaces already)."""
+    """Make a container's root and go there, from the pod's network and pid namespace (pid: for children)."""
+    privileged = security.privileged
     linux.setns(template.namespace, linux.CLONE_NEWNS)
     linux.unshare(linux.CLONE_NEWNS)
     mounts.tmpfs(_NEW, size="256m", name="container")
-    os.umask(0)
+    mask = os.umask(0)
     for path, mode in DIRECTORIES:
         os.mkdir(_NEW + path, mode)
     for source, target in template.moves:
@@ -203,14 +205,15 @@ def enter(
     if terminal:
         mounts.devpts(_NEW + "/dev/pts")
     os.chdir(_NEW)
-    linux.pivot_root(".", ".")
-    mounts.umount(".")
-    os.chdir("/")
+    mounts.move(".", "/")  # as switch_root(8): to unmount the old root would wait for the kernel's readers
+    os.chroot(".")
     if not privileged:
         _protect_kernel()
     for binding in sorted(bindings, key=lambda b: b.target.count("/")):
         _attach(binding)
-    os.umask(0o022)
+    if security.readonly_root:
+        linux.mount_setattr("/", linux.MOUNT_ATTR_RDONLY, recursive=False)
+    os.umask(mask)
 
 
 def _devices(directory: str) -> None:
@@ -231,7 +234,6 @@ def _protect_kernel() -> None:
 def _attach(binding: Binding) -> None:
     _make_point(binding.target, directory=binding.directory)
     mounts.attach(binding.tree, binding.target)
-    os.close(binding.tree)
     if binding.readonly:
         mounts.read_only_recursive(binding.target)
 

@@ -1,16 +1,17 @@
-"""A pod's namespaces: made in a fork of the shim and held by the pause program, PID 1 of the pod.
+"""A pod's namespaces: made by the shim and held by the pause program, PID 1 of the pod.
 
 Knows the kernel's side of a sandbox; the shim keeps the books.
 """
 
 import fcntl
 import os
+import signal
 import socket
 import struct
 
 from netemu.base import errors
 from netemu.kernel import linux, netns
-from netemu.runtime import containers
+from netemu.runtime import elsewhere
 from netemu.wire import cri
 
 NETNS_DIRECTORY = "/run/netns"
@@ -40,54 +41,34 @@ def check(config: cri.SandboxConfig) -> None:
             raise errors.Rejected(f'sysctl "{name}" not allowed with host net enabled')
 
 
-def make(config: cri.SandboxConfig, pause: str, home: int) -> int:
-    """Fork the sandbox's PID 1 and wait until it holds everything (about 2 ms). Its pid, or KernelError.
+def make(config: cri.SandboxConfig, name: str, pause: str, home: elsewhere.Home) -> tuple[int, str]:
+    """The pid of the sandbox's pause, and the path that keeps its network namespace ("" for the node's own).
 
-    `home` is a descriptor of the caller's own pid namespace, to which its later children belong again.
+    About 1 ms. OSError or Rejected: nothing is left.
     """
-    report, told = os.pipe()
-    try:
-        linux.unshare(linux.CLONE_NEWPID)
-        pid = fork_elsewhere(home)
-        if pid == 0:
-            null = os.open(os.devnull, os.O_RDWR)
-            containers.become(lambda: _hold(config, pause), (null, null, null), told, terminal=False)
-    finally:
-        os.close(told)
-    try:
-        trouble = os.read(report, 4096)  # ends by itself when pause is executed
-    finally:
-        os.close(report)
-    if trouble:
-        os.waitpid(pid, 0)
-        raise linux.KernelError(f"the sandbox cannot be made: {trouble.decode(errors='replace')}")
-    return pid
-
-
-def fork_elsewhere(home: int) -> int:
-    """Fork into the pid namespace chosen for children, and choose `home` again for the next ones."""
-    pid = -1
-    try:
-        pid = os.fork()
-    finally:
-        if pid != 0:
-            linux.setns(home, linux.CLONE_NEWPID)
-    return pid
-
-
-def _hold(config: cri.SandboxConfig, pause: str) -> None:
-    """In the child: the other namespaces, their settings, then pause."""
+    path = ""
     own = 0 if config.host_network else linux.CLONE_NEWNET | linux.CLONE_NEWUTS
-    linux.unshare(linux.CLONE_NEWIPC | own)
-    sysctls = dict(config.sysctls)
-    if not config.host_network:
-        socket.sethostname(config.hostname)
-        bring_up_loopback()
-        sysctls = {**DEFAULT_SYSCTLS, **sysctls}
-    for name, value in sysctls.items():
-        _set(name, value, must=name in config.sysctls)
-    os.chdir("/")
-    os.execv(pause, ["/pause"])
+    try:
+        with home.left():
+            linux.unshare(linux.CLONE_NEWPID | linux.CLONE_NEWIPC | own)
+            if not config.host_network:
+                socket.sethostname(config.hostname)
+                bring_up_loopback()
+                path = _keep_network(name)
+            _configure(config)
+            return _hold(pause), path
+    except BaseException:
+        release_network(path)
+        raise
+
+
+def _hold(pause: str) -> int:
+    """PID 1 of the new pid namespace, started by vfork: nothing of this process is copied."""
+    null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
+    ignored = (signal.SIGPIPE, signal.SIGXFSZ)
+    return os.posix_spawn(
+        pause, ["/pause"], {}, file_actions=null, setsid=True, setsigdef=ignored, setsigmask=()
+    )
 
 
 def bring_up_loopback() -> None:
@@ -98,20 +79,23 @@ def bring_up_loopback() -> None:
         fcntl.ioctl(door, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
 
 
-def _set(name: str, value: str, *, must: bool) -> None:
-    try:
-        with open(f"/proc/sys/{name.replace('.', '/')}", "wb", buffering=0) as file:
-            file.write(value.encode())
-    except OSError:
-        if must:
-            raise
+def _configure(config: cri.SandboxConfig) -> None:
+    """/proc/sys shows the network and IPC namespace of who looks."""
+    defaults = {} if config.host_network else DEFAULT_SYSCTLS
+    for setting, value in {**defaults, **config.sysctls}.items():
+        try:
+            with open(f"/proc/sys/{setting.replace('.', '/')}", "wb", buffering=0) as file:
+                file.write(value.encode())
+        except OSError as refusal:
+            if setting in config.sysctls:
+                raise errors.Rejected(f"sysctl {setting}={value}: {refusal.strerror}") from None
 
 
-def keep_network(pid: int, sandbox_id: str) -> str:
+def _keep_network(name: str) -> str:
     """A path by which CNI plugins find the pod's network namespace."""
     os.makedirs(NETNS_DIRECTORY, exist_ok=True)
-    path = f"{NETNS_DIRECTORY}/{sandbox_id}"
-    netns.bind(f"/proc/{pid}/ns/net", path)
+    path = f"{NETNS_DIRECTORY}/{name}"
+    netns.bind("/proc/self/ns/net", path)
     return path
 
 

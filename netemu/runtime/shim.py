@@ -46,6 +46,7 @@ def main(socket_path: str, root_dir: str, hidden: tuple[str, ...] = ()) -> None:
     Must run in the node's namespaces, single-threaded, /proc being that of its pid namespace.
     """
     process.set_name("shim")
+    os.chdir("/")
     _more_descriptors()
     prepare_share(f"{root_dir}/share")
     preload()
