@@ -88,9 +88,17 @@ class Presence:
         old = self._node.status.conditions
         new = nodes.status(self._config, self._host, unready, self._clock.now(), old)
         body = {"status": codec.document(new)}
-        body["status"]["addresses"].append({"$patch": "replace"})
+        known = self._node.status.addresses
+        if known:
+            # Addresses are merged by type, and there are two of one type: they go by another road.
+            addresses = {"status": {"addresses": body["status"].pop("addresses")}}
+            if known != new.addresses:
+                await self._patch(addresses, "merge")
+        return await self._patch(body, "strategic")
+
+    async def _patch(self, body: codec.Document, how: str) -> core.Node:
         return await self._client.patch(
-            core.Node, self._config.name, body=body, how="strategic", subresource="status"
+            core.Node, self._config.name, body=body, how=how, subresource="status"
         )
 
     async def _report(self) -> None:

@@ -52,6 +52,7 @@ def test_a_node_registers_is_ready_with_its_network_and_renews_its_lease(cluster
             assert int(node.status.allocatable["pods"]) == 250
             network.ready = True
             node = await c.eventually(lambda: node_of(c, "True"))
+            assert [a.address for a in node.status.addresses] == ["172.18.0.3", "fd00:18::3", "n1"]
             lease = await c.client.get(coordination.Lease, "n1", "kube-node-lease")
             assert (lease.spec.holderIdentity, lease.spec.leaseDurationSeconds) == ("n1", 40)
 
