@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from netemu.api import codec, core, discovery
-from netemu.kernel import conntrack, firewall, netns
+from netemu.kernel import conntrack, firewall, generations, netns
 from netemu.kubeproxy import agent, endpoints, services
 
 NODE = "worker-1"
@@ -68,7 +68,12 @@ def measure(count: int, rounds: int) -> Iterator[tuple[str, list[float]]]:
     load, change = [], []
     for _ in range(rounds):
         place = netns.open_new()
-        proxy = agent.Proxy(NODE, firewall.LibNftables(place), conntrack.NetlinkConntrack(place), around)
+        doors = (
+            firewall.LibNftables(place),
+            conntrack.NetlinkConntrack(place),
+            generations.Generations(place),
+        )
+        proxy = agent.Proxy(NODE, *doors, around)
         began = time.perf_counter()
         for one, members in objects:
             proxy.changes.service(

@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_network
+from typing import Protocol
 
 from netemu.api import core, discovery
 from netemu.base import backoff, clock, errors
 from netemu.client import api, informers
-from netemu.kernel import conntrack, firewall
-from netemu.kubeproxy import changes, endpoints, layout, ledger, plan, services, stale
+from netemu.kernel import conntrack, firewall, generations
+from netemu.kubeproxy import audit, changes, endpoints, layout, ledger, plan, services, stale
 from netemu.wire import nft
 
 BREATHER = 0.02  # seconds between two transactions while changes keep coming
-CHECK_INTERVAL = 30.0  # seconds between looks at whether the tables are still ours
+CHECK_INTERVAL = 5.0  # seconds between looks at whether the tables are still ours
 ZONE_LABEL = "topology.kubernetes.io/zone"
 _NOT_OURS = f"!{services.NAME_LABEL}"
 _log = logging.getLogger("kubeproxy")
+
+
+class Generations(Protocol):
+    """Counts transactions of everybody in the namespace."""
+
+    def current(self) -> int: ...
 
 
 class Proxy:
@@ -34,6 +40,7 @@ class Proxy:
         node: str,
         door: firewall.Firewall,
         tracking: conntrack.Conntrack,
+        counting: Generations,
         surroundings: dict[str, layout.Surroundings],
     ) -> None:
         self.changes = changes.Changes()
@@ -44,7 +51,9 @@ class Proxy:
         self._ledger = ledger.Ledger(node)
         self._tables = ledger.Tables(surroundings)
         self._whole = True
-        self._using_door = threading.Lock()
+        self._generations = counting
+        self._trusted: int | None = None  # the generation whose tables are known to be ours
+        self._busy = asyncio.Lock()  # planning, applying and checking see one state of the books
 
     @property
     def pending(self) -> bool:
@@ -65,19 +74,22 @@ class Proxy:
 
         Planning happens here, in one go; only the kernel's work is given to a thread.
         """
-        if self._whole:
-            transactions, affected, count = self._everything()
-        else:
-            transactions, affected, count = self._changed()
-        self._whole = False
-        if not transactions:
-            return 0
-        try:
-            await asyncio.to_thread(self._apply, "".join(map(str, transactions)), affected)
-        except BaseException:
-            self._whole = True  # the book says more than the kernel has
-            raise
-        return count
+        async with self._busy:
+            transactions, affected, count = self._everything() if self._whole else self._changed()
+            self._whole = False
+            if not transactions:
+                return 0
+            try:
+                await asyncio.to_thread(self._apply, "".join(map(str, transactions)), affected)
+            except BaseException:
+                self._whole = True  # the book says more than the kernel has
+                raise
+            return count
+
+    async def check(self) -> bool:
+        """Whether the tables still are what we made them. Cheap while nobody else changed any table."""
+        async with self._busy:
+            return self._whole or await asyncio.to_thread(self._intact)
 
     def _everything(self) -> tuple[tuple[nft.Transaction, ...], stale.Live, int]:
         self._ledger = ledger.Ledger(self._topology.node)
@@ -98,20 +110,31 @@ class Proxy:
         return self._tables.change(difference), affected, count
 
     def _apply(self, document: str, affected: stale.Live) -> None:
-        with self._using_door:
-            self._door.apply(document)
+        before = self._generations.current()
+        self._door.apply(document)
+        if self._trusted in (before, None) and self._generations.current() == before + 1:
+            self._trusted = before + 1  # else somebody else's transaction is among them
         # Tracked flows go after the rules: a packet in flight would learn the old translation again.
         if affected:
             self._tracking.forget(stale.flows(self._tracking.flows(conntrack.UDP), affected))
 
-    def intact(self) -> bool:
-        """Whether the tables are still there (a look at their rules, not at each element)."""
+    def _intact(self) -> bool:
+        now = self._generations.current()
+        if now == self._trusted:
+            return True
         try:
-            with self._using_door:
-                for family in layout.FAMILIES:
-                    self._door.list_json(f"list chain {family.table} services")
+            listings = {f: self._door.list_json(f"list table {f.table}") for f in layout.FAMILIES}
         except firewall.FirewallError:
             return False
+        held: dict[layout.Family, list[nft.Element]] = {family: [] for family in layout.FAMILIES}
+        for family, element in self._ledger.elements():
+            held[family].append(element)
+        if not all(
+            audit.same(listing, held[family], self._tables.rules(family), layout.INTERVALS)
+            for family, listing in listings.items()
+        ):
+            return False
+        self._trusted = now  # what came after it was read is looked at next time
         return True
 
 
@@ -124,16 +147,18 @@ async def run(
     *,
     service_cidrs: Iterable[str] = (),
     tracking: conntrack.Conntrack | None = None,
+    counting: Generations | None = None,
 ) -> None:
     """Serve Services on this node for ever. Sources outside `cluster_cidrs` are no pods, and masqueraded.
 
-    New connections to addresses in `service_cidrs` which no Service has are dropped. `tracking` is the
-    connection table of the namespace that `door` filters (None: the caller's).
+    New connections to addresses in `service_cidrs` which no Service has are dropped. `tracking` and
+    `counting` are of the namespace that `door` filters (None: the caller's).
     """
     proxy = Proxy(
         node_name,
         door,
         tracking if tracking is not None else conntrack.NetlinkConntrack(),
+        counting if counting is not None else generations.Generations(),
         surroundings(tuple(cluster_cidrs), tuple(service_cidrs)),
     )
     held = informers.Informers(client, clock)
@@ -203,7 +228,7 @@ async def _program(proxy: Proxy, clock: clock.Clock, wake: asyncio.Event) -> Non
 async def _watch_over(proxy: Proxy, clock: clock.Clock, wake: asyncio.Event) -> None:
     while True:
         await clock.sleep(CHECK_INTERVAL)
-        if not proxy.pending and not await asyncio.to_thread(proxy.intact):
+        if not await proxy.check():
             _log.warning("the Service tables were changed by somebody else: making them anew")
             proxy.start_over()
             wake.set()

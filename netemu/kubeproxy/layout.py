@@ -82,6 +82,7 @@ MODES = {mode.number: mode for mode in (CLUSTER, EXTERNAL, LOCAL, NODE, NODE_CLU
 SERVICES = {"vip": "services", "node": "node-ports"}
 LOCAL_SERVICES = {"vip": "local-services", "node": "local-node-ports"}
 REJECTED = {"vip": "rejected", "node": "rejected-node-ports"}
+INTERVALS = frozenset({"pods", "service-ranges", "allowed"})
 KIND_MAPS = frozenset((*SERVICES.values(), *LOCAL_SERVICES.values()))
 DROP = 0xFF0000  # the kind of a Service port that has backends, but none that this traffic may reach
 

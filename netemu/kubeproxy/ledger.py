@@ -189,6 +189,13 @@ class Tables:
         self._around = surroundings
         self._shapes: set[tuple[layout.Family, layout.Shape]] = set()
 
+    def rules(self, family: layout.Family) -> Counter[str]:
+        """How many rules each chain of the family's table has."""
+        around = self._around[family.name]
+        chains = layout.chains(family, (s for f, s in self._shapes if f is family), around)
+        things = (*layout.frame(family, around), *chains)
+        return Counter(thing.chain for thing in things if isinstance(thing, nft.Rule))
+
     def fresh(self, elements: Iterable[plan.Programmed]) -> tuple[nft.Transaction, ...]:
         """Both tables made anew, holding exactly these."""
         everything = tuple(elements)

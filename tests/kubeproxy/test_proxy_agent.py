@@ -78,6 +78,16 @@ def slice_(name: str, *numbers: int) -> discovery.EndpointSlice:
     )
 
 
+class Counting:
+    """As the kernel: one more for every transaction."""
+
+    def __init__(self, door: firewall.FakeFirewall) -> None:
+        self._door = door
+
+    def current(self) -> int:
+        return len(self._door.transactions)
+
+
 class Story:
     """A proxy that runs against the fakes, and a clock that the test moves."""
 
@@ -88,7 +98,15 @@ class Story:
     def run(self, story) -> None:
         async def whole() -> None:
             proxy = asyncio.create_task(
-                agent.run(self.api, NODE, self.door, self.time, ["10.244.0.0/16"], tracking=self.tracking)
+                agent.run(
+                    self.api,
+                    NODE,
+                    self.door,
+                    self.time,
+                    ["10.244.0.0/16"],
+                    tracking=self.tracking,
+                    counting=Counting(self.door),
+                )
             )
             ending = asyncio.create_task(story(self))
             done, _ = await asyncio.wait({proxy, ending}, timeout=20, return_when=asyncio.FIRST_COMPLETED)

@@ -11,7 +11,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from netemu.kernel import conntrack, firewall, netns
+from netemu.kernel import conntrack, firewall, generations, netns
 from netemu.kernel import operations as ops
 from netemu.kubeproxy import agent, endpoints, layout, services
 from netemu.wire import nft
@@ -68,12 +68,17 @@ def put(proxy, world, row):
 @pytest.fixture
 def proxy(world) -> Iterator[agent.Proxy]:
     place = world.places["here"]
-    door, tracking = firewall.LibNftables(place), conntrack.NetlinkConntrack(place)
+    door, tracking, counting = (
+        firewall.LibNftables(place),
+        conntrack.NetlinkConntrack(place),
+        generations.Generations(place),
+    )
     around = agent.surroundings(tuple(world.pods.values()), tuple(world.services.values()))
-    yield agent.Proxy("here", door, tracking, around)
+    yield agent.Proxy("here", door, tracking, counting, around)
     door.apply("".join(str(nft.removal(family.table)) for family in layout.FAMILIES))
     tracking.forget([*tracking.flows(conntrack.UDP), *tracking.flows(conntrack.TCP)])
     tracking.close()
+    counting.close()
 
 
 @pytest.fixture
@@ -254,12 +259,23 @@ def test_established_connections_outlive_their_service(world, served):
         assert connection.recv(100) == b""
 
 
-def test_a_table_that_somebody_flushed_is_noticed(world, served):
-    assert served.intact()
-    firewall.LibNftables(world.places["here"]).apply("flush ruleset")
-    assert not served.intact()
-    served.start_over()
-    asyncio.run(served.sync())
+def test_a_table_that_somebody_changed_is_noticed(world, served):
+    other = firewall.LibNftables(world.places["here"])
+    assert asyncio.run(served.check())
+    other.apply("add table ip stranger")  # a change, but none of ours
+    assert asyncio.run(served.check())
+    for foreign in (
+        "delete element ip netemu-proxy services { 10.96.0.11 . tcp . 80 }",
+        "add element ip6 netemu-proxy cluster-ips { fd00:96::99 }",
+        "add rule ip netemu-proxy services drop",
+        "delete table ip6 netemu-proxy",
+        "flush ruleset",
+    ):
+        other.apply(foreign)
+        assert not asyncio.run(served.check()), foreign
+        served.start_over()
+        asyncio.run(served.sync())
+        assert asyncio.run(served.check()), foreign
     assert world.ask("b", f"{PREFIX[FOUR]}11", 80).server == "a"
 
 
