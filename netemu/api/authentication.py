@@ -1,7 +1,5 @@
 """Tokens, and reviews of who somebody is."""
 
-from __future__ import annotations
-
 from typing import Annotated as A
 from typing import ClassVar
 

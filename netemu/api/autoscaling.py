@@ -1,7 +1,5 @@
 """Scale, and the first form of HorizontalPodAutoscalers."""
 
-from __future__ import annotations
-
 from typing import Annotated as A
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Jobs and CronJobs."""
 
-from __future__ import annotations
-
 from typing import Annotated as A
 from typing import ClassVar
 

@@ -4,8 +4,6 @@ A field is written `name: A[type, F(number, ...)] = zero`. Its default is Go's z
 where Go has a pointer. Decoding, defaults, validation, patches and protobuf are all read from these lines.
 Knows no kind. The facts are those of the upstream API definitions (types.go of k8s.io/api)."""
 
-from __future__ import annotations
-
 from typing import Annotated as A
 from typing import Any, dataclass_transform
 

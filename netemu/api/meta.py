@@ -1,7 +1,5 @@
 """What all kinds share: object metadata, label selectors, Status, delete options, discovery, tables."""
 
-from __future__ import annotations
-
 from typing import Annotated as A
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Storage classes, CSI drivers and attachments."""
 
-from __future__ import annotations
-
 from typing import Annotated as A
 from typing import ClassVar
 

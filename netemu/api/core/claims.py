@@ -1,7 +1,5 @@
 """Persistent volume claims and what they ask for."""
 
-from __future__ import annotations
-
 from typing import Annotated as A
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Health of control-plane components, as older clients ask for it."""
 
-from __future__ import annotations
-
 from typing import Annotated as A
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Environment variables, their sources, and keys of ConfigMaps, Secrets and files."""
 
-from __future__ import annotations
-
 from typing import Annotated as A
 from typing import ClassVar
 

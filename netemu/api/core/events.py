@@ -1,7 +1,5 @@
 """Events in their older form."""
 
-from __future__ import annotations
-
 from typing import Annotated as A
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Nodes."""
 
-from __future__ import annotations
-
 from typing import Annotated as A
 from typing import ClassVar
 

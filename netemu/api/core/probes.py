@@ -1,7 +1,5 @@
 """Handlers that look into or speak to a container."""
 
-from __future__ import annotations
-
 from typing import Annotated as A
 from typing import ClassVar
 

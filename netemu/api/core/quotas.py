@@ -1,7 +1,5 @@
 """Limits and quotas of a namespace."""
 
-from __future__ import annotations
-
 from typing import Annotated as A
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Names of other objects and of keys in them."""
 
-from __future__ import annotations
-
 from typing import Annotated as A
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Security contexts of pods and containers."""
 
-from __future__ import annotations
-
 from typing import Annotated as A
 
 from netemu.api.core.enums import (

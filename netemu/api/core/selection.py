@@ -1,7 +1,5 @@
 """Rules by which pods choose nodes: selectors, affinity, taints, tolerations, spreading."""
 
-from __future__ import annotations
-
 from typing import Annotated as A
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Services and the older Endpoints."""
 
-from __future__ import annotations
-
 from typing import Annotated as A
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Where the bytes of a volume come from."""
 
-from __future__ import annotations
-
 from typing import Annotated as A
 from typing import ClassVar
 

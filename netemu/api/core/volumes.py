@@ -1,7 +1,5 @@
 """Volumes of a pod, and persistent volumes."""
 
-from __future__ import annotations
-
 from typing import Annotated as A
 from typing import ClassVar
 
