@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from netemu.api import core
-from netemu.base import clock
+from netemu.base import times
 from netemu.kubelet import views
 from netemu.wire import cri
 
@@ -102,7 +102,7 @@ def deadline(pod: core.Pod) -> float | None:
     """The moment at which activeDeadlineSeconds have passed."""
     if pod.spec.activeDeadlineSeconds is None or not pod.status.startTime:
         return None
-    return clock.parse_rfc3339(pod.status.startTime) + pod.spec.activeDeadlineSeconds
+    return times.parse_rfc3339(pod.status.startTime) + pod.spec.activeDeadlineSeconds
 
 
 def _new_sandbox(view: views.View, home: cri.Sandbox | None, now: float) -> Plan:
