@@ -175,7 +175,7 @@ async def change(k: Kubectl) -> None:
     whole = await k.ok("get", "svc", "web", "-o", "yaml")
     assert "replaced" in await k.ok("replace", "-f", "-", given=whole.replace('a: "3"', 'a: "4"'))
     server_side = await k("apply", "--server-side", "-f", "-", given=MANIFEST)
-    assert (server_side.code, "UnsupportedMediaType" in server_side.err) == (1, True)  # not there yet
+    assert (server_side.code, "unknown format" in server_side.err) == (1, True)  # not there yet
     dry = await k.ok("apply", "--dry-run=server", "-f", "-", given=MANIFEST)
     assert "(server dry run)" in dry
 
