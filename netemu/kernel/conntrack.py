@@ -90,7 +90,9 @@ class NetlinkConntrack:
             except FileNotFoundError:
                 continue  # it ended meanwhile
             except OSError as error:
-                raise ConntrackError(f"cannot forget {flow}: {error}") from error
+                raise ConntrackError(
+                    f"cannot forget a connection to {flow.destination}: {error.strerror}"
+                ) from error
         return gone
 
     def _ask(self, kind: int, flags: int, family: int, payload: bytes) -> Iterator[bytes]:

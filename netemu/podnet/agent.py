@@ -23,7 +23,7 @@ from netemu.kernel import operations as ops
 from netemu.podnet import plan
 
 CONFIGURATION = "10-netemu.conflist"
-LOOK_AGAIN = 5.0  # seconds between looks at the routes: a link that goes down takes its own along
+LOOK_AGAIN = 10.0  # seconds between looks at the routes: a link that goes down takes its own along
 _log = logging.getLogger("podnet")
 
 
@@ -85,8 +85,11 @@ class Podnet:
     def _configure(self, want: plan.Wanted) -> None:
         text = json.dumps(plan.cni_configuration(want.own, mtu=self._config.mtu), indent=2) + "\n"
         path = Path(self._config.cni_directory, CONFIGURATION)
-        if not path.is_file() or path.read_text() != text:
-            write(path, text)
+        try:
+            if not path.is_file() or path.read_text() != text:
+                write(path, text)
+        except OSError as failure:
+            raise errors.Transient(f"cannot write {path}: {failure.strerror}") from failure
 
 
 def observed(state: states.State) -> plan.Observed:

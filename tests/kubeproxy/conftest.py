@@ -143,6 +143,8 @@ class World:
                 [
                     ops.SetSysctl("net.ipv6.conf.default.accept_dad", "0"),
                     ops.SetSysctl("net.ipv6.conf.all.accept_dad", "0"),
+                    ops.SetSysctl("net.ipv4.icmp_ratelimit", "0"),  # every refusal is told
+                    ops.SetSysctl("net.ipv6.icmp.ratelimit", "0"),
                     *(
                         [ops.SetSysctl("net.ipv4.ip_forward", "1")]
                         if name in ("outside", "here", "there")

@@ -7,6 +7,7 @@ import asyncio
 import socket
 from collections import Counter
 from collections.abc import Iterator
+from concurrent import futures
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -132,19 +133,20 @@ def test_every_connection_goes_where_the_policy_says(world, served, family):
         via = world.addresses["here"][family]
         net = ip_network(address[family])
         world.networks["outside"].apply([ops.AddRoute(net, ip_address(via))])
-    wrong = []
+    rows = [(protocol, *row) for protocol in ("tcp", "udp") for row in CONNECTIONS]
+
+    def measured(row):
+        protocol, client, name, place, expected = row
+        address, port = target(world, ROWS[name].service, place, family)
+        return world.ask(client, address, port, protocol, timeout=0.5 if expected == "timeout" else 4.0)
+
     try:
-        for protocol in ("tcp", "udp"):
-            for client, name, place, expected in CONNECTIONS:
-                address, port = target(world, ROWS[name].service, place, family)
-                timeout = 0.3 if expected == "timeout" else 2.0
-                found = world.ask(client, address, port, protocol, timeout=timeout)
-                if not fits(world, client, family, found, expected):
-                    wrong.append((protocol, client, name, place, expected, found))
+        with futures.ThreadPoolExecutor(16) as lanes:
+            found = list(zip(rows, lanes.map(measured, rows), strict=True))
     finally:
         for address in (EXTERNAL, EXTERNAL_EMPTY):
             world.networks["outside"].apply([ops.DelRoute(ip_network(address[family]))])
-    assert wrong == []
+    assert [(row, got) for row, got in found if not fits(world, row[1], family, got, row[4])] == []
 
 
 def target(world, service, place, family):
