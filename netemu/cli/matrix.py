@@ -11,14 +11,14 @@ _INDENT = 5
 _LONGEST_WHY = 90
 
 
-def lines(found: report.Report, paint: Paint, *, verbose: bool = False) -> Iterator[str]:
+def lines(found: report.Report, paint: Paint, *, verbose: bool = False, width: int = 0) -> Iterator[str]:
     """The whole report: for each check what is expected, and a row for each sender and kind of target.
 
-    `verbose`: a row for each single target. What failed always has rows of its own.
+    `verbose`: a row for each single target. What failed always has rows of its own. `width`: of the terminal.
     """
     for number, check in enumerate(found.scenario.checks, 1):
         results = [result for result in found.results if result.probe.check == check]
-        yield from _check(check, number, results, paint, verbose=verbose)
+        yield from _check(check, number, results, paint, verbose=verbose, width=width)
     if found.unready:
         yield paint("bad", "NOT READY")
         yield from (f"{' ' * _INDENT}{reason}" for reason in found.unready)
@@ -27,7 +27,13 @@ def lines(found: report.Report, paint: Paint, *, verbose: bool = False) -> Itera
 
 
 def _check(
-    check: scenarios.Check, number: int, results: Sequence[judge.Result], paint: Paint, *, verbose: bool
+    check: scenarios.Check,
+    number: int,
+    results: Sequence[judge.Result],
+    paint: Paint,
+    *,
+    verbose: bool,
+    width: int,
 ) -> Iterator[str]:
     failed = [result for result in results if not result.ok]
     mark = paint("bad", "FAIL") if failed or not results else paint("good", "ok  ")
@@ -39,8 +45,13 @@ def _check(
         expected = " or ".join(dict.fromkeys(result.expected for result in results))
         yield f"{' ' * _INDENT}expected: {expected}  {paint('faint', f'({_scope(check)}; {held})')}"
         rows = [_row(group, paint) for group in _groups(results, verbose=verbose)]
-        head = [paint("faint", title) for title in _HEAD]
-        yield from screen.table([head, *rows], indent=_INDENT)
+        head = list(_HEAD)
+        reasons = {row[-1] for row in rows}
+        if len(reasons) == 1:
+            yield f"{' ' * _INDENT}because:  {reasons.pop()}"
+            head, rows = head[:-1], [row[:-1] for row in rows]
+        head = [paint("faint", title) for title in head]
+        yield from screen.table([head, *rows], indent=_INDENT, width=width)
     for wrong, cause in dict.fromkeys((result.wrong, result.cause) for result in failed):
         yield f"{' ' * _INDENT}{paint('bad', 'why it failed:')} {wrong}"
         yield f"{' ' * _INDENT}{paint('warn', 'likely cause: ')} {cause}"

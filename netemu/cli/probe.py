@@ -154,4 +154,4 @@ def _lines(results: Any) -> list[str]:
         rows.append(
             [who, what, verdict, paint("good" if result.ok else "bad", measured), result.wrong or result.why]
         )
-    return screen.table(rows)
+    return screen.table(rows, width=screen.columns())

@@ -57,7 +57,8 @@ def command(
         if file:
             _write(file, render(found))
     if "-" not in (json_file, junit_file):
-        for line in matrix.lines(found, screen.painter(sys.stdout), verbose=verbose):
+        paint = screen.painter(sys.stdout)
+        for line in matrix.lines(found, paint, verbose=verbose, width=screen.columns()):
             click.echo(line)
         if keep and not inside:
             click.echo(f"the lab stays up: netemu status --name {found.lab}")

@@ -33,17 +33,27 @@ def painter(stream: IO[str]) -> Callable[[str, str], str]:
     return lambda style, text: click.style(text, **STYLES[style])  # type: ignore[arg-type]
 
 
-def table(rows: Sequence[Sequence[str]], *, gap: int = 3, indent: int = 0) -> list[str]:
-    """Rows with aligned columns; the widths are of visible characters, colours not counted."""
+def table(rows: Sequence[Sequence[str]], *, gap: int = 3, indent: int = 0, width: int = 0) -> list[str]:
+    """Rows with aligned columns; the widths are of visible characters, colours not counted.
+
+    The last column, if it is plain text, is cut where `width` ends (0: nowhere), or left out.
+    """
     if not rows:
         return []
-    columns = max(len(row) for row in rows)
-    widths = [max((visible(row[n]) for row in rows if n < len(row)), default=0) for n in range(columns)]
+    count = max(len(row) for row in rows)
+    sizes = [max((visible(row[n]) for row in rows if n < len(row)), default=0) for n in range(count)]
     lines = []
     for row in rows:
-        cells = [cell + " " * (widths[n] - visible(cell) + gap) for n, cell in enumerate(row[:-1])]
-        lines.append((" " * indent + "".join(cells) + row[-1]).rstrip())
+        cells = [cell + " " * (sizes[n] - visible(cell) + gap) for n, cell in enumerate(row[:-1])]
+        lead = " " * indent + "".join(cells)
+        room = width - visible(lead) if width else len(row[-1])
+        cut = "\x1b" not in row[-1] and len(row[-1]) > room
+        last = (clip(row[-1], room) if room >= _ROOM else "") if cut else row[-1]
+        lines.append((lead + last).rstrip())
     return lines
+
+
+_ROOM = 12  # columns below which a cut text says nothing
 
 
 def visible(text: str) -> int:
@@ -56,9 +66,9 @@ def clip(text: str, width: int) -> str:
     return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
 
 
-def width() -> int:
-    """Columns of the terminal; wide when the output is no terminal, so that nothing is cut there."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 500
+def columns() -> int:
+    """Columns of the terminal; 0 when the output is none, so that nothing is cut there."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 
 _EVERY = 1.0

@@ -30,7 +30,8 @@ async def echo(source: questions.Source, address: str, *, deadline: float) -> qu
     mark = os.urandom(16)
     number = int.from_bytes(mark[:2], "big")
     if family == 6:
-        packet = bytes(ICMPv6EchoRequest(id=number, seq=1, data=mark))
+        # The kernel fills in the checksum, for it knows the addresses (RFC 3542, 3.1).
+        packet = bytes(ICMPv6EchoRequest(id=number, seq=1, data=mark, cksum=0))
         replies, errors, protocol = (129,), (1, 3), socket.IPPROTO_ICMPV6
     else:
         packet = bytes(ICMP(id=number, seq=1) / mark)

@@ -72,8 +72,8 @@ def title(result: judge.Result) -> str:
     """One probe in a line: who, to what, how."""
     probe = result.probe
     host = f"[{probe.target.host}]" if ":" in probe.target.host else probe.target.host
-    how = f"{probe.protocol} IPv{probe.target.family}"
-    return f"{probe.sender} to {probe.target.shown}, {host}:{probe.target.port} {how}"
+    port = "" if probe.protocol == "ICMP" else f":{probe.target.port}"
+    return f"{probe.sender} to {probe.target.shown}, {host}{port} {probe.protocol} IPv{probe.target.family}"
 
 
 def _case(

@@ -220,7 +220,7 @@ def full_report():
     found = plan.plan([first, second], WORLD).probes
     results = (
         judge.judge(found[0], [GOOD], WORLD),
-        judge.judge(found[1], [GOOD._replace(endpoint="web-1")], WORLD),
+        judge.judge(found[1], [GOOD._replace(endpoint="web-1", local="203.0.113.10")], WORLD),
     )
     scenario = scenarios.Scenario("s", "", "s.yaml", None, (), (), 1.0, (first, second))
     return report.Report(scenario, "lab", results, seconds=(("up", 1.0),))
@@ -245,20 +245,22 @@ def test_the_report_as_junit():
 
 def test_the_report_for_people():
     lines = list(matrix.lines(full_report(), lambda _style, text: text))
-    assert lines[:3] == [
+    assert lines[:6] == [
         "ok   1. c",
         "     expected: ok, no NAT  (TCP, IPv4 IPv6; 1 of 1 flows hold)",
-        "     WHO                  TO WHAT                       MEASURED                        WHY",
+        "     because:  pods are reached by their own address; worker-1 to worker-2",
+        "     WHO                  TO WHAT                       MEASURED",
+        "     client on worker-1   pod web-2 on worker-2 :8080   ok, no NAT (TCP IPv4), 0.0 ms",
+        "",
     ]
-    row = (
-        "client on worker-1   pod web-2 on worker-2 :8080   ok, no NAT (TCP IPv4), 0.0 ms   pods are reached"
-    )
-    assert lines[3].strip().startswith(row)
-    assert lines[5:7] == [
+    assert lines[6:11] == [
         "FAIL 2. outside sees no pod",
         "     expected: unreachable  (TCP, IPv4 IPv6; 0 of 1 flows hold)",
+        "     because:  pod addresses are known inside the cluster only",
+        "     WHO       TO WHAT                       MEASURED",
+        "     outside   pod web-1 on worker-1 :8080   ok, seen as 10.244.1.9 (TCP IPv4), 0.0 ms",
     ]
-    assert "why it failed: ok instead of unreachable" in lines[9]
+    assert lines[11].strip() == "why it failed: ok instead of unreachable"
     assert lines[-1].startswith("s: 1 FAILED  (2 checks, 2 flows, 2 requests; up 1.00 s)")
 
 
