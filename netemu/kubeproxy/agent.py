@@ -22,7 +22,8 @@ from netemu.wire import nft
 BREATHER = 0.02  # seconds between two transactions while changes keep coming
 CHECK_INTERVAL = 5.0  # seconds between looks at whether the tables are still ours
 ZONE_LABEL = "topology.kubernetes.io/zone"
-_NOT_OURS = f"!{services.NAME_LABEL}"
+_OURS = f"!{services.NAME_LABEL}"
+_NOT_HEADLESS = "!service.kubernetes.io/headless"  # nobody sends through the proxy to those
 _log = logging.getLogger("kubeproxy")
 
 
@@ -200,8 +201,8 @@ def _listen(held: informers.Informers, node_name: str, proxy: Proxy, wake: async
             proxy.move(change.current.metadata.labels.get(ZONE_LABEL, ""))
             wake.set()
 
-    held.of(core.Service, labels=_NOT_OURS).subscribe(service)
-    held.of(discovery.EndpointSlice).subscribe(slice_)
+    held.of(core.Service, labels=_OURS).subscribe(service)
+    held.of(discovery.EndpointSlice, labels=_NOT_HEADLESS).subscribe(slice_)
     held.of(core.Node, fields=f"metadata.name={node_name}").subscribe(node)
 
 
