@@ -5,8 +5,7 @@ Times are unix seconds.
 
 from collections.abc import Iterable
 
-from netemu.api import core
-from netemu.base import clock
+from netemu.api import core, times
 
 
 def is_terminal(pod: core.Pod) -> bool:
@@ -58,4 +57,4 @@ def available(pods: Iterable[core.Pod], min_ready_seconds: int, now: float) -> t
 
 def seconds(timestamp: str | None) -> float:
     """Unix seconds of an RFC 3339 time; 0.0 for none."""
-    return clock.parse_rfc3339(timestamp) if timestamp else 0.0
+    return times.seconds(timestamp) if timestamp else 0.0
