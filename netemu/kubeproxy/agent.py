@@ -187,6 +187,8 @@ def surroundings(pods: Sequence[str], service_ranges: Sequence[str]) -> dict[str
 def _listen(held: informers.Informers, node_name: str, proxy: Proxy, wake: asyncio.Event) -> None:
     def service(change: informers.Change[core.Service]) -> None:
         current = services.parse(change.current) if change.current is not None else None
+        if current is not None and current.affinity_seconds and change.previous is None:
+            _log.warning("sessionAffinity is not kept yet: connections are spread service=%s", current.key)
         proxy.changes.service(services.Key(*change.key), current)
         wake.set()
 
