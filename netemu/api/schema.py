@@ -6,7 +6,6 @@ Defaults and rules between fields are elsewhere (`defaults`, `validation`).
 
 from __future__ import annotations
 
-import binascii
 import functools
 import json
 from collections.abc import Iterator
@@ -14,19 +13,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from netemu.api import fields, kinds, quantities, shapes, times
+from netemu.api import fields, fitting, kinds, quantities, shapes, times
 from netemu.base import errors
 
 Document = dict[str, Any]
-
-
-class Problem(NamedTuple):
-    """A value that cannot be read. `path` is Kubernetes' form, "spec.containers[0].name"; `message` is worded
-    as Go's decoder words it; `reason` is that of a Status cause."""
-
-    path: str
-    message: str
-    reason: str
+Problem = fitting.Problem
 
 
 class Merging(NamedTuple):
@@ -48,14 +39,19 @@ def read(data: bytes) -> tuple[Any, tuple[str, ...]]:
         raise errors.Rejected(f"malformed JSON: {error}") from None
 
 
-def problems(kind: kinds.Kind, document: Any) -> tuple[Problem, ...]:
+def inspect(kind: kinds.Kind, document: Any) -> fitting.Inspection:
+    """Every value of the wrong type, and every unknown field, in one walk."""
+    return fitting.inspect(document, _root(kind))
+
+
+def problems(kind: kinds.Kind, document: Any) -> tuple[fitting.Problem, ...]:
     """Every value of the wrong type."""
-    return tuple(f for f in _inspect(document, _root(kind), _TOP) if isinstance(f, Problem))
+    return inspect(kind, document).problems
 
 
 def unknown(kind: kinds.Kind, document: Any) -> tuple[str, ...]:
     """The paths of fields the kind does not have."""
-    return tuple(f for f in _inspect(document, _root(kind), _TOP) if isinstance(f, str))
+    return inspect(kind, document).unknown
 
 
 def prune(kind: kinds.Kind, document: Document) -> Document:
@@ -89,151 +85,6 @@ def list_keys(kind: kinds.Kind, path: tuple[str, ...]) -> tuple[str, ...]:
 @functools.cache
 def _root(kind: kinds.Kind) -> shapes.Shape:
     return shapes.Shape(record=kind.type)
-
-
-# --- what is wrong ---
-
-
-class _Place(NamedTuple):
-    path: str  # with indices, for people
-    go: str  # without, as Go's decoder says it
-    record: str
-
-    def child(self, name: str, record: str) -> _Place:
-        dot = "." if self.path else ""
-        return _Place(f"{self.path}{dot}{name}", f"{self.go}.{name}" if self.go else name, record)
-
-    def item(self, index: int) -> _Place:
-        return self._replace(path=f"{self.path}[{index}]")
-
-
-_TOP = _Place("", "", "")
-
-
-def _inspect(value: Any, shape: shapes.Shape, place: _Place) -> Iterator[Problem | str]:
-    """Problems, and the paths of unknown fields as plain strings."""
-    if value is None:
-        return
-    if shape.record:
-        if not isinstance(value, dict):
-            yield _mismatch(value, shape, place)
-            return
-        properties = shapes.of(shape.record).properties
-        for name, inner in value.items():
-            found = properties.get(name)
-            there = place.child(name, shape.record.__name__)
-            if found is None:
-                yield there.path
-            else:
-                yield from _inspect(inner, found.shape, there)
-    elif shape.items:
-        if not isinstance(value, list):
-            yield _mismatch(value, shape, place)
-            return
-        for index, inner in enumerate(value):
-            yield from _inspect(inner, shape.items, place.item(index))
-    elif shape.values:
-        if not isinstance(value, dict):
-            yield _mismatch(value, shape, place)
-            return
-        for name, inner in value.items():
-            yield from _inspect(inner, shape.values, place.child(name, place.record))
-    else:
-        message = _SCALARS[shape.scalar](value, shape, place)
-        if message:
-            yield Problem(place.path, message, "FieldValueTypeInvalid")
-
-
-def _mismatch(value: Any, shape: shapes.Shape, place: _Place) -> Problem:
-    return Problem(place.path, _cannot(value, shape, place), "FieldValueTypeInvalid")
-
-
-def _cannot(value: Any, shape: shapes.Shape, place: _Place) -> str:
-    what = _JSON_NAMES.get(type(value), "object")
-    if what == "number" and shape.scalar.startswith("int"):
-        what = f"number {value}"
-    if not place.record:
-        return f"json: cannot unmarshal {what} into Go value of type {shape.go}"
-    return f"json: cannot unmarshal {what} into Go struct field {place.record}.{place.go} of type {shape.go}"
-
-
-_JSON_NAMES = {bool: "bool", int: "number", float: "number", str: "string", list: "array"}
-
-
-def _text(value: Any, shape: shapes.Shape, place: _Place) -> str:
-    return "" if isinstance(value, str) else _cannot(value, shape, place)
-
-
-def _boolean(value: Any, shape: shapes.Shape, place: _Place) -> str:
-    return "" if isinstance(value, bool) else _cannot(value, shape, place)
-
-
-def _integer(value: Any, shape: shapes.Shape, place: _Place) -> str:
-    bits = 31 if shape.scalar == "int32" else 63
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return "" if whole and -(1 << bits) <= value < 1 << bits else _cannot(value, shape, place)
-
-
-def _number(value: Any, shape: shapes.Shape, place: _Place) -> str:
-    return (
-        "" if isinstance(value, int | float) and not isinstance(value, bool) else _cannot(value, shape, place)
-    )
-
-
-def _int_or_string(value: Any, shape: shapes.Shape, place: _Place) -> str:
-    if isinstance(value, str):
-        return ""
-    return _integer(value, shapes.Shape(scalar="int32"), place)
-
-
-def _quantity(value: Any, shape: shapes.Shape, place: _Place) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return _cannot(value, shape, place)
-    try:
-        quantities.parse(str(value))
-    except quantities.Malformed as error:
-        return str(error)
-    return ""
-
-
-def _time(value: Any, shape: shapes.Shape, place: _Place) -> str:
-    if not isinstance(value, str):
-        return _cannot(value, shape, place)
-    try:
-        times.seconds(value)
-    except times.Malformed as error:
-        return str(error)
-    return ""
-
-
-def _bytes(value: Any, shape: shapes.Shape, place: _Place) -> str:
-    if not isinstance(value, str):
-        return _cannot(value, shape, place)
-    try:
-        binascii.a2b_base64(value.replace("\n", "").replace("\r", "").encode(), strict_mode=True)
-    except (binascii.Error, ValueError):
-        return "illegal base64 data"
-    return ""
-
-
-def _any(value: Any, shape: shapes.Shape, place: _Place) -> str:
-    return ""
-
-
-_SCALARS = {
-    "string": _text,
-    "duration": _text,
-    "boolean": _boolean,
-    "int32": _integer,
-    "int64": _integer,
-    "number": _number,
-    "int-or-string": _int_or_string,
-    "quantity": _quantity,
-    "date-time": _time,
-    "micro-time": _time,
-    "byte": _bytes,
-    "raw": _any,
-}
 
 
 # --- the normal form ---

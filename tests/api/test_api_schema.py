@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from netemu.api import apps, core, discovery, kinds, networking, schema, shapes
+from netemu.api import apps, core, discovery, fitting, kinds, networking, schema, shapes
 from netemu.base import errors
 
 POD = kinds.of(core.Pod)
@@ -50,7 +50,7 @@ WRONG: dict[str, tuple[kinds.Kind, dict[str, Any], str, str]] = {
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_type_is_named(name: str) -> None:
     kind, document, path, message = WRONG[name]
-    assert schema.problems(kind, document) == (schema.Problem(path, message, "FieldValueTypeInvalid"),)
+    assert schema.problems(kind, document) == (fitting.Problem(path, message, "FieldValueTypeInvalid"),)
 
 
 def test_all_that_is_wrong_is_named_at_once() -> None:
