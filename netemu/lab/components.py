@@ -3,6 +3,7 @@
 The supervisor must be single-threaded whenever `start` is called, for it forks.
 """
 
+import errno
 import json
 import logging
 import os
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from netemu.base import backoff
+from netemu.base import backoff, errors
 from netemu.kernel import process
 
 _FIRST, _LIMIT = 0.1, 10.0  # seconds before the next start
@@ -131,6 +132,19 @@ def configure_logging(component: str) -> None:
         handler
     ]  # what was there belongs to whoever forked us, and is not ours to close
     logging.root.setLevel(os.environ.get("NETEMU_LOG", "INFO").upper())
+
+
+def explained(failure: BaseException) -> dict[str, str]:
+    """What went wrong in one line (`message`), and what to do about it (`hint`)."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    if isinstance(failure, errors.NetemuError):
+        return {"message": failure.message, "hint": failure.hint}
+    if isinstance(failure, OSError) and failure.strerror:
+        where = f"{failure.filename}: " if failure.filename else ""
+        hint = "free some space" if failure.errno == errno.ENOSPC else ""
+        return {"message": f"{where}{failure.strerror}", "hint": hint}
+    return {"message": f"{type(failure).__name__}: {failure}", "hint": "this is a bug in netemu"}
 
 
 def last_words(path: str) -> str:

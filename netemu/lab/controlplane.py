@@ -13,32 +13,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netemu.apiserver import authentication, contexts, server
-from netemu.base import clock, errors
+from netemu.base import clock
 from netemu.client import informers
 from netemu.controllers import agent as controllers
-from netemu.lab import addons, composition, config, credentials, readiness
+from netemu.lab import addons, components, composition, config, credentials, readiness
 from netemu.scheduler import agent as scheduler
 from netemu.store import sqlite
 
 if TYPE_CHECKING:
-    from netemu.lab import components, supervisor
+    from netemu.lab import supervisor
 
 _log = logging.getLogger("lab")
 
 
-def main(channel: "components.Channel", spec: "supervisor.Spec", sockets: Sequence[socket.socket]) -> None:
+def main(channel: components.Channel, spec: "supervisor.Spec", sockets: Sequence[socket.socket]) -> None:
     """In the network namespace of the first node, and in the lab's mounts."""
     channel.mark("modules imported")
     gc.freeze()
     try:
         asyncio.run(_run(channel, spec, sockets))
-    except errors.Rejected as refusal:
-        channel.say("failed", message=refusal.message, hint=refusal.hint)
+    except Exception as failure:
+        channel.say("failed", **components.explained(failure))
         raise
 
 
 async def _run(
-    channel: "components.Channel", spec: "supervisor.Spec", sockets: Sequence[socket.socket]
+    channel: components.Channel, spec: "supervisor.Spec", sockets: Sequence[socket.socket]
 ) -> None:
     lab, mark = spec.lab, channel.mark
     time_of = clock.SystemClock()

@@ -153,6 +153,9 @@ def _node(lab: config.LabConfig, node: config.Node) -> Step:
 
 def _link(interfaces: tuple[ops.IPv4Interface, ops.IPv6Interface], mtu: int) -> Iterator[ops.Operation]:
     """eth0 of a node or of the outside client, whose other end is in the fabric."""
+    # It came into its namespace before that one's defaults were set. While the link-local address is under
+    # detection no neighbour is asked for, and whatever is to go to one is lost.
+    yield ops.SetSysctl(f"net.ipv6.conf.{NODE_LINK}.accept_dad", "0")
     yield from (ops.SetMAC(NODE_LINK, mac(interfaces[0].ip)), ops.SetMTU(NODE_LINK, mtu))
     yield from itertools.chain((ops.AddAddress(NODE_LINK, ip) for ip in interfaces), (ops.SetUp(NODE_LINK),))
 

@@ -53,12 +53,7 @@ class Starter:
                 self.stream.sendall(json.dumps({"event": event, **details}).encode() + b"\n")
 
     def failed(self, failure: Exception) -> None:
-        message = (
-            failure.message
-            if isinstance(failure, errors.NetemuError)
-            else f"{type(failure).__name__}: {failure}"
-        )
-        self.say("failed", message=message, hint=getattr(failure, "hint", ""))
+        self.say("failed", **components.explained(failure))
 
 
 def main() -> None:
@@ -96,7 +91,8 @@ def _be_born(spec: Spec, talk: Starter, api: socket.socket) -> None:
     """Fork into a new pid namespace. The child does nothing before its identity is on the disk."""
     try:
         mounts.isolate()
-        netns.unshare(netns.KINDS["pid"])
+        # IPC too: whoever leaves it (for a pod's) must own it to come back, below a user namespace.
+        netns.unshare(netns.KINDS["pid"] | netns.KINDS["ipc"])
     except OSError as refusal:
         raise errors.Rejected(
             f"namespaces of its own are refused to netemu: {refusal.strerror}",
