@@ -16,6 +16,7 @@ from netemu.controllers.endpoints import agent as endpoints
 from netemu.controllers.endpointslice import agent as endpointslice
 from netemu.controllers.endpointslice import members
 from netemu.controllers.garbage import agent as garbage
+from netemu.controllers.mirroring import agent as mirroring
 from netemu.controllers.namespaces import agent as namespaces
 from netemu.controllers.nodeipam import agent as nodeipam
 from netemu.controllers.nodelifecycle import agent as nodelifecycle
@@ -62,6 +63,7 @@ async def run(
         replicaset.ReplicaSets(client, known, clock, events("replicaset-controller")).run,
         endpointslice.EndpointSlices(client, known, clock, who).run,
         endpoints.EndpointsObjects(client, known, clock, who).run,
+        mirroring.Mirroring(client, known, clock).run,
         tainteviction.TaintEviction(client, known, clock, events("taint-eviction-controller")).run,
         garbage.Garbage(client, known, clock, events("garbage-collector-controller")).run,
         namespaces.Namespaces(client, known, clock).run,

@@ -102,6 +102,60 @@ def test_a_service_without_a_selector_is_left_alone(play):
     play(story)
 
 
+def hand_made(*ips, not_ready=(), labels=None):
+    return core.Endpoints(
+        metadata=meta.ObjectMeta(name="web", namespace="default", labels=labels or {}),
+        subsets=(
+            core.EndpointSubset(
+                addresses=tuple(core.EndpointAddress(ip=ip) for ip in ips),
+                notReadyAddresses=tuple(core.EndpointAddress(ip=ip) for ip in not_ready),
+                ports=(core.EndpointPort(name="", port=8080, protocol="TCP"),),
+            ),
+        ),
+    )
+
+
+def test_hand_made_endpoints_are_mirrored_into_slices(play):
+    async def story(cluster):
+        await cluster.admin.create(web_service(selector={}))
+        await cluster.admin.create(hand_made("192.0.2.1", "2001:db8::1", not_ready=("192.0.2.9",)))
+        await cluster.settle()
+        found = {one.addressType: one for one in await slices(cluster)}
+        manager = found["IPv4"].metadata.labels["endpointslice.kubernetes.io/managed-by"]
+        assert manager == "endpointslicemirroring-controller.k8s.io"
+        assert [(e.addresses, e.conditions.ready) for e in found["IPv4"].endpoints] == [
+            (("192.0.2.1",), True),
+            (("192.0.2.9",), False),
+        ]
+        assert [(p.name, p.port, p.protocol) for p in found["IPv4"].ports] == [("", 8080, "TCP")]
+        assert [e.addresses for e in found["IPv6"].endpoints] == [("2001:db8::1",)]
+        await cluster.admin.update(hand_made("192.0.2.2"))
+        await cluster.settle()
+        assert await ready_addresses(cluster) == ["192.0.2.2"]
+        await cluster.admin.update(
+            hand_made("192.0.2.2", labels={"endpointslice.kubernetes.io/skip-mirror": "true"})
+        )
+        await cluster.settle()
+        assert await slices(cluster) == ()
+
+    play(story)
+
+
+def test_a_service_which_gets_a_selector_has_its_own_slices_instead(play, make):
+    async def story(cluster):
+        await cluster.admin.create(web_service(selector={}))
+        await cluster.admin.create(hand_made("192.0.2.1"))
+        await cluster.admin.create(fresh(make.deployment(2)))
+        await cluster.settle()
+        assert await ready_addresses(cluster) == ["192.0.2.1"]
+        await cluster.admin.patch(core.Service, "web", "default", body={"spec": {"selector": {"app": "web"}}})
+        await cluster.settle()
+        pods = (await cluster.admin.list(core.Pod, "default")).items
+        assert await ready_addresses(cluster) == sorted(pod.status.podIP for pod in pods)
+
+    play(story)
+
+
 # --- nodes
 
 

@@ -1,11 +1,17 @@
-"""Builders for nodes and pods, so that a case is one readable row."""
+"""Builders for nodes and pods, so that a case is one readable row; and a control plane to play stories on."""
 
+import asyncio
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from netemu.api import apps, core, meta
 from netemu.scheduler import nodes, pods, snapshots
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "controllers"))
+import control_planes
 
 
 def node(name, *, cpu="4", memory="8Gi", capacity_pods="110", labels=None, taints=(), unschedulable=False):
@@ -104,3 +110,19 @@ def make():
         service=service,
         replica_set=replica_set,
     )
+
+
+@pytest.fixture
+def play():
+    """Run a story: an async function that gets a running cluster."""
+
+    def run(story, *, nodes=2):
+        async def whole():
+            async with asyncio.timeout(60):
+                config = control_planes.controllers.Config(ca_pem="CA", node_grace=1e9)
+                async with control_planes.Cluster(config).running(nodes=nodes) as cluster:
+                    await story(cluster)
+
+        asyncio.run(whole())
+
+    return run
