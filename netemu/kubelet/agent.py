@@ -30,6 +30,7 @@ from netemu.kubelet import (
 )
 
 NodeConfig = launch.NodeConfig
+_REQUESTS = 4
 _log = logging.getLogger("kubelet")
 
 
@@ -56,15 +57,17 @@ async def run(
     events = recorder.Recorder(client, node.name, clock)
     services = shared.of(core.Service)
     pods = shared.of(core.Pod, fields=f"spec.nodeName={node.name}")
+    gate = asyncio.Semaphore(_REQUESTS)
     site = launch.Site(
         node=node,
         runtime=runtime,
         observed=observed,
-        supplies=supplies.Supplies(client, clock),
+        supplies=supplies.Supplies(client, clock, gate),
         recorder=events,
         clock=clock,
         services=services.objects.values,
         allocatable=nodes.allocatable(node, host),
+        gate=gate,
     )
     crew = Crew(client, site)
     here = presence.Presence(client, node, host, network, clock)

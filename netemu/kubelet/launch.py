@@ -60,7 +60,8 @@ class Failed(errors.NetemuError):
 
 @dataclass(frozen=True)
 class Site:
-    """What all pods of a node share."""
+    """What all pods of a node share. `gate` bounds how many requests to the API are under way at once:
+    each more would be a connection with its own handshake and buffers."""
 
     node: NodeConfig
     runtime: runtimes.Runtime
@@ -70,6 +71,7 @@ class Site:
     clock: clock.Clock
     services: Callable[[], Iterable[core.Service]]
     allocatable: Mapping[str, str]
+    gate: asyncio.Semaphore
 
     def directory(self, uid: str) -> str:
         """A pod's own directory on the node."""

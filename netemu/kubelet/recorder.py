@@ -10,15 +10,13 @@ import collections
 import logging
 from typing import NamedTuple
 
-import msgspec
-
 from netemu.api import core, meta
 from netemu.base import clock, errors
 from netemu.client import api
 
 _log = logging.getLogger("kubelet")
 _QUIET, _LATEST = 1.0, 5.0  # pods on their way up have better use for the processor
-_QUEUE, _REMEMBERED = 2000, 4096
+_QUEUE, _REMEMBERED = 2000, 1000
 
 
 class Note(NamedTuple):
@@ -39,7 +37,7 @@ class Recorder:
         self._clock = clock
         self._queue: collections.deque[tuple[Note, float]] = collections.deque(maxlen=_QUEUE)
         self._some = asyncio.Event()
-        self._written: collections.OrderedDict[Note, core.Event] = collections.OrderedDict()
+        self._written: collections.OrderedDict[int, tuple[str, int]] = collections.OrderedDict()
 
     def note(self, about: core.ObjectReference, reason: str, message: str, *, warning: bool = False) -> None:
         """It happened now."""
@@ -67,23 +65,21 @@ class Recorder:
 
     async def _write(self, note: Note, when: float) -> None:
         stamp = clock.rfc3339(when)
-        first = self._written.get(note)
-        if first is None:
-            written = await self._client.create(self._event(note, when, stamp))
+        name, count = self._written.get(hash(note), ("", 0))
+        if name:
+            body = {"count": count + 1, "lastTimestamp": stamp}
+            await self._client.patch(core.Event, name, _namespace(note), body=body)
         else:
-            body = {"count": first.count + 1, "lastTimestamp": stamp}
-            about = first.metadata
-            await self._client.patch(core.Event, about.name, about.namespace, body=body)
-            written = msgspec.structs.replace(first, count=first.count + 1)
-        self._written[note] = written
-        self._written.move_to_end(note)
+            name = (await self._client.create(self._event(note, when, stamp))).metadata.name
+        self._written[hash(note)] = (name, count + 1)
+        self._written.move_to_end(hash(note))
         if len(self._written) > _REMEMBERED:
             self._written.popitem(last=False)
 
     def _event(self, note: Note, when: float, stamp: str) -> core.Event:
-        namespace = note.about.namespace or "default"
+        name = f"{note.about.name}.{int(when * 1e9):x}"
         return core.Event(
-            metadata=meta.ObjectMeta(name=f"{note.about.name}.{int(when * 1e9):x}", namespace=namespace),
+            metadata=meta.ObjectMeta(name=name, namespace=_namespace(note)),
             involvedObject=note.about,
             reason=note.reason,
             message=note.message,
@@ -95,6 +91,10 @@ class Recorder:
             reportingComponent="kubelet",
             reportingInstance=self._source.host,
         )
+
+
+def _namespace(note: Note) -> str:
+    return note.about.namespace or "default"  # events about nodes
 
 
 def pod(of: core.Pod, container: str = "") -> core.ObjectReference:

@@ -13,6 +13,7 @@ from netemu.api import authentication, codec, core, kinds, meta
 from netemu.base import clock, errors
 from netemu.client import api
 from netemu.client import errors as api_errors
+from netemu.http import messages
 from netemu.kubelet import environments, volumes
 
 FRESH, STALE = 1.0, 45.0  # seconds: for a container about to start; for one that runs
@@ -31,8 +32,9 @@ class _Issued(NamedTuple):
 class Supplies:
     """All methods raise ApiError when the API cannot or will not answer."""
 
-    def __init__(self, client: api.Client, clock: clock.Clock) -> None:
+    def __init__(self, client: api.Client, clock: clock.Clock, gate: asyncio.Semaphore) -> None:
         self._client = client
+        self._gate = gate
         self._clock = clock
         self._copies: dict[tuple[str, environments.Source], _Copy] = {}
         self._locks: dict[tuple[str, environments.Source], asyncio.Lock] = {}
@@ -53,7 +55,8 @@ class Supplies:
             if known is not None and self._clock.monotonic() - known.at < age:
                 return known.content
             try:
-                content = environments.content(await self._get(namespace, source))
+                async with self._gate:
+                    content = environments.content(await self._get(namespace, source))
             except api_errors.NotFound:
                 content = None
             self._copies[key] = _Copy(content, self._clock.monotonic())
@@ -81,15 +84,12 @@ class Supplies:
         )
         account = pod.spec.serviceAccountName or "default"
         path = kinds.of(core.ServiceAccount).path(about.namespace, account, "token")
-        answer = await self._client.raw(
-            "POST",
-            path,
-            body=codec.encode(authentication.TokenRequest(spec=spec)),
-            headers=(("content-type", "application/json"),),
-        )
-        body = (
-            answer.body if isinstance(answer.body, bytes) else b"".join([part async for part in answer.body])
-        )
+        request = codec.encode(authentication.TokenRequest(spec=spec))
+        async with self._gate:
+            answer = await self._client.raw(
+                "POST", path, body=request, headers=(("content-type", "application/json"),)
+            )
+            body = await messages.whole(answer)
         if answer.status >= 400:
             raise _refusal(answer.status, body)
         status = codec.decode(authentication.TokenRequest, body).status

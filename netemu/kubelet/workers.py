@@ -18,7 +18,7 @@ from netemu.kubelet import launch, plan, probes, statuses, supplies, views, volu
 from netemu.wire import cri
 
 _log = logging.getLogger("kubelet")
-_PATIENCE = 1.0  # seconds before a slow step is worth a status of its own
+_PATIENCE = 2.0  # seconds before a slow step is worth a status of its own
 _PULLING = 2.0  # seconds for which ErrImagePull shows before it becomes ImagePullBackOff
 _REFRESH = 60.0  # seconds between looks at mounted ConfigMaps, Secrets and tokens
 _LIMITS = {"ErrImagePull": (10.0, 300.0), "": (0.5, 10.0)}  # first and last wait after a problem
@@ -326,9 +326,15 @@ class Worker:
         about = self._pod.metadata
         document = {"metadata": {"uid": about.uid}, "status": body}
         try:
-            written = await self._client.patch(
-                core.Pod, about.name, about.namespace, body=document, how="strategic", subresource="status"
-            )
+            async with self._site.gate:
+                written = await self._client.patch(
+                    core.Pod,
+                    about.name,
+                    about.namespace,
+                    body=document,
+                    how="strategic",
+                    subresource="status",
+                )
         except (api_errors.NotFound, api_errors.Conflict):
             return  # another pod of that name, or none: the informer will say so
         # A server that keeps something of its own is not told the same again and again.
@@ -357,7 +363,8 @@ class Worker:
             return
         about = self._pod.metadata
         try:
-            await self._client.delete(core.Pod, about.name, about.namespace, grace=0, uid=about.uid)
+            async with self._site.gate:
+                await self._client.delete(core.Pod, about.name, about.namespace, grace=0, uid=about.uid)
         except (api_errors.NotFound, api_errors.Conflict):
             return
 
