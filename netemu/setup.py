@@ -29,8 +29,8 @@ usage: sudo python3 -m netemu.setup run SCENARIO [OPTION]...   set up, then `net
        sudo python3 -m netemu.setup test [PYTEST-OPTION]...    set up, then all checks and tests
        sudo python3 -m netemu.setup install                    set up, no more
 
-Setting up does what is missing, and says so: Debian packages (nftables, its Python binding, iproute2, venv),
-a virtual environment in .venv (or $NETEMU_VENV), a link to it from /usr/local/bin/netemu, and the kernel
+Setting up does what is missing, and says so: Debian packages (nftables, its Python binding, iproute2, netbase,
+python3-venv), a virtual environment in .venv (or $NETEMU_VENV), a link to it from /usr/local/bin/netemu, and the kernel
 module br_netfilter where it is a module.
 """
 
@@ -79,10 +79,10 @@ def install(venv: pathlib.Path, *, dev: bool) -> None:
         raise Impossible(
             f"Python {found} is too old: 3.11 or later is needed (Debian 12, Ubuntu 24.04 or later)"
         )
-    packages = missing_packages()
+    packages = missing_packages(dev=dev)
     if packages:
         install_packages(packages)
-        if left := missing_packages():
+        if left := missing_packages(dev=dev):
             raise Impossible(f"apt-get installed them, but these are still not found: {' '.join(left)}")
         # Python itself may have been upgraded with its venv: go on as the one that is there now.
         os.execv(sys.executable, [sys.executable, "-m", "netemu.setup", *sys.argv[1:]])
@@ -93,13 +93,15 @@ def install(venv: pathlib.Path, *, dev: bool) -> None:
         load_bridge_filter()
 
 
-def missing_packages() -> list[str]:
+def missing_packages(*, dev: bool) -> list[str]:
     """Debian packages without which it does not work here."""
     wanted = [
         ("python3-venv", importlib.util.find_spec("ensurepip") is not None),
         ("nftables", bool(_program("nft"))),
         ("python3-nftables", any(os.path.isdir(place) for place in _BINDING)),
         ("iproute2", bool(_program("ip"))),
+        ("netbase", os.path.exists("/etc/protocols")),  # nft spells protocols by it
+        ("iputils-ping", bool(_program("ping")) or not dev),
     ]
     return [name for name, there in wanted if not there]
 
