@@ -46,9 +46,9 @@ class Selectable(NamedTuple):
     paths: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Kind:
-    """The names are those of discovery. `qualified` is "deployments.apps"."""
+    """The names are those of discovery; a kind is itself only, and hashed at once. `qualified` is "deployments.apps"."""
 
     type: type[meta.Object]
     plural: str

@@ -146,6 +146,7 @@ ON_CREATE: list[tuple[str, Any, dict[str, Any], list[str]]] = [
     ("port name", core.Pod, {f"{C0}.ports": [{"containerPort": 1, "name": "80"}]}, [f'{C0}.ports[0].name: Invalid value: "80": must contain at least one letter (a-z)']),
     ("same port name", core.Pod, {f"{C0}.ports": [{"containerPort": n, "name": "a"} for n in (1, 2)]}, [f'{C0}.ports[1].name: Duplicate value: "a"']),
     ("same host port", core.Pod, {f"{C0}.ports": [{"containerPort": n, "hostPort": 80} for n in (1, 2)]}, [f'{C0}.ports[1].hostPort: Duplicate value: "TCP/0.0.0.0/80"']),
+    ("init containers come and go before", core.Pod, {f"{C0}.ports": [{"containerPort": 1, "hostPort": 80}], "spec.initContainers": [{"name": "i", "image": "x", "ports": [{"containerPort": 1, "hostPort": 80}]}]}, []),
     ("host network", core.Pod, {"spec.hostNetwork": True, f"{C0}.ports": [{"containerPort": 1, "hostPort": 2}]}, [f"{C0}.ports[0].containerPort: Invalid value: 1: must match `hostPort` when `hostNetwork` is true"]),
     ("no variable name", core.Pod, {f"{C0}.env": [{"value": "x"}]}, [f"{C0}.env[0].name: Required value"]),
     ("variable name", core.Pod, {f"{C0}.env": [{"name": "a=b"}]}, [f'{C0}.env[0].name: Invalid value: "a=b": a valid environment variable name*']),

@@ -97,7 +97,9 @@ def _containers(found: core.PodSpec, path: str) -> Findings:
             yield from _ephemeral(container, here, found)
     yield from containers.unique_names(every_container(found, path))
     yield from containers.unique_host_ports(
-        (here, c) for here, c in every_container(found, path) if isinstance(c, core.Container)
+        (here, container)
+        for here, container in every_container(found, path)
+        if container.restartPolicy == "Always" or here.startswith(f"{path}.containers")
     )
 
 
