@@ -88,15 +88,21 @@ def fit(
     *,
     duplicates: tuple[str, ...] = (),
     patched: bool = False,
+    known: Document | None = None,
 ) -> tuple[Document, tuple[str, ...]]:
-    """The document as the kind's schema has it, and warnings. BadRequest, Invalid, by fieldValidation."""
+    """The document, every value of the right type, and warnings. BadRequest, Invalid, by fieldValidation.
+
+    Fields the kind does not have are still in it; `schema.normalise` and `defaults.apply` leave them out.
+    What is equal in `known`, the stored object, is not looked at again.
+    """
     given, named = document.get("apiVersion") or kind.api_version, document.get("kind") or kind.kind
     if (given, named) != (kind.api_version, kind.kind):
         raise statuses.bad_request(
             f"the object provided is {given} {named}, but {kind.api_version} {kind.kind} was expected"
         )
     try:
-        wrong = schema.problems(kind, document)
+        fresh = document if known is None else _unlike(document, known)
+        wrong = schema.problems(kind, fresh)
     except RecursionError:
         raise statuses.bad_request("the object is nested too deeply") from None
     if wrong:
@@ -110,7 +116,7 @@ def fit(
         )
     warnings: tuple[str, ...] = ()
     if strictness != "Ignore":
-        strange = [f'unknown field "{path}"' for path in schema.unknown(kind, document)]
+        strange = [f'unknown field "{path}"' for path in schema.unknown(kind, fresh)]
         warnings = (*strange, *(f'duplicate field "{path}"' for path in duplicates))
     if warnings and strictness == "Strict":
         why = f"strict decoding error: {', '.join(warnings)}"
@@ -119,7 +125,22 @@ def fit(
         raise statuses.bad_request(
             f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {why}'
         )
-    return schema.normalise(kind, document), warnings
+    return _with_metadata(document), warnings
+
+
+def take(request: messages.Request, kind: kinds.Kind) -> Document:
+    """The body of a request that is answered and not stored, in its normal form. BadRequest."""
+    given, duplicates = read(request, kind)
+    document, _ = fit(given, kind, request, duplicates=duplicates)
+    return schema.normalise(kind, document)
+
+
+def _unlike(document: Document, known: Document) -> Document:
+    return {key: value for key, value in document.items() if key not in known or known[key] != value}
+
+
+def _with_metadata(document: Document) -> Document:
+    return document if document.get("metadata") is not None else {**document, "metadata": {}}
 
 
 def _wrong(

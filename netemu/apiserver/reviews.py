@@ -10,8 +10,7 @@ from netemu.http import messages
 
 async def answer(call: contexts.Call) -> messages.Response:
     """POST of a review: the review with its status. BadRequest."""
-    given, duplicates = bodies.read(call.request, call.kind)
-    document, _ = bodies.fit(given, call.kind, call.request, duplicates=duplicates)
+    document = bodies.take(call.request, call.kind)
     spec = document.setdefault("spec", {})
     document["status"] = _ANSWERS[call.kind.kind](call, spec)
     if call.kind.kind == "SelfSubjectReview":

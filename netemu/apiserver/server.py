@@ -69,7 +69,7 @@ class ApiServer:
         authorizer: authorization.Authorizer | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        rng = rng or random.SystemRandom()
+        rng = rng or random.Random()  # names and uids need luck, not secrecy: credentials never come from it
         caches = cache.Cache(store, kinds.ALL)
         issuer = tokens.Issuer(identity.account_key, clock)
         self._identity = identity

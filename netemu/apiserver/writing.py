@@ -74,7 +74,14 @@ async def _store_new(call: contexts.Call, document: Document, *, dry: bool) -> e
 async def replace(call: contexts.Call) -> messages.Response:
     """PUT: the object, or with a subresource only its status. Conflict, Invalid, NotFound."""
     given, duplicates = bodies.read(call.request, call.kind)
-    document, warnings = bodies.fit(given, call.kind, call.request, duplicates=duplicates)
+    known = call.collection.get(call.namespace, call.name)
+    document, warnings = bodies.fit(
+        given,
+        call.kind,
+        call.request,
+        duplicates=duplicates,
+        known=known.document() if known else None,
+    )
     about = document.setdefault("metadata", {})
     _same_namespace(call, about)
     if about.setdefault("name", call.name) != call.name:
@@ -92,7 +99,12 @@ async def patch(call: contexts.Call) -> messages.Response:
 
     def apply(current: Document) -> tuple[Document, tuple[str, ...]]:
         document, warnings = bodies.fit(
-            change(current), call.kind, call.request, duplicates=change.duplicates, patched=True
+            change(current),
+            call.kind,
+            call.request,
+            duplicates=change.duplicates,
+            patched=True,
+            known=current,
         )
         warned[:] = warnings
         return document, warnings

@@ -7,6 +7,7 @@ server that cannot be reached or breaks the protocol is an error (`Unreachable`)
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -151,6 +152,11 @@ class _Exchange(asyncio.Protocol):
     def reusable(self) -> bool:
         return self.complete and not self.lost and self._keep and not self._transport.is_closing()
 
+    def socket(self) -> socket.socket:
+        """The connection's own."""
+        found: socket.socket = self._transport.get_extra_info("socket")
+        return found
+
     def close(self) -> None:
         self._transport.abort()
 
@@ -280,6 +286,7 @@ class Connections:
             )
         except (OSError, ssl.SSLError) as error:
             raise Unreachable(f"cannot connect to {self._host}:{self._port}: {error}") from None
+        messages.keep_alive(exchange.socket())
         return exchange
 
     def _give_back(self, exchange: _Exchange) -> None:

@@ -66,6 +66,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         transport.set_write_buffer_limits(high=_HIGH_WATER)
         self._peer = _peer(transport)
+        messages.keep_alive(transport.get_extra_info("socket"))
         self._server.open.add(self)
         self.deadline = self._loop.time() + self._limits.request
         if self._server.closing:

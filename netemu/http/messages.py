@@ -6,6 +6,7 @@ Knows methods, paths, queries, header fields and bodies. Knows no socket and no 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -115,6 +116,20 @@ async def discard(body: bytes | AsyncIterator[bytes]) -> None:
     close = getattr(body, "aclose", None)
     if close is not None:
         await close()
+
+
+def keep_alive(connection: socket.socket | None) -> None:
+    """Notice within half a minute that the other machine is gone, even when there is nothing to say to it."""
+    if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        (socket.TCP_KEEPIDLE, 15),
+        (socket.TCP_KEEPINTVL, 5),
+        (socket.TCP_KEEPCNT, 3),
+        (socket.TCP_USER_TIMEOUT, 30_000),
+    ):
+        connection.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def render(fields: Iterable[tuple[str, str]]) -> str:

@@ -157,6 +157,7 @@ def world(identity: tuple[pki.Pair, server.Identity], tmp_path: Path) -> Run:
                     await story(World(running, admin, fake, tmp_path, authority, kept, url))
             finally:
                 await running.stop()
+                await kept.close()
 
         asyncio.run(main())
 

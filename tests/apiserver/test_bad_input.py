@@ -147,9 +147,20 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
     max_leaves=20,
 )
+SUBRESOURCES = (
+    "/api/v1/namespaces/default/serviceaccounts/default/token",
+    "/api/v1/namespaces/default/finalize",
+    "/api/v1/namespaces/default/status",
+    "/api/v1/namespaces/default/services/kubernetes/status",
+    "/api/v1/namespaces/default/pods/x/binding",
+    "/api/v1/namespaces/default/pods/x/eviction",
+    "/api/v1/namespaces/default/pods/x/status",
+    "/apis/apps/v1/namespaces/default/deployments/x/scale",
+)
 FIELDS = """
 metadata spec status containers ports template selector name labels data finalizers ownerReferences
-clusterIP clusterIPs ipFamilies type replicas volumes
+clusterIP clusterIPs ipFamilies type replicas volumes target boundObjectRef audiences deleteOptions
+resourceAttributes nonResourceAttributes token user groups conditions uid annotations
 """
 field_names = st.sampled_from(FIELDS.split())
 shaped = st.recursive(
@@ -178,6 +189,13 @@ def test_arbitrary_objects_and_patches_never_break_the_server(
                 headers = (("content-type", f"application/{media}+json"),)
                 patched = await w.ask("PATCH", f"{base}/x", document, headers=headers)
                 assert patched.status < 500, (kind.plural, document, patched.body)
+            for path in SUBRESOURCES:
+                for method in ("PUT", "POST", "PATCH"):
+                    answer = await w.ask(method, path, document)
+                    assert answer.status < 500, (method, path, document, answer.body)
+            review = kinds.REVIEWS[(seed + n) % len(kinds.REVIEWS)]
+            told = await w.ask("POST", review.path("default" if review.namespaced else ""), document)
+            assert told.status < 500, (review.plural, document, told.body)
             listed = await w.ask("GET", f"{base}")
             assert listed.status == 200
             for table in ("Table", "PartialObjectMetadataList"):

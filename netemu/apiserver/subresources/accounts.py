@@ -13,8 +13,7 @@ _SHORTEST, _LONGEST, _USUAL = 600, 1 << 32, 3600
 
 async def token(call: contexts.Call) -> messages.Response:
     """POST serviceaccounts/x/token: a signed token. Invalid, NotFound, Conflict."""
-    given, duplicates = bodies.read(call.request, REQUEST)
-    request, _ = bodies.fit(given, REQUEST, call.request, duplicates=duplicates)
+    request = bodies.take(call.request, REQUEST)
     account = writing.find(call.kind, call).document()
     spec = request.setdefault("spec", {})
     seconds = spec.get("expirationSeconds", _USUAL)

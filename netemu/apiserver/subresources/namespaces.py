@@ -8,8 +8,7 @@ from netemu.http import messages
 
 async def finalize(call: contexts.Call) -> messages.Response:
     """PUT namespaces/x/finalize: replace spec.finalizers and nothing else. Conflict."""
-    given, duplicates = bodies.read(call.request, call.kind)
-    document, _ = bodies.fit(given, call.kind, call.request, duplicates=duplicates)
+    document = bodies.take(call.request, call.kind)
     wanted = (document.get("spec") or {}).get("finalizers") or []
     asked = (document.get("metadata") or {}).get("resourceVersion", "")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from netemu.api import autoscaling, kinds
+from netemu.api import autoscaling, kinds, schema
 from netemu.apiserver import bodies, contexts, patching, rendering, statuses, writing
 from netemu.http import messages
 
@@ -18,15 +18,19 @@ async def read(call: contexts.Call) -> messages.Response:
 
 async def replace(call: contexts.Call) -> messages.Response:
     """PUT."""
-    given, duplicates = bodies.read(call.request, SCALE)
-    document, _ = bodies.fit(given, SCALE, call.request, duplicates=duplicates)
+    document = bodies.take(call.request, SCALE)
     return await _set(call, lambda _: document)
 
 
 async def patch(call: contexts.Call) -> messages.Response:
     """PATCH."""
     change = patching.read(call.request, SCALE, call.name)
-    return await _set(call, lambda current: bodies.fit(change(current), SCALE, call.request, patched=True)[0])
+
+    def patched(current: statuses.Document) -> statuses.Document:
+        document, _ = bodies.fit(change(current), SCALE, call.request, patched=True)
+        return schema.normalise(SCALE, document)
+
+    return await _set(call, patched)
 
 
 async def _set(call: contexts.Call, change: Any) -> messages.Response:
