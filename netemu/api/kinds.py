@@ -48,7 +48,7 @@ class Selectable(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Kind:
-    """The names are those of discovery; a kind is itself only, and hashed at once. `qualified` is "deployments.apps"."""
+    """Names as discovery shows them. A kind equals itself only, and so is a cheap key."""
 
     type: type[meta.Object]
     plural: str
@@ -80,6 +80,7 @@ class Kind:
 
     @property
     def qualified(self) -> str:
+        """As "deployments.apps"."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @property
