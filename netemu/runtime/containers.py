@@ -169,7 +169,8 @@ def _execute(argv: tuple[str, ...], environment: dict[str, str]) -> None:
 
 def call(main: Program, argv: tuple[str, ...], env: Iterable[tuple[str, str]]) -> int:
     """Run a built-in program as the interpreter would run a script, in an environment empty so far."""
-    os.environ.update(env)
+    for name, value in env:  # not update(), which touches 150 pages more
+        os.environ[name] = value
     sys.argv = list(argv)
     process.set_name(argv[0].rpartition("/")[2])
     code = 1

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from netemu.kernel import capabilities, forks, linux, process
 from netemu.runtime import containers, output
+from netemu.runtime.programs import serving
 
 _MOST = 160 * 1024  # what one message of a SEQPACKET socket holds by default
 Entrance = tuple[int, int]  # a descriptor for setns, and which of its namespaces
@@ -113,6 +114,7 @@ def _wait_for_orders(door: socket.socket) -> None:
     os.environ.clear()
     containers.fresh_streams()
     fork = forks.Forks()
+    _rehearse(home)
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -132,6 +134,16 @@ def _wait_for_orders(door: socket.socket) -> None:
         for fd in fds:
             os.close(fd)
         door.send(b"%d" % pid)
+
+
+def _rehearse(home: int) -> None:
+    """Do once what every child does: what Python remembers of it (calls found, caches) is then shared."""
+    linux.setns(home, linux.CLONE_NEWPID)
+    capabilities.Rights(capabilities.permitted()).restrict()
+    containers.call(lambda _: 0, ("zygote",), (("PATH", ""),))
+    containers.enter_directory("/")
+    serving.rehearse()
+    os.environ.clear()
 
 
 def _become(order: bytes, fds: "array.array[int]", rights: capabilities.Rights, fork: forks.Forks) -> None:

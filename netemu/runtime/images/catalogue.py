@@ -12,7 +12,10 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Image(NamedTuple):
-    """`programs` are the commands that run as Python functions ("module:function"), by name or path."""
+    """`programs` are the commands that run as Python functions ("module:function"), by name or path.
+
+    `tag` is the environment variable that tells such a program the tag it was asked for by.
+    """
 
     names: tuple[str, ...]
     entrypoint: tuple[str, ...] = ()
@@ -21,6 +24,7 @@ class Image(NamedTuple):
     env: tuple[tuple[str, str], ...] = ()
     working_dir: str = "/"
     stop_signal: str = "SIGTERM"
+    tag: str = ""
 
     @property
     def id(self) -> str:
@@ -37,11 +41,13 @@ class ImageNotFound(errors.NetemuError):
 
 
 def _program(module: str, *names: str) -> tuple[tuple[str, str], ...]:
-    return tuple((name, f"netemu.runtime.programs.{module}:main") for name in names)
+    where = module if ":" in module else f"{module}:main"
+    return tuple((name, f"netemu.runtime.programs.{where}") for name in names)
 
 
 _AGNHOST = _program("agnhost", "/agnhost", "agnhost")
 _NGINX = (*_program("nginx", "nginx", "/usr/sbin/nginx"), *_program("entrypoint", "/docker-entrypoint.sh"))
+_APACHE = _program("httpd:apache", "httpd-foreground", "/usr/local/bin/httpd-foreground")
 _NGINX_ENV = (("NGINX_VERSION", "1.27.0"),)
 
 IMAGES = (
@@ -57,9 +63,7 @@ IMAGES = (
         _NGINX_ENV,
         stop_signal="SIGQUIT",
     ),
-    Image(
-        ("httpd",), (), ("httpd-foreground",), _program("httpd", "httpd-foreground"), stop_signal="SIGWINCH"
-    ),
+    Image(("httpd",), (), ("httpd-foreground",), _APACHE, stop_signal="SIGWINCH"),
     Image(("busybox", "busybox-extras"), (), ("sh",)),
     Image(("alpine",), (), ("/bin/sh",)),
     Image(("debian", "ubuntu", "fedora", "centos", "rockylinux", "bash"), (), ("bash",)),
@@ -67,10 +71,15 @@ IMAGES = (
     Image(("jessie-dnsutils", "dnsutils", "network-multitool"), (), ("sleep", "infinity")),
     Image(("python",), (), ("python3",)),
     Image(("curl",), ("/entrypoint.sh",), ("curl",), _program("entrypoint", "/entrypoint.sh")),
-    Image(("http-echo",), ("/http-echo",), (), _program("http_echo", "/http-echo", "http-echo")),
-    Image(("whoami",), ("/whoami",), (), _program("whoami", "/whoami", "whoami")),
-    Image(("echo-server", "echoserver"), (), ("/echo-server",), _program("echo_server", "/echo-server")),
-    Image(("hello-app",), (), ("/hello-app",), _program("hello_app", "/hello-app")),
+    Image(("http-echo",), ("/http-echo",), (), _program("echoes:http_echo", "/http-echo", "http-echo")),
+    Image(("whoami",), ("/whoami",), (), _program("echoes:whoami", "/whoami", "whoami")),
+    Image(("echo-server",), (), ("/echo-server",), _program("echoes:echo_server", "/echo-server")),
+    Image(("echoserver",), (), ("/echoserver",), _program("echoes:echoserver", "/echoserver")),
+    Image(
+        ("hello-app",), (), ("/hello-app",), _program("echoes:hello_app", "/hello-app"), tag="HELLO_APP_TAG"
+    ),
+    Image(("hello",), (), ("/hello",), _program("echoes:hello", "/hello")),
+    Image(("httpbin", "go-httpbin"), (), ("/httpbin",), _program("echoes:httpbin", "/httpbin")),
     Image(("coredns",), ("/coredns",), (), (("/coredns", "netemu.dns.server:main"),)),
 )
 

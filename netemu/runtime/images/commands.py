@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from netemu.base import errors
-from netemu.runtime.images import catalogue
+from netemu.runtime.images import catalogue, references
 from netemu.wire import cri
 
 # Programs that look like busybox's and curl: used where the host has no such program.
@@ -83,6 +83,8 @@ def environment(
     if config.tty:
         values["TERM"] = "xterm"
     values.update(image.env)
+    if image.tag:
+        values[image.tag] = references.parse(config.image).tag
     values.update(config.env)
     return tuple(values.items())
 

@@ -67,11 +67,32 @@ def parse(
     return values, rest
 
 
+def unpack(words: list[str], switches: str, taking: str) -> list[str]:
+    """Bundled one-letter options one by one: -qO- as -q -O -, -T5 as -T 5."""
+    found: list[str] = []
+    for index, word in enumerate(words):
+        if word == "--":
+            return found + words[index:]
+        if len(word) < 3 or word[0] != "-" or word[1] == "-" or word[1] not in switches + taking:
+            found.append(word)
+            continue
+        letters = word[1:]
+        while letters:
+            found.append(f"-{letters[0]}")
+            if letters[0] in taking:
+                found += [letters[1:]] if letters[1:] else []
+                break
+            letters = letters[1:]
+    return found
+
+
 def _value(default: object, text: str) -> object:
     if isinstance(default, bool):
         if text not in TRUE + FALSE:
             raise ValueError(f'strconv.ParseBool: parsing "{text}": invalid syntax')
         return text in TRUE
+    if isinstance(default, list):
+        return text
     if isinstance(default, Duration):
         return duration(text)
     if isinstance(default, int):

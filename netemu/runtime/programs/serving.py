@@ -3,14 +3,12 @@
 Standard library only. What blocks goes into a thread of its own (`Later`).
 """
 
-import collections
 import contextlib
 import http
 import os
 import signal
 import socket
 import ssl
-import sys
 import threading
 import time
 import urllib.parse
@@ -67,7 +65,7 @@ Handler = Callable[[Request], Reply | Later]
 
 def say(message: str) -> None:
     """One line on stderr, as Go's log package writes it."""
-    print(time.strftime("%Y/%m/%d %H:%M:%S"), message, file=sys.stderr, flush=True)
+    os.write(2, f"{time.strftime('%Y/%m/%d %H:%M:%S')} {message}\n".encode(errors="replace"))
 
 
 class Server:
@@ -77,11 +75,8 @@ class Server:
         self.loop = eventloop.EventLoop()
         self.name = name
         self._code = 0
-        self._finished: collections.deque[Callable[[], None]] = collections.deque()
-        self._bell, self._button = socket.socketpair()
-        self._bell.setblocking(False)
-        self._button.setblocking(False)
-        self.loop.readable(self._bell.fileno(), self._rung)
+        self._finished: list[Callable[[], None]] = []
+        self._pair: tuple[socket.socket, socket.socket] | None = None
         self._kept: list[object] = []
 
     def http(self, port: int, handle: Handler, *, tls: ssl.SSLContext | None = None, host: str = "") -> None:
@@ -136,16 +131,26 @@ class Server:
         self._kept.append(listener)
 
     def call_later(self, work: Callable[[], None]) -> None:
-        """From another thread: have `work` done in the server's."""
+        """From another thread (after `button`): have `work` done in the server's."""
         self._finished.append(work)
         with contextlib.suppress(OSError):
-            self._button.send(b"!")
+            self.button().send(b"!")
+
+    def button(self) -> socket.socket:
+        """What wakes the loop; made when it is first needed, for most servers never need it."""
+        if self._pair is None:
+            self._pair = socket.socketpair()
+            for end in self._pair:
+                end.setblocking(False)
+            self.loop.readable(self._pair[0].fileno(), self._rung)
+        return self._pair[1]
 
     def _rung(self) -> None:
+        assert self._pair is not None
         with contextlib.suppress(BlockingIOError):
-            self._bell.recv(4096)
+            self._pair[0].recv(4096)
         while self._finished:
-            self._finished.popleft()()
+            self._finished.pop(0)()
 
     def exit(self, code: int) -> None:
         self._code = code
@@ -156,8 +161,14 @@ class Server:
 
     def on_signal(self, act: Callable[[], None]) -> None:
         """SIGTERM does `act` instead of ending the program."""
-        signal.set_wakeup_fd(self._button.fileno(), warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self.button().fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, lambda *_: act())
+
+    def on_quit(self) -> None:
+        """SIGQUIT and SIGWINCH, by which web servers are stopped, end the program with 0; SIGTERM, too."""
+        signal.set_wakeup_fd(self.button().fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGWINCH):
+            signal.signal(number, lambda *_: self.exit(0))
 
     def run(self) -> int:
         self.loop.run()
@@ -239,6 +250,7 @@ class _Conversation:
                 reply = Reply(500, b"Internal Server Error\n")
             if isinstance(reply, Later):
                 self._busy = True
+                self._server.button()
                 threading.Thread(target=self._work, args=(reply, request.method), daemon=True).start()
             else:
                 self._send(reply, request.method)
@@ -378,3 +390,12 @@ def _chunks(data: bytearray, start: int) -> tuple[bytes, int] | None:
 
 def hostname() -> str:
     return os.uname().nodename
+
+
+def rehearse() -> None:
+    """Open and close a server of each kind on this machine's loopback, for who is about to fork many."""
+    server = Server()
+    server.http(0, lambda _: Reply(), host="127.0.0.1")
+    server.udp(0, lambda data, peer: None, host="127.0.0.1")
+    server.exit_after(0, 0)
+    server.run()
