@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from netemu.apiserver.admission import changes, namespaces, pods, services
+from netemu.apiserver.admission import changes, namespaces, nodes, pods, services
 
 Rule = Callable[[changes.Write], Awaitable[None]]
 _EVERY: tuple[Rule, ...] = (namespaces.exists,)
 _MUTATE: dict[tuple[str, str], tuple[Rule, ...]] = {
     ("", "namespaces"): (namespaces.fill,),
+    ("", "nodes"): (nodes.not_ready,),
     ("", "pods"): (pods.service_account, pods.tolerations, pods.priority, pods.status),
     ("", "services"): (services.fill,),
 }
