@@ -6,6 +6,7 @@ Used by probes and by lifecycle hooks. Wording of failures is upstream's, for pe
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
@@ -43,9 +44,9 @@ async def ask(handler: core.ProbeHandler | core.LifecycleHandler, target: Target
             async with asyncio.timeout(timeout):
                 return await _tcp(handler.tcpSocket, target)
     except TimeoutError:
-        return Answer(False, f"{_url(handler, target)}context deadline exceeded")
+        return Answer(False, f"{_url(handler, target)}i/o timeout")
     except OSError as problem:
-        return Answer(False, f"{_url(handler, target)}{problem.strerror or problem}")
+        return Answer(False, f"{_url(handler, target)}{_why(problem)}")
     except (ValueError, errors.NetemuError) as problem:
         return Answer(False, str(problem))
     sleep = getattr(handler, "sleep", None)
@@ -55,9 +56,17 @@ async def ask(handler: core.ProbeHandler | core.LifecycleHandler, target: Target
     return Answer(False, "no handler that this node knows (exec, httpGet, tcpSocket, sleep)")
 
 
+def _why(problem: OSError) -> str:
+    """As Go says it; asyncio puts the address into strerror, and several failures into one."""
+    if problem.errno is None:
+        return str(problem)
+    return f"connect: {os.strerror(problem.errno).lower()}"
+
+
 def _url(handler: core.ProbeHandler | core.LifecycleHandler, target: Target) -> str:
     if handler.httpGet is not None:
-        return f'Get "{_address(handler.httpGet, target)}": '
+        host = f"{_host(handler.httpGet.host or target.ip)}:{_port(handler.httpGet.port, target.container)}"
+        return f'Get "{_address(handler.httpGet, target)}": dial tcp {host}: '
     if handler.tcpSocket is not None:
         port = _port(handler.tcpSocket.port, target.container)
         return f"dial tcp {_host(handler.tcpSocket.host or target.ip)}:{port}: "

@@ -118,10 +118,11 @@ def _states(
         started = clock.rfc3339(last.started_at)
         return core.ContainerState(running=core.ContainerStateRunning(startedAt=started)), earlier
     ended = _terminated(last)
-    if problem is not None and not _finishing(view):
-        return _waiting(view, problem), ended
     delay = view.delays.get(spec.name, 0.0)
-    if delay and _will_restart(view, spec, last):
+    looping = delay and _will_restart(view, spec, last)
+    if problem is not None and not looping and not _finishing(view):
+        return _waiting(view, problem), ended
+    if looping:
         message = (
             f"back-off {_duration(delay)} restarting failed container={spec.name} "
             f"pod={view.pod.metadata.name}_{view.pod.metadata.namespace}({view.pod.metadata.uid})"

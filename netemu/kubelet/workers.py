@@ -89,8 +89,8 @@ class Worker:
             found = plan.end(view, self._now(), force=self.gone) if ending else plan.plan(view, self._now())
             if not found.actions:
                 break
-            if ending and isinstance(found.actions[0], plan.RemoveSandbox):
-                await self._report()  # the last word on its containers, while they can still be seen
+            if isinstance(found.actions[0], plan.RemoveSandbox if ending else plan.StopSandbox):
+                await self._report()  # the last word, while containers and addresses can still be seen
             for action in found.actions:
                 await self._do(action, view)
         if found.done:
@@ -195,15 +195,21 @@ class Worker:
                 self._site, self._pod, spec, home, attempt=action.attempt, where=self._places
             )
         except launch.Failed as problem:
-            if problem.reason == "ContainerCreating":
-                self._site.note(self._pod, "FailedMount", problem.message, warning=True)
-                self._remember(action.name, problem.reason, "")
-            else:
-                self._remember(action.name, problem.reason, problem.message)
+            self._failed(action, problem)
         else:
             self._forgive(action.name)
-            if action.delay:
-                self._delays[action.name] = action.delay
+            self._delays |= {action.name: action.delay} if action.delay else {}
+
+    def _failed(self, action: plan.StartContainer, problem: launch.Failed) -> None:
+        match problem.reason:
+            case "ContainerCreating":
+                self._site.note(self._pod, "FailedMount", problem.message, warning=True)
+                self._remember(action.name, problem.reason, "")
+            case "RunContainerError":  # a run that ended before it began: what holds for crashes holds here
+                self._problems[action.name] = views.Problem(problem.reason, problem.message, 0.0)
+                self._delays |= {action.name: action.delay} if action.delay else {}
+            case _:
+                self._remember(action.name, problem.reason, problem.message)
 
     async def _mount(self, ips: tuple[str, ...], *, age: float) -> None:
         self._places = await launch.places(self._site, self._pod, ips, age=age)
