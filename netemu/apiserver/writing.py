@@ -30,8 +30,6 @@ async def new(call: contexts.Call, document: Document, *, dry: bool = False) -> 
     """Store a new object that fits its kind's schema. AlreadyExists, Invalid, Forbidden."""
     about = document.setdefault("metadata", {})
     _same_namespace(call, about)
-    if call.name and about.setdefault("name", call.name) != call.name:
-        raise statuses.bad_request("the name of the object does not match the name on the URL")
     if not about.get("name") and not about.get("generateName"):
         cause = statuses.Cause(
             "FieldValueRequired", "Required value: name or generateName is required", "metadata.name"
@@ -84,7 +82,8 @@ async def replace(call: contexts.Call) -> messages.Response:
     )
     about = document.setdefault("metadata", {})
     _same_namespace(call, about)
-    if about.setdefault("name", call.name) != call.name:
+    about["name"] = about.get("name") or call.name
+    if about["name"] != call.name:
         raise statuses.bad_request(
             f"the name of the object ({about['name']}) does not match the name on the URL ({call.name})"
         )
@@ -220,7 +219,7 @@ def _keep_status(new_: Document, before: Document) -> None:
 
 
 def _same_namespace(call: contexts.Call, about: Document) -> None:
-    if call.kind.namespaced and about.get("namespace", call.namespace) != call.namespace:
+    if call.kind.namespaced and (about.get("namespace") or call.namespace) != call.namespace:
         raise statuses.bad_request(
             "the namespace of the provided object does not match the namespace sent on the request"
         )
@@ -233,7 +232,8 @@ def _same_identity(call: contexts.Call, document: Document, before: Document) ->
         why = f"Precondition failed: UID in precondition: {given}, UID in object meta: {uid}"
         raise statuses.conflict(call.kind.group, call.kind.plural, call.name, why)
     for name, value in (("name", call.name), ("namespace", call.namespace)):
-        if value and about.setdefault(name, value) != value:
+        about[name] = about.get(name) or value
+        if value and about[name] != value:
             cause = statuses.Cause("FieldValueInvalid", "field is immutable", f"metadata.{name}")
             raise statuses.invalid(call.kind.group, call.kind.kind, call.name, [cause])
 

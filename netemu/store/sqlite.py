@@ -1,7 +1,7 @@
 """The store on disk: one append-only table of revisions in SQLite, written in groups by one writer.
 
 Writes asked for in one turn of the event loop are one transaction (group commit). How durable a commit is
-(`Durability`) is decided by whoever opens the store; see docs/adr/0002-store-durability.md.
+(`Durability`) is decided by whoever opens the store; see docs/adr/0008-store-durability.md.
 """
 
 from __future__ import annotations

@@ -291,3 +291,22 @@ def test_many_patches_at_once_all_count(world: Any) -> None:
         assert len((await w.ask("GET", f"{MAPS}/a")).body["data"]) == 6
 
     world(story)
+
+
+def test_empty_texts_are_as_good_as_absent(world: Any) -> None:
+    """Go's encoders write them: `kubectl create deployment` sends metadata.namespace ""."""
+
+    async def story(w: Any) -> None:
+        given = w.config_map("a")
+        given["metadata"] |= {"namespace": "", "uid": "", "resourceVersion": "", "generateName": ""}
+        given["metadata"] |= {"creationTimestamp": None, "deletionTimestamp": None, "labels": None}
+        made = await w.make(MAPS, given)
+        assert made["metadata"]["namespace"] == "default"
+        given["metadata"]["name"] = ""
+        changed = await w.ask("PUT", f"{MAPS}/a", {**given, "data": {"k": "v"}})
+        assert (changed.status, changed.body["data"]) == (200, {"k": "v"})
+        assert "deletionTimestamp" not in changed.body["metadata"]
+        patched = await w.ask("PATCH", f"{MAPS}/a", {"metadata": {"namespace": "", "uid": ""}})
+        assert patched.status == 200
+
+    world(story)
