@@ -29,9 +29,9 @@ usage: sudo python3 -m netemu.setup run SCENARIO [OPTION]...   set up, then `net
        sudo python3 -m netemu.setup test [PYTEST-OPTION]...    set up, then all checks and tests
        sudo python3 -m netemu.setup install                    set up, no more
 
-Setting up does what is missing, and says so: Debian packages (nftables, its Python binding, iproute2, netbase,
-python3-venv), a virtual environment in .venv (or $NETEMU_VENV), a link to it from /usr/local/bin/netemu, and the kernel
-module br_netfilter where it is a module.
+Setting up does what is missing, and says so: Debian packages (nftables and its Python binding, iproute2,
+netbase, python3-venv), a virtual environment in .venv (or $NETEMU_VENV), a link to it from
+/usr/local/bin/netemu, and the kernel module br_netfilter where it is a module.
 """
 
 CHECKS = (

@@ -71,7 +71,7 @@ def expect(world: worlds.World, flow: Flow) -> Verdict:
 
 def resolve(world: worlds.World, flow: Flow) -> tuple[tuple[str, ...], str]:
     """The addresses a name has for the sender, and the reason (DNS-Based Service Discovery, schema 1.1.0)."""
-    if flow.source.kind != "pod":
+    if not _asks_cluster_dns(world, flow.source):
         return (), f"{flow.source} does not ask the cluster's DNS"
     base = f"svc.{world.domain}"
     search = (
@@ -88,6 +88,15 @@ def resolve(world: worlds.World, flow: Flow) -> tuple[tuple[str, ...], str]:
         if service is not None and (addresses := _service_addresses(world, service, flow.family)):
             return addresses, f"{full} is {', '.join(addresses)}"
     return (), f"no Service has the name {flow.host} with an IPv{flow.family} address"
+
+
+def _asks_cluster_dns(world: worlds.World, source: worlds.Party) -> bool:
+    """As the kubelet writes resolv.conf for a dnsPolicy; nodes and the outside have their own servers."""
+    pod = world.pod(source.name, source.namespace) if source.kind == "pod" else None
+    if pod is None:
+        return False
+    policy = pod.spec.dnsPolicy or "ClusterFirst"
+    return policy == "ClusterFirstWithHostNet" or (policy == "ClusterFirst" and not pod.spec.hostNetwork)
 
 
 def _service_addresses(world: worlds.World, service: core.Service, family: int) -> tuple[str, ...]:

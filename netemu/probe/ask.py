@@ -75,7 +75,7 @@ async def _ask_one(question: questions.Question, deadline: float) -> questions.A
             if known.outcome is not Outcome.OK:
                 return known._replace(total_s=loop.time() - began)
             known = known._replace(resolve_s=loop.time() - began)
-            return await _converse(question, known, began, patience=deadline / 4)
+            return await _converse(question, known, began, deadline)
     except TimeoutError:
         unresolved = not known.address
         return known._replace(
@@ -99,7 +99,7 @@ async def _address(
 
 
 async def _converse(
-    question: questions.Question, known: questions.Answer, began: float, *, patience: float
+    question: questions.Question, known: questions.Answer, began: float, deadline: float
 ) -> questions.Answer:
     loop = asyncio.get_running_loop()
     family = ipaddress.ip_address(known.address).version
@@ -108,9 +108,9 @@ async def _converse(
         await loop.sock_connect(sock, (known.address, question.port))
         known = known._replace(local=str(ipaddress.ip_address(sock.getsockname()[0].partition("%")[0])))
         if question.protocol == "UDP":
-            said = await identify.over_udp(sock, patience)
+            said = await identify.over_udp(sock, deadline / 4)
         elif question.identify:
-            said = await identify.over_tcp(sock, question.host)
+            said = await _identify(sock, question.host, began + 0.9 * deadline)
         else:
             said = identify.Identity()
     return known._replace(
@@ -120,6 +120,15 @@ async def _converse(
         detail=said.detail,
         total_s=loop.time() - began,
     )
+
+
+async def _identify(sock: socket.socket, host: str, until: float) -> identify.Identity:
+    """Who answers on a connection; a server that waits for another protocol's words is reached, too."""
+    try:
+        async with asyncio.timeout_at(until):
+            return await identify.over_tcp(sock, host)
+    except TimeoutError:
+        return identify.Identity(detail="connected, but nobody speaks HTTP there")
 
 
 def _failed(known: questions.Answer, error: OSError, seconds: float) -> questions.Answer:

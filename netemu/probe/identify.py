@@ -25,6 +25,8 @@ async def over_tcp(sock: socket.socket, host: str) -> Identity:
     seen = await _get(sock, host, "/clientip")
     if seen.status != 200:
         return Identity(detail=f"answers HTTP {seen.status}, but is not netexec")
+    if not address(seen.text):
+        return Identity(detail="answers HTTP, but is not netexec")
     if not seen.keep_alive:
         return Identity(seen=address(seen.text))
     name = await _get(sock, host, "/hostname")

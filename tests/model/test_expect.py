@@ -160,5 +160,22 @@ def test_the_other_family_has_its_own_addresses():
     assert ask("client", "empty", 80, family=6).outcome == "no-such-name"
 
 
+@pytest.mark.parametrize(
+    ("policy", "host_network", "outcome"),
+    [
+        ("", False, "ok"),
+        ("ClusterFirst", True, "no-such-name"),
+        ("ClusterFirstWithHostNet", True, "ok"),
+        ("Default", False, "no-such-name"),
+    ],
+)
+def test_who_asks_the_clusters_dns(policy, host_network, outcome):
+    spec = {"nodeName": "worker-1", "dnsPolicy": policy, "hostNetwork": host_network, "containers": []}
+    asking = codec.convert(core.Pod, {"metadata": {"name": "x", "namespace": "default"}, "spec": spec})
+    world = WORLD._replace(pods=(asking,))
+    party = worlds.Party("pod", "x", "default", "worker-1")
+    assert expect.expect(world, expect.Flow(party, "web", 80)).outcome == outcome
+
+
 def test_an_address_may_be_written_in_any_way():
     assert ask("client", "FD00:96:0:0:0:0:0:20", 80, family=6).outcome == "ok"

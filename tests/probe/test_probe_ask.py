@@ -107,6 +107,33 @@ def test_how_a_flow_fails(cable, host, port, protocol, outcome):
     assert answer.outcome is outcome, answer
 
 
+@pytest.mark.parametrize(
+    ("says", "detail"),
+    [
+        (b"", "connected, but nobody speaks HTTP there"),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "answers HTTP 404, but is not netexec"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "answers HTTP, but is not netexec"),
+    ],
+)
+def test_a_server_that_is_not_netexec_is_reached_but_has_no_name(cable, says, detail):
+    here, there = cable
+    listener = netns.call(there, lambda: socket.create_server(("10.1.0.2", 90)))
+    kept = []
+
+    def serve():
+        connection, _ = listener.accept()
+        kept.append(connection)
+        connection.recv(65536)
+        connection.sendall(says)
+
+    threading.Thread(target=serve, daemon=True).start()
+    (answer,) = put(questions.Question(questions.Source("here", here), "10.1.0.2", 90), deadline=0.5)
+    listener.close()
+    for connection in kept:
+        connection.close()
+    assert (answer.outcome, answer.endpoint, answer.detail) == (Outcome.OK, "", detail)
+
+
 def test_dropped_questions_wait_together(cable):
     source = questions.Source("here", cable[0])
     began = time.monotonic()
