@@ -264,7 +264,8 @@ def _addresses(result: dict[str, Any], netns: str) -> tuple[str, ...]:
     except cni.Failure as failure:
         raise errors.NetemuError(f"cannot read the CNI result: {failure}") from None
     inside = {i for i, each in enumerate(found.interfaces) if each.name == IFNAME and each.sandbox}
-    ours = [ip for ip in found.ips if ip.interface is None or ip.interface in inside or not inside]
+    ours = [ip for ip in found.ips if ip.interface in inside]
+    ours = ours or [ip for ip in found.ips if ip.interface is None]  # a plugin need not say whose they are
     if not ours:
         raise errors.NetemuError(f"failed to find network info for sandbox {netns}")
     return tuple(str(ip.address.ip) for ip in ours)
