@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from netemu.base import clock
+from netemu.base import times
 
 _BLOCK = 1 << 16
 
@@ -46,7 +46,7 @@ def _time(stamp: bytes) -> float:
     if dot and digits.isdigit():
         text = f"{head}.{digits[:6]}Z"
     try:
-        return clock.parse_rfc3339(text)
+        return times.parse_rfc3339(text)
     except ValueError:
         return 0.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netemu.api import coordination, core, meta
-from netemu.base import clock
+from netemu.base import times
 from netemu.kubelet import launch, machine
 
 LEASE_NAMESPACE, LEASE_SECONDS, RENEW_SECONDS = "kube-node-lease", 40, 10.0
@@ -99,7 +99,7 @@ def status(
 
 def conditions(unready: str, now: float, old: Sequence[core.NodeCondition]) -> tuple[core.NodeCondition, ...]:
     """Pressures, and Ready with upstream's words."""
-    stamp = clock.rfc3339(now)
+    stamp = times.rfc3339(now)
     known = {c.type: c for c in old}
     wanted = [(kind, "False", reason, message) for kind, reason, message in _PRESSURES]
     if unready:
@@ -135,5 +135,5 @@ def lease(name: str, uid: str, now: float) -> coordination.Lease:
 def lease_spec(name: str, now: float) -> coordination.LeaseSpec:
     """A lease renewed now."""
     return coordination.LeaseSpec(
-        holderIdentity=name, leaseDurationSeconds=LEASE_SECONDS, renewTime=clock.rfc3339_micro(now)
+        holderIdentity=name, leaseDurationSeconds=LEASE_SECONDS, renewTime=times.rfc3339_micro(now)
     )

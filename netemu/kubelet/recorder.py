@@ -11,7 +11,7 @@ import logging
 from typing import NamedTuple
 
 from netemu.api import core, meta
-from netemu.base import clock, errors
+from netemu.base import clock, errors, times
 from netemu.client import api
 
 _log = logging.getLogger("kubelet")
@@ -64,7 +64,7 @@ class Recorder:
             await self._clock.sleep(_QUIET)
 
     async def _write(self, note: Note, when: float) -> None:
-        stamp = clock.rfc3339(when)
+        stamp = times.rfc3339(when)
         name, count = self._written.get(hash(note), ("", 0))
         if name:
             body = {"count": count + 1, "lastTimestamp": stamp}

@@ -10,7 +10,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 
 from netemu.api import codec, core
-from netemu.base import clock
+from netemu.base import clock, times
 from netemu.http import messages
 from netemu.kubelet import launch, logs, observations, recipes
 
@@ -124,7 +124,7 @@ def _split(data: bytes) -> tuple[Iterator[bytes], bytes]:
 def _wish(request: messages.Request, now: float) -> logs.Wish:
     since = request.parameter("sinceTime")
     seconds = _number(request, "sinceSeconds")
-    moment = clock.parse_rfc3339(since) if since else (now - seconds if seconds is not None else 0.0)
+    moment = times.parse_rfc3339(since) if since else (now - seconds if seconds is not None else 0.0)
     return logs.Wish(
         follow=request.parameter("follow") in ("true", "1"),
         tail=_number(request, "tailLines"),

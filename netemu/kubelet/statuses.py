@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from netemu.api import codec, core
-from netemu.base import clock
+from netemu.base import times
 from netemu.kubelet import plan, views
 from netemu.wire import cri
 
@@ -41,7 +41,7 @@ def status(view: views.View, place: Place, now: float) -> core.PodStatus:
         hostIPs=tuple(core.HostIP(ip=ip) for ip in place.ips),
         podIP=ips[0] if ips else "",
         podIPs=tuple(core.PodIP(ip=ip) for ip in ips),
-        startTime=old.startTime or clock.rfc3339(now),
+        startTime=old.startTime or times.rfc3339(now),
         containerStatuses=mains,
         initContainerStatuses=inits,
         qosClass=old.qosClass or qos_class(pod),
@@ -50,7 +50,7 @@ def status(view: views.View, place: Place, now: float) -> core.PodStatus:
     return msgspec.structs.replace(
         old,
         **{name: getattr(found, name) for name in _OWNED},
-        conditions=_merged(old.conditions, flags, clock.rfc3339(now)),
+        conditions=_merged(old.conditions, flags, times.rfc3339(now)),
     )
 
 
@@ -115,7 +115,7 @@ def _states(
     if last is None or last.state == "CREATED":
         return _waiting(view, problem), earlier
     if last.state == "RUNNING":
-        started = clock.rfc3339(last.started_at)
+        started = times.rfc3339(last.started_at)
         return core.ContainerState(running=core.ContainerStateRunning(startedAt=started)), earlier
     ended = _terminated(last)
     delay = view.delays.get(spec.name, 0.0)
@@ -161,8 +161,8 @@ def _terminated(ended: cri.Container) -> core.ContainerState:
             exitCode=ended.exit_code,
             reason=ended.reason or ("Completed" if ended.exit_code == 0 else "Error"),
             message=ended.message,
-            startedAt=clock.rfc3339(ended.started_at or ended.created_at),
-            finishedAt=clock.rfc3339(ended.finished_at),
+            startedAt=times.rfc3339(ended.started_at or ended.created_at),
+            finishedAt=times.rfc3339(ended.finished_at),
             containerID=SCHEME + ended.id,
         )
     )

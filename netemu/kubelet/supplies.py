@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from netemu.api import authentication, codec, core, kinds, meta
-from netemu.base import clock, errors
+from netemu.base import clock, errors, times
 from netemu.client import api
 from netemu.client import errors as api_errors
 from netemu.http import messages
@@ -94,7 +94,7 @@ class Supplies:
             raise _refusal(answer.status, body)
         status = codec.decode(authentication.TokenRequest, body).status
         now = self._clock.now()
-        life = clock.parse_rfc3339(status.expirationTimestamp) - now
+        life = times.parse_rfc3339(status.expirationTimestamp) - now
         self._tokens[key] = _Issued(status.token, now + 0.8 * life)
         return status.token
 
