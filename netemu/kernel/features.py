@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from netemu.base import errors
@@ -39,7 +40,7 @@ def _links(*operations: ops.Operation) -> Callable[[], str | None]:
     def attempt() -> None:
         fd = netns.open_new()
         try:
-            with network.PyrouteNetwork(fd) as there:
+            with network.LinuxNetwork(fd) as there:
                 there.apply(operations)
         finally:
             os.close(fd)
@@ -149,7 +150,7 @@ _PROBES: dict[str, Callable[[], str | None]] = {
     ),
     "veth": _links(ops.AddVeth("a", "b")),
     "bridge": _links(ops.AddBridge("a")),
-    "vxlan": _links(ops.AddVxlan("a", 1, network.ip_address("192.0.2.1"))),
+    "vxlan": _links(ops.AddVxlan("a", 1, IPv4Address("192.0.2.1"))),
     "nftables": _rules(
         "add table inet t\n"
         "add chain inet t c { type nat hook prerouting priority -100 ; }\n"

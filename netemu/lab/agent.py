@@ -58,7 +58,7 @@ async def _run(lab: config.LabConfig, node: config.Node, mark: Callable[[str], N
             kubeproxy.run(client, node.name, firewall.LibNftables(), time_of, pods, service_cidrs=services)
         )
         settings = podnet.Config(tuple(pods), tuple(services), mtu=lab.mtu)
-        net, door = network.PyrouteNetwork(), firewall.LibNftables()
+        net, door = network.LinuxNetwork(), firewall.LibNftables()
         tasks.create_task(podnet.run(client, node.name, net, door, time_of, settings))
         mark("parts started")
 

@@ -76,7 +76,7 @@ def build_network(spec: "supervisor.Spec") -> None:
 
     places = {place: spec.place.namespace(place, "net") for place in plan.places(spec.lab)}
     for step in plan.network(spec.lab, places):
-        with network.PyrouteNetwork(places[step.place]) as door:
+        with network.LinuxNetwork(places[step.place]) as door:
             for operation in step.operations:
                 try:
                     door.apply((operation,))

@@ -44,6 +44,8 @@ IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
 IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_NET_NS_FD, IFLA_EXT_MASK = 18, 26, 28, 29
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 VETH_INFO_PEER = 1
+IFLA_VXLAN_ID, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LEARNING = 1, 4, 7
+IFLA_VXLAN_PORT, IFLA_VXLAN_LOCAL6 = 15, 17
 IFLA_BRPORT_MODE = 4  # hairpin
 IFLA_INET6_ADDR_GEN_MODE, ADDR_GEN_NONE = 8, 1
 RTEXT_FILTER_SKIP_STATS = 8
@@ -55,7 +57,7 @@ IFA_F_NODAD, IFA_F_PERMANENT = 0x02, 0x80
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_METRICS, RTA_TABLE = 1, 4, 5, 6, 8, 15
 RTAX_MTU, RTAX_ADVMSS = 2, 8
 RTN_UNICAST, RT_TABLE_MAIN, RTPROT_BOOT, RTNH_F_ONLINK = 1, 254, 3, 4
-SCOPE_UNIVERSE, SCOPE_LINK = 0, 253
+SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_NOWHERE = 0, 253, 255  # deleting, "nowhere" matches any
 NDA_DST, NDA_LLADDR = 1, 2
 NUD_PERMANENT = 0x80
 
@@ -69,7 +71,7 @@ _BODIES = {NEWLINK: _LINK, NEWADDR: _ADDRESS, NEWROUTE: _ROUTE, NEWNEIGH: _NEIGH
 # What a dump or a get answers with. `mac` is lower-case text; `kind` is "" for a physical device or loopback.
 Link = records.record("Link", "index name flags mtu mac kind master")
 LinkAddress = records.record("LinkAddress", "index interface flags")
-Route = records.record("Route", "dst via index metric table")
+Route = records.record("Route", "dst via index metric table protocol kind")
 Neighbour = records.record("Neighbour", "index ip mac state")
 Reply = records.record(
     "Reply", "type sequence error body"
@@ -122,6 +124,17 @@ def new_veth(
     info = _attribute(IFLA_LINKINFO, _attribute(IFLA_INFO_KIND, b"veth") + data)
     near = _link_body(0, name, mac=mac, mtu=mtu) + (_u32(IFLA_MASTER, master) if master else b"")
     return _message(NEWLINK, ACK | CREATE | EXCL, near + info)
+
+
+def new_vxlan(name: str, vni: int, local: "Address", *, port: int = 8472, mac: str = "") -> bytes:
+    """A VXLAN end (RFC 7348), down, that learns nothing from what arrives. EEXIST if the name is taken."""
+    own = IFLA_VXLAN_LOCAL if local.version == 4 else IFLA_VXLAN_LOCAL6
+    data = _u32(IFLA_VXLAN_ID, vni) + _attribute(own, local.packed)
+    data += _attribute(IFLA_VXLAN_PORT, port.to_bytes(2, "big")) + _attribute(IFLA_VXLAN_LEARNING, b"\0")
+    info = _attribute(IFLA_INFO_KIND, b"vxlan") + _attribute(IFLA_INFO_DATA, data)
+    return _message(
+        NEWLINK, ACK | CREATE | EXCL, _link_body(0, name, mac=mac) + _attribute(IFLA_LINKINFO, info)
+    )
 
 
 def set_link(
@@ -209,11 +222,12 @@ def new_route(
     mtu: int = 0,
     advmss: int = 0,
     onlink: bool = False,
+    protocol: int = RTPROT_BOOT,
 ) -> bytes:
-    """A unicast route out of a link. EEXIST if the same is there."""
+    """A unicast route out of a link (0: the kernel finds it by `via`). EEXIST if the same is there."""
     scope = SCOPE_UNIVERSE if via is not None or dst.version == 6 else SCOPE_LINK
     flags = RTNH_F_ONLINK if onlink else 0
-    body = _route_body(dst, index, via, metric, table, scope=scope, flags=flags)
+    body = _route_body(dst, index, via, metric, table, scope=scope, flags=flags, protocol=protocol)
     metrics = (_u32(RTAX_MTU, mtu) if mtu else b"") + (_u32(RTAX_ADVMSS, advmss) if advmss else b"")
     if metrics:
         body += _attribute(RTA_METRICS, metrics)
@@ -221,10 +235,17 @@ def new_route(
 
 
 def del_route(
-    dst: "Network", index: int, *, via: "Address | None" = None, metric: int = 0, table: int = RT_TABLE_MAIN
+    dst: "Network",
+    index: int,
+    *,
+    via: "Address | None" = None,
+    metric: int = 0,
+    table: int = RT_TABLE_MAIN,
+    protocol: int = 0,
 ) -> bytes:
-    """Remove a route. ESRCH if there is none."""
-    return _message(DELROUTE, ACK, _route_body(dst, index, via, metric, table))
+    """Remove a route; index, metric and protocol 0 match any. ESRCH if there is none."""
+    body = _route_body(dst, index, via, metric, table, scope=SCOPE_NOWHERE, protocol=protocol, kind=0)
+    return _message(DELROUTE, ACK, body)
 
 
 def _route_body(
@@ -236,11 +257,11 @@ def _route_body(
     *,
     scope: int = 0,
     flags: int = 0,
+    protocol: int = RTPROT_BOOT,
+    kind: int = RTN_UNICAST,
 ) -> bytes:
     small = table if table < 256 else 0
-    body = _ROUTE.pack(
-        _family(dst.version), dst.prefixlen, 0, 0, small, RTPROT_BOOT, scope, RTN_UNICAST, flags
-    )
+    body = _ROUTE.pack(_family(dst.version), dst.prefixlen, 0, 0, small, protocol, scope, kind, flags)
     if dst.prefixlen:
         body += _attribute(RTA_DST, dst.network_address.packed)
     if via is not None:
@@ -280,7 +301,7 @@ def dump_addresses(family: int = AF_UNSPEC) -> bytes:
 
 
 def dump_routes(family: int = AF_UNSPEC) -> bytes:
-    """All routes of the namespace, of every table."""
+    """All routes of the namespace, of every table. Some kernels end a dump of all after one family."""
     return _message(GETROUTE, DUMP, _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
 
 
@@ -373,6 +394,8 @@ def _parse_route(fields: "tuple[int, ...]", attributes: dict[int, bytes]) -> Rou
         index=_number(attributes, RTA_OIF),
         metric=_number(attributes, RTA_PRIORITY),
         table=_number(attributes, RTA_TABLE) or fields[4],
+        protocol=fields[5],
+        kind=fields[7],
     )
 
 

@@ -31,7 +31,7 @@ def two(request: pytest.FixtureRequest) -> Iterator[Two]:
         pytest.skip("needs root: makes network namespaces")
     here, there_fd = netns.open_new(), netns.open_new()
     try:
-        with network.PyrouteNetwork(here) as a, network.PyrouteNetwork(there_fd) as b:
+        with network.LinuxNetwork(here) as a, network.LinuxNetwork(there_fd) as b:
             yield Two(a, b, f"/proc/self/fd/{there_fd}")
     finally:
         os.close(here)
@@ -126,7 +126,7 @@ def test_neighbours_are_permanent_and_replaced(two: Two) -> None:
 
 def test_sysctls_are_of_the_namespace(two: Two) -> None:
     two.here.apply([ops.SetSysctl("net.ipv4.ip_forward", "1")])
-    if isinstance(two.here, network.PyrouteNetwork):
+    if isinstance(two.here, network.LinuxNetwork):
         forwards = pathlib.Path("/proc/sys/net/ipv4/ip_forward").read_text
         assert netns.call(two.here._home, forwards) == "1\n"
         assert netns.call(two.there_path, forwards) == "0\n"
@@ -183,7 +183,7 @@ def test_apply_stops_at_the_first_refusal(two: Two) -> None:
 def test_vxlan_is_made_as_asked() -> None:
     fd = netns.open_new()
     try:
-        with network.PyrouteNetwork(fd) as net:
+        with network.LinuxNetwork(fd) as net:
             net.apply([ops.AddVxlan("vx0", 7, ip_interface("10.9.0.1/24").ip, mac="02:00:00:00:00:07")])
             link = net.observe().links["vx0"]
             assert (link.kind, link.mac) == ("vxlan", "02:00:00:00:00:07")

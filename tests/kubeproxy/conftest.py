@@ -53,7 +53,7 @@ class World:
 
     def __init__(self) -> None:
         self.places = {name: netns.open_new() for name in ("outside", "here", "there", "a", "b", "far")}
-        self.networks = {name: network.PyrouteNetwork(fd) for name, fd in self.places.items()}
+        self.networks = {name: network.LinuxNetwork(fd) for name, fd in self.places.items()}
         self._stop_reader, self._stop_writer = os.pipe()
         self._servers: dict[socket.socket, str] = {}
         self._thread = threading.Thread(target=self._serve, daemon=True)

@@ -21,7 +21,7 @@ add rule ip6 t output udp dport 53 dnat to [::1]:5353
 @pytest.fixture
 def place():
     fd = netns.open_new()
-    with network.PyrouteNetwork(fd) as net:
+    with network.LinuxNetwork(fd) as net:
         net.apply([ops.SetUp("lo")])
     yield fd
     os.close(fd)

@@ -196,7 +196,7 @@ def test_the_api_is_told_once_that_the_network_is_there():
 def test_pods_keep_their_address_inside_and_lose_it_outside(tmp_path, family):
     """pod (own namespace) - node - neighbour node, which is the outside at another of its addresses."""
     places = [netns.open_new() for _ in range(3)]
-    pod, here, there = (network.PyrouteNetwork(place) for place in places)
+    pod, here, there = (network.LinuxNetwork(place) for place in places)
     try:
         for net in (pod, here, there):
             net.apply([ops.SetUp("lo"), ops.SetSysctl("net.ipv6.conf.default.accept_dad", "0")])
