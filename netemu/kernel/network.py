@@ -1,6 +1,6 @@
 """The network of one namespace, observed and changed. Knows rtnetlink's conversation; decides nothing.
 
-wire.rtnetlink is the codec: pyroute2 costs a tenth of a lab's start and 13 MB. One message at a time: more save
+wire.rtnetlink is the codec: pyroute2 costs a tenth of the start and 13 MB. One message at a time: more save
 microseconds and lose which one was refused. Usable from any thread, and where an event loop runs.
 """
 
