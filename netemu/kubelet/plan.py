@@ -113,7 +113,7 @@ def _new_sandbox(view: views.View, home: cri.Sandbox | None, now: float) -> Plan
             if c.id not in view.stopping
         )
         return Plan(stops)
-    unneeded = tuple(StopSandbox(s.id) for s in view.sandboxes if s.state == "READY")
+    unneeded = _attached(view)
     problem = view.problems.get("")
     if problem is not None and now < problem.retry_at:
         return Plan(unneeded, problem.retry_at)
@@ -224,8 +224,8 @@ def _end(view: views.View, now: float, wish: float, *, remove: bool) -> Plan:
         last = [c for c in alive if c.config.name == name]
         if last:
             return _stop(view, last, wish, now)
-    if living := [s for s in view.sandboxes if s.state == "READY"]:
-        return Plan(tuple(StopSandbox(s.id) for s in living))
+    if attached := _attached(view):
+        return Plan(attached)
     if not remove:
         return Plan()
     if view.sandboxes or view.containers:
@@ -245,6 +245,11 @@ def _stop(view: views.View, which: list[cri.Container], wish: float, now: float)
             for c in sooner
         )
     )
+
+
+def _attached(view: views.View) -> tuple[Action, ...]:
+    """Stop what still holds addresses: also a sandbox that died by itself."""
+    return tuple(StopSandbox(s.id) for s in view.sandboxes if s.id not in view.detached)
 
 
 def _alive(view: views.View) -> list[cri.Container]:

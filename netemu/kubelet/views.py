@@ -5,7 +5,7 @@ Pure data. Observed things are the runtime's; health is the probes'; problems an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from netemu.api import core
@@ -31,7 +31,8 @@ class Problem(NamedTuple):
 class View(NamedTuple):
     """One pod. `health` and `stopping` by container id, `problems` and `delays` (crash back-off, s) by name.
 
-    `stopping` are those told to stop, with the moment at which they will be killed.
+    `stopping` are those told to stop, with the moment at which they will be killed. `detached` are sandboxes
+    that were stopped: their network is given back, which their state alone does not say.
     """
 
     pod: core.Pod
@@ -41,6 +42,7 @@ class View(NamedTuple):
     problems: Mapping[str, Problem] = {}
     delays: Mapping[str, float] = {}
     stopping: Mapping[str, float] = {}
+    detached: Collection[str] = ()
 
 
 def sandbox(view: View) -> cri.Sandbox | None:

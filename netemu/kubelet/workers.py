@@ -37,6 +37,7 @@ class Worker:
         self._retries: dict[str, backoff.Backoff] = {}
         self._delays: dict[str, float] = {}
         self._stopping: dict[str, float] = {}
+        self._detached: set[str] = set()
         self._probers: dict[str, tuple[probes.Prober, asyncio.Task[None]]] = {}
         self._health: dict[str, views.Health] = _seed(pod)
         self._places: dict[str, str] | None = None
@@ -129,6 +130,7 @@ class Worker:
             problems=self._problems,
             delays=self._delays,
             stopping=self._stopping,
+            detached=self._detached,
         )
 
     # -- acting
@@ -181,6 +183,7 @@ class Worker:
         except errors.NetemuError as problem:
             self._site.note(self._pod, "FailedKillPod", f"error killing pod: {problem}", warning=True)
             raise
+        self._detached.add(sandbox_id)
         self._site.observed.stopped(sandbox_id)
 
     async def _start(self, action: plan.StartContainer, view: views.View) -> None:

@@ -105,7 +105,9 @@ def test_a_problem_is_waited_out(given):
 def test_a_dead_sandbox_is_made_anew_with_the_next_number(given):
     dead = given.sandbox(state="NOTREADY")
     ended = given.run(state="EXITED", code=137)
-    assert actions(given.view(None, (dead,), [ended]), given.now) == (plan.RunSandbox(1),)
+    died = given.view(None, (dead,), [ended])  # nobody has given its addresses back yet
+    assert actions(died, given.now) == (plan.StopSandbox("s1"), plan.RunSandbox(1))
+    assert actions(died._replace(detached={"s1"}), given.now) == (plan.RunSandbox(1),)
     fresh = given.sandbox(2, attempt=1)
     (start,) = actions(given.view(None, (dead, fresh), [ended]), given.now)
     assert (start.sandbox_id, start.attempt) == ("s2", 1)
@@ -176,7 +178,9 @@ def test_deletion_stops_containers_then_sidecars_backwards_then_the_sandbox(give
     ended = [given.run("a", state="EXITED")]
     assert plan.end(given.view(pod, None, ended), given.now).actions == (plan.StopSandbox("s1"),)
     dead = (given.sandbox(state="NOTREADY"),)
-    assert plan.end(given.view(pod, dead, ended), given.now).actions == (plan.RemoveSandbox("s1"),)
+    assert plan.end(given.view(pod, dead, ended), given.now).actions == (plan.StopSandbox("s1"),)
+    stopped = given.view(pod, dead, ended, detached={"s1"})
+    assert plan.end(stopped, given.now).actions == (plan.RemoveSandbox("s1"),)
     assert plan.end(given.view(pod, (), []), given.now).done
 
 
@@ -202,7 +206,7 @@ async def _walk(given, chance):
     runtime = fake_runtime.FakeRuntime(time_of, images=("busybox",))
     inits = (given.container("side", **SIDECAR), given.container("i"))
     pod = given.pod(given.container("a"), given.container("b"), initContainers=inits[: chance.randrange(3)])
-    delays = {}
+    delays, detached = {}, set()
 
     def view():
         return views.View(
@@ -210,9 +214,11 @@ async def _walk(given, chance):
             tuple(runtime.sandboxes.values()),
             tuple(runtime.containers.values()),
             delays=delays,
+            detached=detached,
         )
 
     async def settle(planner):
+        nonlocal detached
         for _ in range(60):
             found = planner(view(), time_of.now())
             if not found.actions:
@@ -221,6 +227,7 @@ async def _walk(given, chance):
                 time_of.advance(found.wake_at - time_of.now())
             for action in found.actions:
                 await _apply(runtime, action, given, delays)
+                detached |= {action.id} if isinstance(action, plan.StopSandbox) else set()
             runtime.end("i", 0)
         raise AssertionError(f"never at rest: {found}")
 
