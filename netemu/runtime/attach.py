@@ -1,7 +1,7 @@
 """A command in a running container on the caller's own terminal or pipes: exec as a person uses it.
 
-The shim gets the descriptors themselves, so no byte passes through netemu, except where a terminal has to be in
-between: then this process copies between the caller's and the container's.
+The shim gets the descriptors themselves, so no byte passes through netemu, except where a terminal has to be
+in between: then this process copies between the caller's and the container's.
 """
 
 import array

@@ -66,7 +66,7 @@ SECRET = (
         "/etc/krb5.keytab",
     ),
 )
-SHARE = "/.netemu"
+SHARE, MOUNT_PROC = "/.netemu", "mount-proc"
 _NEW, _OLD = "/.new", "/.old"
 
 
@@ -190,7 +190,7 @@ def enter(
     privileged = security.privileged
     linux.setns(template.namespace, linux.CLONE_NEWNS)
     linux.unshare(linux.CLONE_NEWNS)
-    mounts.tmpfs(_NEW, size="256m", name="container")
+    linux.mount("container", _NEW, "tmpfs", linux.MS_NOSUID, "mode=755,size=256m")  # with devices
     mask = os.umask(0)
     for path, mode in DIRECTORIES:
         os.mkdir(_NEW + path, mode)
@@ -200,7 +200,7 @@ def enter(
     for path, target in (*LINKS, *template.links, *links):
         os.symlink(target, _NEW + path)
     _devices(_NEW + "/dev")
-    mounts.proc(_NEW + "/proc")
+    _mount_proc(_NEW + "/proc")
     mounts.sysfs(_NEW + "/sys", readonly=not privileged)
     if terminal:
         mounts.devpts(_NEW + "/dev/pts")
@@ -219,6 +219,15 @@ def enter(
 def _devices(directory: str) -> None:
     for name, major, minor in DEVICES:
         os.mknod(f"{directory}/{name}", 0o666 | stat.S_IFCHR, os.makedev(major, minor))
+
+
+def _mount_proc(place: str) -> None:
+    """The processes of the pod: a child, which is in its pid namespace, has to do it."""
+    program = f"{_NEW}{SHARE}/{MOUNT_PROC}"
+    pid = os.posix_spawn(program, [MOUNT_PROC, place], {})
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code:
+        raise OSError(max(code, 0), f"mount proc: {os.strerror(max(code, 0))}")
 
 
 def _protect_kernel() -> None:

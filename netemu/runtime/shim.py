@@ -21,7 +21,7 @@ import msgspec
 
 from netemu.base import errors
 from netemu.kernel import linux, process
-from netemu.runtime import eventloop, executions, output, pods, programs
+from netemu.runtime import eventloop, executions, output, pods, programs, rootfs
 from netemu.runtime.connections import Connection
 from netemu.runtime.images import bundles, catalogue, commands
 from netemu.wire import cri, elf
@@ -73,7 +73,9 @@ def preload() -> None:
 def prepare_share(directory: str) -> None:
     """What every container sees at /.netemu: the programs as executable files, and pause."""
     os.makedirs(f"{directory}/bin", mode=0o755, exist_ok=True)
-    _put(f"{directory}/pause", elf.pause(os.uname().machine))
+    machine = os.uname().machine
+    _put(f"{directory}/pause", elf.pause(machine))
+    _put(f"{directory}/{rootfs.MOUNT_PROC}", elf.mount_proc(machine))
     _put(f"{directory}/programs", bundles.archive())
     for name in {os.path.basename(name) for name in commands.bundled()}:
         with contextlib.suppress(FileExistsError):

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import socket
 import sys
@@ -70,10 +71,19 @@ class Node:
 
         asyncio.run(tell())
 
-    def kill_shim(self) -> None:
-        """SIGKILL, and wait until the node's PID 1 has reaped it; a new one is started then."""
+    def kill_shim(self, *, and_then: int = 0) -> None:
+        """SIGKILL, and wait until the node's PID 1 has reaped it; a new one is started then.
+
+        `and_then` is a process of the node to kill, and have reaped, while there is no shim.
+        """
         self._orders.send(b"kill")
         assert self._orders.recv(32) == b"killed"
+        if and_then:
+            os.kill(and_then, signal.SIGKILL)
+            while os.path.exists(f"/proc/{and_then}"):
+                os.sched_yield()
+        self._orders.send(b"start")
+        assert self._orders.recv(32) == b"started"
 
     def processes(self) -> dict[int, str]:
         """Every process of the node, as the test's own pid namespace numbers them, with its name."""
@@ -117,6 +127,7 @@ def _be_the_node(orders: socket.socket) -> None:
 
 def _be_pid_one(orders: socket.socket) -> None:
     process.die_with_parent()
+    process.set_name("node")
     mounts.private("/")
     mounts.proc("/proc")
     mounts.tmpfs("/run")
@@ -127,8 +138,6 @@ def _be_pid_one(orders: socket.socket) -> None:
     wake, bell = socket.socketpair()
     wake.setblocking(False)
     signal.set_wakeup_fd(wake.fileno())
-    import select
-
     while True:
         ready, _, _ = select.select([orders, bell], [], [])
         if bell in ready:
@@ -137,14 +146,17 @@ def _be_pid_one(orders: socket.socket) -> None:
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
         if orders in ready:
-            if not orders.recv(32):
-                return
-            os.kill(runner, signal.SIGKILL)
-            while os.path.exists(f"/proc/{runner}"):
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(runner, 0)
-            runner = _start_shim(orders)
-            orders.send(b"killed")
+            match orders.recv(32):
+                case b"kill":
+                    os.kill(runner, signal.SIGKILL)
+                    with contextlib.suppress(ChildProcessError):
+                        os.waitpid(runner, 0)
+                    orders.send(b"killed")
+                case b"start":
+                    runner = _start_shim(orders)
+                    orders.send(b"started")
+                case _:
+                    return
 
 
 def _start_shim(orders: socket.socket) -> int:

@@ -1,6 +1,7 @@
 """The pause program is a well-formed executable, ends when told to, reaps orphans, costs next to nothing."""
 
 import ctypes
+import errno
 import os
 import platform
 import re
@@ -9,6 +10,7 @@ import signal
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -55,9 +57,16 @@ def test_binutils_reads_it_without_complaint(machine: str, tmp_path: Path) -> No
 
 
 @pytest.mark.skipif(shutil.which("objdump") is None, reason="binutils is not installed")
-def test_the_assembler_texts_are_what_the_bytes_mean(tmp_path: Path) -> None:
-    path = tmp_path / "pause"
-    path.write_bytes(elf.pause("x86_64"))
+@pytest.mark.parametrize(
+    ("image", "program"),
+    [(elf.pause, elf.PAUSE_X86_64), (elf.mount_proc, elf.MOUNT_PROC_X86_64)],
+    ids=["pause", "mount-proc"],
+)
+def test_the_assembler_texts_are_what_the_bytes_mean(
+    image: Callable[[str], bytes], program: tuple[elf.Op, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "program"
+    path.write_bytes(image("x86_64"))
     command = [
         "objdump",
         "-D",
@@ -74,7 +83,7 @@ def test_the_assembler_texts_are_what_the_bytes_mean(tmp_path: Path) -> None:
     found = re.findall(r"^ +[0-9a-f]+:\t[^\t]+\t(.+)$", done.stdout, re.M)
     if not found:
         pytest.skip("this objdump does not know x86-64")
-    assert [_meaning(line) for line in found] == [_meaning(op.text) for op in elf.X86_64]
+    assert [_meaning(line) for line in found] == [_meaning(op.text) for op in program]
 
 
 def _meaning(line: str) -> tuple[str, ...]:
@@ -82,7 +91,8 @@ def _meaning(line: str) -> tuple[str, ...]:
     mnemonic, _, operands = line.partition(";")[0].strip().partition(" ")
     if mnemonic.startswith("j"):
         return (mnemonic,)
-    values = [part.strip() for part in operands.split(",") if part.strip()]
+    plain = operands.replace("QWORD PTR ", "").replace("[rsp+0x10]", "[rsp+16]")
+    values = [part.strip() for part in plain.split(",") if part.strip()]
     return (mnemonic, *(str(int(v, 0) & (1 << 64) - 1) if v.lstrip("-")[:1].isdigit() else v for v in values))
 
 
@@ -178,6 +188,20 @@ def _wait_reaped(pidfd: int) -> None:
         except ProcessLookupError:
             return
         os.sched_yield()
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+@runs
+def test_mount_proc_shows_the_pid_namespace_it_runs_in(tmp_path: Path) -> None:
+    program, place = tmp_path / "mount-proc", tmp_path / "proc"
+    program.write_bytes(elf.mount_proc(HERE))
+    program.chmod(0o755)
+    place.mkdir()
+    script = f"{program} {place} && ls {place} | grep -c '^[0-9]'; {program} {place}/none; echo $?"
+    command = ["unshare", "--mount", "--pid", "--fork", "sh", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert [int(line) for line in done.stdout.split()] == [3, errno.ENOENT], "sh, ls and grep; then an error"
 
 
 @runs
