@@ -1,8 +1,13 @@
-"""What every test may rely on: tests that need root are skipped elsewhere, and say so."""
+"""What every test may rely on: Control-C works; tests that need root are skipped elsewhere, and say so."""
 
 import os
+import signal
 
 import pytest
+
+# A shell's background job begins with SIGINT ignored, and so would every command that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
