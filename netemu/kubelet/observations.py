@@ -97,6 +97,13 @@ class Observations:
         self.put_sandbox(msgspec.structs.replace(sandbox, state="NOTREADY"))
         return True
 
+    async def confirm(self, sandbox_id: str) -> bool:
+        """Ask the runtime whether a sandbox still lives: the news of its death may be on the way."""
+        alive = {s.id for s in await self._runtime.list_pod_sandboxes() if s.state == "READY"}
+        if sandbox_id not in alive:
+            self.stopped(sandbox_id)
+        return sandbox_id in alive
+
     async def load(self) -> None:
         """Compare with everything the runtime has now; whoever changed is told of.
 

@@ -77,7 +77,7 @@ def plan(view: views.View, now: float) -> Plan:
         found = _initialize(view, home, now)
     else:
         found = _run(view, home, now)
-    old = tuple(RemoveContainer(c.id) for c in _superfluous(view))
+    old = _superfluous(view)
     moments = [m for m in (found.wake_at, dead_line) if m is not None]
     return Plan((*found.actions, *old), min(moments, default=None))
 
@@ -117,10 +117,8 @@ def _new_sandbox(view: views.View, home: cri.Sandbox | None, now: float) -> Plan
     problem = view.problems.get("")
     if problem is not None and now < problem.retry_at:
         return Plan(unneeded, problem.retry_at)
-    # Only the newest dead sandbox stays, for its number; the others go with their containers.
-    others = tuple(RemoveSandbox(s.id) for s in view.sandboxes if home is not None and s.id != home.id)
     attempt = 0 if home is None else home.config.attempt + 1
-    return Plan((*unneeded, *others, RunSandbox(attempt)))
+    return Plan((*unneeded, RunSandbox(attempt)))
 
 
 def _initialize(view: views.View, home: cri.Sandbox, now: float) -> Plan:
@@ -181,7 +179,7 @@ def _container(
     if judged is not None and not views.should_restart(policy, judged):
         return Plan()
     delay = _back_off(view.delays.get(container.name, 0.0), last)
-    if delay and (again := last.finished_at + delay) > now:
+    if delay and (again := views.ended_at(last) + delay) > now:
         return Plan(wake_at=again)
     following = min(delay * 2, LAST_DELAY) if delay else FIRST_DELAY
     return Plan((StartContainer(container.name, home.id, last.config.attempt + 1, following),))
@@ -256,7 +254,11 @@ def _alive(view: views.View) -> list[cri.Container]:
     return [c for c in view.containers if c.state == "RUNNING"]
 
 
-def _superfluous(view: views.View) -> list[cri.Container]:
-    """Of each container its last run and the one before it are kept, for logs and lastState."""
+def _superfluous(view: views.View) -> tuple[Action, ...]:
+    """Of each container the last two runs are kept, for logs and counts, and so are their sandboxes."""
     names = dict.fromkeys(c.config.name for c in view.containers)
-    return [c for name in names for c in views.attempts(view, name)[:-2] if c.state == "EXITED"]
+    old = [c for name in names for c in views.attempts(view, name)[:-2] if c.state == "EXITED"]
+    newest = views.sandbox(view)
+    needed = {c.sandbox_id for c in view.containers if c not in old} | {newest.id if newest else ""}
+    dead = [s for s in view.sandboxes if s.state != "READY" and s.id in view.detached and s.id not in needed]
+    return (*(RemoveContainer(c.id) for c in old), *(RemoveSandbox(s.id) for s in dead))

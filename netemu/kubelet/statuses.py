@@ -162,7 +162,7 @@ def _terminated(ended: cri.Container) -> core.ContainerState:
             reason=ended.reason or ("Completed" if ended.exit_code == 0 else "Error"),
             message=ended.message,
             startedAt=times.rfc3339(ended.started_at or ended.created_at),
-            finishedAt=times.rfc3339(ended.finished_at),
+            finishedAt=times.rfc3339(views.ended_at(ended)),
             containerID=SCHEME + ended.id,
         )
     )

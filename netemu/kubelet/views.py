@@ -98,6 +98,11 @@ def init_done(view: View, container: core.Container, home: cri.Sandbox) -> bool:
     return last.state == "EXITED" and last.exit_code == 0
 
 
+def ended_at(exited: cri.Container) -> float:
+    """When a run was over; one that could not be started was over when it was made."""
+    return exited.finished_at or exited.created_at
+
+
 def should_restart(policy: str, exited: cri.Container) -> bool:
     """Whether a pod's restart policy wants a container that has ended to run again."""
     return policy != "Never" and (policy != "OnFailure" or exited.exit_code != 0)

@@ -190,6 +190,8 @@ class Worker:
         home = next(s for s in view.sandboxes if s.id == action.sandbox_id)
         everything = (*self._pod.spec.initContainers, *self._pod.spec.containers)
         spec = next(c for c in everything if c.name == action.name)
+        if action.attempt and not await self._site.observed.confirm(home.id):
+            return  # what ended the last run ended its sandbox, too
         try:
             if self._places is None:
                 await self._mount(home.ips, age=supplies.FRESH)

@@ -151,6 +151,20 @@ def test_only_two_runs_of_a_container_are_kept(given):
     )
 
 
+def test_a_dead_sandbox_stays_as_long_as_its_containers_are_remembered(given):
+    """Else a pod whose sandboxes die quickly would forget how often it was restarted."""
+    ids = {"s1", "s2"}
+    sandboxes = (
+        given.sandbox(state="NOTREADY"),
+        given.sandbox(2, attempt=1, state="NOTREADY"),
+        given.sandbox(3, attempt=2),
+    )
+    ended = given.run(state="EXITED", code=137)  # in s1; none was started in s2
+    view = given.view(None, sandboxes, [ended], detached=ids)
+    start, remove = actions(view, given.now)
+    assert (start.attempt, start.sandbox_id, remove) == (1, "s3", plan.RemoveSandbox("s2"))
+
+
 def test_an_active_deadline_ends_the_pod(given):
     started = core.PodStatus(startTime=clock.rfc3339(given.now))
     view = given.view(given.pod(activeDeadlineSeconds=60, status=started), None, [given.run()])
