@@ -67,7 +67,7 @@ SECRET = (
     ),
 )
 SHARE, MOUNT_PROC = "/.netemu", "mount-proc"
-_NEW, _OLD = "/.new", "/.old"
+_NEW, _OLD, _BORROWED, _VISIBLE = "/.new", "/.old", "/.host", ("/proc", "/sys")
 
 
 class Template(NamedTuple):
@@ -148,6 +148,10 @@ def _lay_out(share: str, moves: Sequence[tuple[str, str]], hidden: Iterable[str]
     linux.unshare(linux.CLONE_NEWNS)
     mounts.private("/")
     trees = [(mounts.clone(share if path == SHARE else target), path) for path, target in moves]
+    borrowed = [
+        (mounts.clone(path), _BORROWED + path)
+        for path in (*(f"/dev/{name}" for name, _, _ in DEVICES), *_VISIBLE)
+    ]
     mounts.tmpfs("/tmp", size="1m")
     for name in (*(path for _, path in trees), _NEW, _OLD):
         os.mkdir(f"/tmp{name}")
@@ -160,10 +164,28 @@ def _lay_out(share: str, moves: Sequence[tuple[str, str]], hidden: Iterable[str]
     mounts.umount(_OLD)
     with open("/.nothing", "wb"):
         os.mkdir("/.empty", 0o555)
+    borrowed = borrowed if _must_borrow() else []
     for path in hidden:
         _hide(path)
     flags = linux.MOUNT_ATTR_RDONLY | linux.MOUNT_ATTR_NODEV
     linux.mount_setattr("/", flags, recursive=True)
+    for tree, path in borrowed:
+        mounts.attach(tree, path)
+
+
+def _must_borrow() -> bool:
+    """Below a user namespace nobody may make devices: those of the host are mounted, as runc does it; and a
+    container gets its own /proc and /sys only in a mount namespace where others are seen already."""
+    try:
+        os.mknod("/.device", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+        os.unlink("/.device")
+        return False
+    except PermissionError:
+        for path in ("", "/dev", *_VISIBLE):
+            os.mkdir(_BORROWED + path, 0o755)
+        for name, _, _ in DEVICES:
+            os.mknod(f"{_BORROWED}/dev/{name}")
+        return True
 
 
 def _hide(path: str) -> None:
@@ -218,7 +240,11 @@ def enter(
 
 def _devices(directory: str) -> None:
     for name, major, minor in DEVICES:
-        os.mknod(f"{directory}/{name}", 0o666 | stat.S_IFCHR, os.makedev(major, minor))
+        try:
+            os.mknod(f"{directory}/{name}", 0o666 | stat.S_IFCHR, os.makedev(major, minor))
+        except PermissionError:
+            os.mknod(f"{directory}/{name}")
+            mounts.bind(f"{_BORROWED}/dev/{name}", f"{directory}/{name}")
 
 
 def _mount_proc(place: str) -> None:

@@ -167,6 +167,8 @@ def _context(insecure: bool) -> ssl.SSLContext:
 
 def follow(ask: Ask, most: int) -> tuple[Got, ...]:
     """Every answer up to the last, after at most `most` redirects; 301, 302 and 303 turn into GET."""
+    if "://" not in ask.url:
+        ask = ask._replace(url=f"http://{ask.url}")
     found = [fetch(ask)]
     while (
         len(found) <= most and found[-1].status in (301, 302, 303, 307, 308) and found[-1].header("Location")
