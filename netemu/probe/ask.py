@@ -6,6 +6,7 @@ Knows sockets, errno and time; not what ought to be reachable. All dropped packe
 import asyncio
 import errno
 import ipaddress
+import os
 import resource
 import socket
 from collections.abc import Sequence
@@ -138,7 +139,9 @@ def _failed(known: questions.Answer, error: OSError, seconds: float) -> question
         raise error
     if not known.address and outcome is not Outcome.NO_SOURCE:
         outcome = Outcome.DNS_FAILURE
-    return known._replace(outcome=outcome, total_s=seconds, detail=error.strerror or str(error))
+    # asyncio puts its own words where the kernel's were.
+    detail = os.strerror(error.errno) if error.errno else str(error)
+    return known._replace(outcome=outcome, total_s=seconds, detail=detail)
 
 
 def _no_answer(question: questions.Question) -> str:
