@@ -3,10 +3,10 @@
 Our own host-local is called in this process: the same code, without another interpreter's start.
 """
 
-import errno
 import os
 
 import cni as plugins
+from cni import programs
 from netemu.wire import cni, documents
 
 _SAMPLE = 512  # our executables are shorter than this
@@ -39,12 +39,11 @@ def _try_to_delete(path: str, configuration: "cni.Document") -> None:
 def _find(kind: str, directories: "tuple[str, ...]") -> str:
     if not kind or "/" in kind:
         raise cni.Failure(cni.INVALID_CONFIGURATION, f"invalid ipam type {kind!r}")
-    for directory in directories:
-        path = os.path.join(directory, kind)
-        if os.path.isfile(path):
-            return path
-    where = ", ".join(directories)
-    raise cni.Failure(cni.INVALID_CONFIGURATION, f'failed to find plugin "{kind}" in path [{where}]')
+    path = programs.find(kind, directories)
+    if not path:
+        where = ", ".join(directories)
+        raise cni.Failure(cni.INVALID_CONFIGURATION, f'failed to find plugin "{kind}" in path [{where}]')
+    return path
 
 
 def _is_ours(path: str) -> bool:
@@ -57,7 +56,7 @@ def _is_ours(path: str) -> bool:
 
 def _execute(path: str, configuration: "cni.Document", command: str) -> "cni.Result | None":
     text = documents.dump(configuration).encode()
-    code, output = _spawn(path, {**os.environ, "CNI_COMMAND": command}, text)
+    code, output = programs.run(path, [], {**os.environ, "CNI_COMMAND": command}, text)
     try:
         document = documents.load(output) if output.strip() else {}
     except ValueError:
@@ -65,30 +64,3 @@ def _execute(path: str, configuration: "cni.Document", command: str) -> "cni.Res
     if code:
         raise cni.failure(document)
     return cni.result(document) if command == "ADD" else None
-
-
-def _spawn(path: str, environment: dict[str, str], text: bytes) -> tuple[int, bytes]:
-    """A program's exit code and standard output. Its input is a file in memory: nobody has to feed it."""
-    source = os.memfd_create("configuration")
-    reading, writing = os.pipe2(os.O_CLOEXEC)
-    try:
-        os.write(source, text)
-        os.lseek(source, 0, os.SEEK_SET)
-        actions = [(os.POSIX_SPAWN_DUP2, source, 0), (os.POSIX_SPAWN_DUP2, writing, 1)]
-        try:
-            pid = os.posix_spawn(path, [path], environment, file_actions=actions)
-        except OSError as problem:
-            code = cni.TRY_AGAIN if problem.errno == errno.ETXTBSY else cni.IO_FAILURE
-            raise cni.Failure(code, f"cannot run {path}", str(problem)) from None
-        os.close(writing)
-        writing = -1
-        output = bytearray()
-        while piece := os.read(reading, 1 << 16):
-            output += piece
-        _, status = os.waitpid(pid, 0)
-        return os.waitstatus_to_exitcode(status), bytes(output)
-    finally:
-        os.close(source)
-        os.close(reading)
-        if writing >= 0:
-            os.close(writing)

@@ -1,6 +1,7 @@
 """bridge and loopback in real namespaces, called as any runtime calls them; the reference as a yardstick."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -117,7 +118,7 @@ def test_a_failed_add_leaves_nothing(machine, network, tmp_path):
     ("change", "code"),
     [
         ({"vlan": 5}, cni.UNSUPPORTED_FIELD),
-        ({"ipMasq": True}, cni.UNSUPPORTED_FIELD),
+        ({"portIsolation": True}, cni.UNSUPPORTED_FIELD),
         ({"promiscMode": True}, cni.INVALID_CONFIGURATION),  # together with hairpinMode
         ({"mtu": -1}, cni.INVALID_CONFIGURATION),
         ({"bridge": "lo"}, cni.INVALID_CONFIGURATION),
@@ -182,6 +183,29 @@ def test_many_at_once_on_a_bridge_nobody_has_made_yet(machine, network):
     assert [o.document for o in outcomes if o.code] == []
     assert len({tuple(ips(o.document)) for o in outcomes}) == len(names)
     assert machine.pings("p0", ips(outcomes[-1].document)[0])
+
+
+@pytest.mark.skipif(not shutil.which("nft"), reason="needs nft")
+def test_masquerade_hides_the_container_from_whoever_is_outside_its_subnet(machine, network):
+    """The outside sees the host's address; a neighbour sees the container's own."""
+    for name in ("a", "b", "outside"):
+        machine.namespace(name)
+    machine.run("host", "ip", "link", "add", "up0", "type", "veth", "peer", "name", "eth9")
+    machine.run("host", "ip", "link", "set", "eth9", "netns", str(machine.root / "outside"))
+    for place, link, address in (("host", "up0", "192.0.2.1/24"), ("outside", "eth9", "192.0.2.2/24")):
+        machine.run(place, "ip", "addr", "add", address, "dev", link)
+        machine.run(place, "ip", "link", "set", link, "up")
+    masked = network | {"ipMasq": True}
+    assert machine.call("ADD", masked, "a").code == 0
+    assert machine.call("ADD", network, "b").code == 0
+    assert machine.pings("a", "192.0.2.2")  # the outside has no route to 10.244.1.2: it answers the host
+    assert not machine.pings("b", "192.0.2.2")
+    rules = machine.run("host", "nft", "list", "chain", "inet", "cni_plugins_masquerade", "masq_checks")
+    assert "ip saddr 10.244.1.2 ip daddr != 10.244.1.0/24 masquerade" in rules
+    assert machine.call("DEL", masked, "a").code == 0
+    assert machine.call("DEL", masked, "a").code == 0
+    rules = machine.run("host", "nft", "list", "chain", "inet", "cni_plugins_masquerade", "masq_checks")
+    assert "10.244.1.2" not in rules
 
 
 def test_loopback(machine):
