@@ -30,27 +30,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="labs made and removed")
     parser.add_argument("--name", default="bench", help="the labs' name")
+    parser.add_argument("--patience", type=float, default=60.0, help="seconds to wait for a quiet machine")
     parser.add_argument("--write", action="store_true", help="rewrite the table in docs/performance.md")
     options = parser.parse_args()
     print(harness.machine(), flush=True)
-    samples = asyncio.run(measure(options.name, options.rounds))
+    samples, busy = asyncio.run(measure(options.name, options.rounds, options.patience))
     for sample in samples:
         print(sample.line())
     if options.write:
-        write(samples)
+        write(samples, busy)
 
 
-def write(samples: list[harness.Sample]) -> None:
+def write(samples: list[harness.Sample], busy: int) -> None:
     today = datetime.datetime.now(datetime.UTC).date()
-    text = f"{harness.table(samples)}\n{today}, {harness.machine()}. `sudo python -m bench.cluster --write`\n"
+    disturbed = f" {busy} rounds were disturbed by other work on the machine." if busy else ""
+    text = (
+        f"{harness.table(samples)}\n{today}, {harness.machine()}.{disturbed} "
+        "Measured by `sudo python -m bench.cluster --write`.\n"
+    )
     harness.rewrite(ROOT / "docs" / "performance.md", "cluster", text)
 
 
-async def measure(name: str, rounds: int) -> list[harness.Sample]:
-    """Rounds of: up, idle, a hundred pods, idle, down."""
+async def measure(name: str, rounds: int, patience: float) -> tuple[list[harness.Sample], int]:
+    """Rounds of: up, idle, a hundred pods, idle, down. And how many of them began on a busy machine."""
     found: dict[str, list[float]] = {}
+    busy = 0
     for round_ in range(rounds):
         netemu("down", "--name", name, "--quiet", check=False)
+        busy += not harness.quiet(patience)
         note(found, "up", harness.timed(lambda: netemu("up", "--nodes", "3", "--name", name, "--quiet")))
         try:
             await in_lab(name, found, idle=round_ == 0)
@@ -60,11 +67,12 @@ async def measure(name: str, rounds: int) -> list[harness.Sample]:
             f"round {round_ + 1}/{rounds}: " + ", ".join(f"{k} {v[-1]:.3g}" for k, v in found.items()),
             flush=True,
         )
-    return [
+    samples = [
         harness.Sample(title, unit, tuple(found[key]), goal, aim)
         for key, title, unit, goal, aim in FIGURES
         if key in found
     ]
+    return samples, busy
 
 
 FIGURES = (

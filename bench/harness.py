@@ -142,6 +142,29 @@ def _stat(pid: int) -> Sequence[str]:
         return ()
 
 
+def idle_share(seconds: float = 1.0) -> float:
+    """How much of all processors nobody used, 0 to 1, during these seconds."""
+    before = _processors()
+    time.sleep(seconds)
+    after = _processors()
+    spent = [now - then for now, then in zip(after, before, strict=True)]
+    return (spent[3] + spent[4]) / max(1, sum(spent))
+
+
+def quiet(patience: float, share: float = 0.88) -> bool:
+    """Wait, at most `patience` seconds, till the machine has nothing else to do; False if it stays busy."""
+    deadline = time.monotonic() + patience
+    while idle_share() < share:
+        if time.monotonic() > deadline:
+            return False
+    return True
+
+
+def _processors() -> list[int]:
+    """Ticks by kind (user, nice, system, idle, iowait, ...) of all processors together."""
+    return [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+
+
 def machine() -> str:
     """What the numbers were taken on, in a line."""
     model = next(
