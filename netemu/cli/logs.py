@@ -1,5 +1,6 @@
 """`netemu logs`: what pods and netemu's own parts have said."""
 
+import json
 import pathlib
 import sys
 import time
@@ -23,6 +24,7 @@ netemu logs --components
 @options.namespace
 @click.option("--component", metavar="PART", help="Instead of a pod: one of netemu's own parts.")
 @click.option("--components", is_flag=True, help="List netemu's own parts that have logs.")
+@options.json
 @click.option("--follow", "-f", is_flag=True, help="Go on as more comes.")
 @click.option("--tail", type=click.IntRange(min=0), metavar="LINES", help="Only the last lines.")
 @click.option("--previous", "-p", is_flag=True, help="Of the container before the last restart.")
@@ -35,6 +37,7 @@ def command(
     namespace: str,
     component: str | None,
     components: bool,
+    as_json: bool,
     follow: bool,
     tail: int | None,
     previous: bool,
@@ -46,8 +49,8 @@ def command(
 
     lab = options.open_lab(name)
     if components:
-        for part in sorted(_parts(lab)):
-            click.echo(part)
+        names = sorted(_parts(lab))
+        click.echo(json.dumps(names) if as_json else "\n".join(names))
         return
     if component:
         parts = _parts(lab)
