@@ -113,7 +113,7 @@ def _raw(fd: int) -> Iterator[None]:
         yield  # no terminal
         return
     try:
-        ttys.setraw(fd)
+        ttys.setraw(fd, termios.TCSADRAIN)  # what was typed ahead is kept
         yield
     finally:
         termios.tcsetattr(fd, termios.TCSADRAIN, before)

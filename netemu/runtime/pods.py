@@ -231,13 +231,7 @@ class Pods:
         command = commands.later(image, config, _hostname(box.sandbox.config), argv, self._has)
         what = containers.Process(command, config.security, terminal)
         everything = elsewhere.POD | linux.CLONE_NEWNS
-        assert box.pidfd is not None
-        if zygotes.fits(what):
-            with contextlib.suppress(zygotes.Refused):
-                return self._order(what, stdio, ((tenant.pidfd, everything),), box.pidfd)
-        with self._home.left():
-            linux.setns(tenant.pidfd, everything | linux.CLONE_NEWPID)
-            return self._fork(what, stdio)
+        return self._spawn(what, stdio, box, ((tenant.pidfd, everything),))
 
     # -- processes
 
@@ -254,45 +248,41 @@ class Pods:
                 linux.setns(box.pidfd, elsewhere.POD | linux.CLONE_NEWPID)
                 links = _links(image)
                 rootfs.enter(self._template, bindings, links, config.security, terminal=config.tty)
-                if not zygotes.fits(what):
-                    return self._fork(what, stdio)
                 here = self._home.mounts_here()
             try:
-                return self._order(
-                    what, stdio, ((here, linux.CLONE_NEWNS), (box.pidfd, elsewhere.POD)), box.pidfd
-                )
+                return self._spawn(what, stdio, box, ((here, linux.CLONE_NEWNS), (box.pidfd, elsewhere.POD)))
             finally:
                 os.close(here)
         finally:
             for binding in bindings:
                 os.close(binding.tree)
 
-    def _order(
-        self, what: containers.Process, stdio: output.Stdio, entrances: tuple[zygotes.Entrance, ...], pod: int
+    def _spawn(
+        self,
+        what: containers.Process,
+        stdio: output.Stdio,
+        box: _Box,
+        entrances: tuple[zygotes.Entrance, ...],
     ) -> tuple[int, int]:
-        """The same from the zygote."""
+        """A child there which becomes that process: its pid, and the pipe that reports failure."""
+        assert box.pidfd is not None
         report, told = os.pipe()
         try:
-            return self._zygote.fork(what, stdio, told, entrances, pod), report
+            if zygotes.fits(what):
+                with contextlib.suppress(zygotes.Refused):
+                    return self._zygote.fork(what, stdio, told, entrances, box.pidfd), report
+            with self._home.left():
+                for fd, kind in ((box.pidfd, linux.CLONE_NEWPID), *entrances):
+                    linux.setns(fd, kind)
+                pid = self._forks.child()
+                if pid == 0:
+                    containers.become(what, stdio, told, self._forks)
+            return pid, report
         except BaseException:
             os.close(report)
             raise
         finally:
             os.close(told)
-
-    def _fork(self, what: containers.Process, stdio: output.Stdio) -> tuple[int, int]:
-        """A child, there where the shim is now, which becomes that process. Its pid and its report."""
-        report, told = os.pipe()
-        try:
-            pid = self._forks.child()
-            if pid == 0:
-                containers.become(what, stdio, told, self._forks)
-        except BaseException:
-            os.close(report)
-            raise
-        finally:
-            os.close(told)
-        return pid, report
 
     def _run(self, tenant: _Tenant, pid: int) -> None:
         """Its process is there: write that down before anything else can happen to it."""

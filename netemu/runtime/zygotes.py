@@ -30,6 +30,7 @@ class Zygote:
 
     def __init__(self) -> None:
         self._door: socket.socket | None = None
+        self._pid = 0
 
     def start(self) -> None:
         """From a process that has loaded what children need and has one thread."""
@@ -41,7 +42,7 @@ class Zygote:
             finally:
                 os._exit(1)
         theirs.close()
-        self._door = ours
+        self._door, self._pid = ours, pid
 
     def fork(
         self,
@@ -80,6 +81,7 @@ class Zygote:
         if not answer:
             self._door.close()
             self._door = None
+            os.waitpid(self._pid, 0)
             raise Refused("the zygote has died")
         pid = int(answer)
         if pid < 0:
