@@ -62,7 +62,9 @@ class Worker:
         self._woken.set()
 
     async def run(self) -> None:
-        """Until the pod has been taken away."""
+        """Until the pod has been taken away. May be called again after a bug ended it."""
+        self._probers.clear()
+        self._stopping.clear()
         retry = backoff.Backoff(0.1, limit=10.0)
         async with asyncio.TaskGroup() as self._tasks:
             while True:
