@@ -13,7 +13,7 @@ from typing import Any
 
 from netemu.kernel import linux
 
-_REFERENCE = re.compile(r"\b(?:jump|goto)\s+([\w-]+)|@([\w-]+)")
+_REFERENCE = re.compile(r"\b(?:jump|goto)\s+([\w-]+)|@(?!(?:ll|nh|th),)([\w-]+)")
 _QUOTED = re.compile(r'"[^"]*"')
 _FAMILIES = ("ip", "ip6", "inet", "arp", "bridge", "netdev")
 

@@ -7,6 +7,7 @@ The whole table is made anew at the start, after a failure, and when somebody el
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_network
@@ -16,7 +17,7 @@ from netemu.api import core, discovery
 from netemu.base import backoff, clock, errors
 from netemu.client import api, informers
 from netemu.kernel import conntrack, firewall, generations
-from netemu.kubeproxy import audit, changes, endpoints, layout, ledger, plan, services, stale
+from netemu.kubeproxy import affinity, audit, changes, endpoints, layout, ledger, plan, services, stale
 from netemu.wire import nft
 
 BREATHER = 0.02  # seconds between two transactions while changes keep coming
@@ -24,6 +25,7 @@ CHECK_INTERVAL = 5.0  # seconds between looks at whether the tables are still ou
 ZONE_LABEL = "topology.kubernetes.io/zone"
 _OURS = f"!{services.NAME_LABEL}"
 _NOT_HEADLESS = "!service.kubernetes.io/headless"  # nobody sends through the proxy to those
+_UNKNOWN = layout.INTERVALS | affinity.DYNAMIC  # what these hold is not compared
 _log = logging.getLogger("kubeproxy")
 
 
@@ -51,6 +53,7 @@ class Proxy:
         self._topology = endpoints.Topology(node)
         self._ledger = ledger.Ledger(node)
         self._tables = ledger.Tables(surroundings)
+        self._identities = itertools.count(1)
         self._whole = True
         self._generations = counting
         self._trusted: int | None = None  # the generation whose tables are known to be ours
@@ -65,10 +68,10 @@ class Proxy:
         self._whole = True
 
     def move(self, zone: str) -> None:
-        """The node is in that zone: every choice may be another."""
+        """The node is in that zone: every choice may be another. Clients keep their affinity."""
         if zone != self._topology.zone:
             self._topology = self._topology._replace(zone=zone)
-            self.start_over()
+            self.changes.touch()
 
     async def sync(self) -> int:
         """Program what is pending; how many elements that were. Transient when the kernel refused.
@@ -95,7 +98,9 @@ class Proxy:
     def _everything(self) -> tuple[tuple[nft.Transaction, ...], stale.Live, int]:
         self._ledger = ledger.Ledger(self._topology.node)
         states = self.changes.everything()
-        wanted = {key: plan.place(state, self._topology, None) for key, state in states.items()}
+        wanted = {
+            key: plan.place(state, self._topology, None, self._identities) for key, state in states.items()
+        }
         added = self._ledger.fill(wanted)
         return self._tables.fresh(added), stale.live(self._ledger, wanted.values()), len(added)
 
@@ -103,7 +108,8 @@ class Proxy:
         taken = self.changes.take()
         before = {key: self._ledger.get(key) for key in taken}
         wanted = {
-            key: plan.place(change.current, self._topology, before[key]) for key, change in taken.items()
+            key: plan.place(change.current, self._topology, before[key], self._identities)
+            for key, change in taken.items()
         }
         difference = self._ledger.update(wanted)
         affected = stale.live(self._ledger, (*before.values(), *wanted.values())) if difference else {}
@@ -131,7 +137,7 @@ class Proxy:
         for family, element in self._ledger.elements():
             held[family].append(element)
         if not all(
-            audit.same(listing, held[family], self._tables.rules(family), layout.INTERVALS)
+            audit.same(listing, held[family], self._tables.rules(family), _UNKNOWN)
             for family, listing in listings.items()
         ):
             return False
@@ -187,8 +193,6 @@ def surroundings(pods: Sequence[str], service_ranges: Sequence[str]) -> dict[str
 def _listen(held: informers.Informers, node_name: str, proxy: Proxy, wake: asyncio.Event) -> None:
     def service(change: informers.Change[core.Service]) -> None:
         current = services.parse(change.current) if change.current is not None else None
-        if current is not None and current.affinity_seconds and change.previous is None:
-            _log.warning("sessionAffinity is not kept yet: connections are spread service=%s", current.key)
         proxy.changes.service(services.Key(*change.key), current)
         wake.set()
 

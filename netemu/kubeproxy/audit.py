@@ -32,16 +32,18 @@ def same(
     listing: Mapping[str, Any],
     wanted: Iterable[nft.Element],
     chains: Mapping[str, int],
-    intervals: Iterable[str],
+    ignored: Iterable[str],
 ) -> bool:
     """Whether the listed table holds these elements, and as many rules in each chain."""
     expected: dict[str, set[str]] = defaultdict(set)
-    left_out = set(intervals)
+    left_out = set(ignored)
     for element in wanted:
         if element.of not in left_out:
             expected[element.of].add(" ".join(_spelled(element)))
     listed = elements(listing)
     kinds = listed.pop("kinds", set())
+    for name in left_out:
+        listed.pop(name, None)
     return (
         rules(listing) == Counter(chains)
         and bool(kinds)
@@ -53,8 +55,8 @@ def same(
 
 def _spelled(element: nft.Element) -> list[str]:
     words = element.key.split(" . ")
-    if element.of in layout.KIND_MAPS:
-        return [*words, str(int(element.value, 16))]
+    if element.of in layout.MARK_MAPS:
+        return [*words, str(int(element.value, 16))]  # nft's JSON has marks as numbers
     return words + (element.value.split(" . ") if element.value else [])
 
 

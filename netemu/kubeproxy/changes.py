@@ -32,10 +32,15 @@ class Changes:
         self._services: dict[services.Key, services.Service] = {}
         self._slices: dict[services.Key, dict[str, endpoints.Slice]] = {}
         self._previous: dict[services.Key, State] = {}
+        self._touched = False
 
     def __bool__(self) -> bool:
         """Whether something was recorded which nobody took yet."""
-        return bool(self._previous)
+        return self._touched or bool(self._previous)
+
+    def touch(self) -> None:
+        """All Services count as changed: something else did that bears on each."""
+        self._touched = True
 
     def service(self, key: services.Key, current: services.Service | None) -> None:
         """The Service `key` is now like this; None: gone, or not for this proxy."""
@@ -67,11 +72,14 @@ class Changes:
         """The changes since the last take; they are no longer pending."""
         pending, self._previous = self._previous, {}
         changes = ((key, Change(previous, self.state(key))) for key, previous in pending.items())
+        if self._touched:
+            self._touched = False
+            return {**{key: Change(s, s) for key, s in self.everything().items()}, **dict(changes)}
         return {key: change for key, change in changes if change.previous != change.current}
 
     def everything(self) -> dict[services.Key, State]:
         """All Services as they are now, in the order of their names; nothing is pending any more."""
-        self._previous = {}
+        self._previous, self._touched = {}, False
         return {key: self.state(key) for key in sorted(self._services)}
 
     def _drop(self, key: services.Key, name: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from netemu.kubeproxy import affinity
 from netemu.wire import nft
 
 TABLE = "netemu-proxy"
@@ -84,6 +85,7 @@ LOCAL_SERVICES = {"vip": "local-services", "node": "local-node-ports"}
 REJECTED = {"vip": "rejected", "node": "rejected-node-ports"}
 INTERVALS = frozenset({"pods", "service-ranges", "allowed"})
 KIND_MAPS = frozenset((*SERVICES.values(), *LOCAL_SERVICES.values()))
+MARK_MAPS = KIND_MAPS | {affinity.identities("vip"), affinity.identities("node")}
 DROP = 0xFF0000  # the kind of a Service port that has backends, but none that this traffic may reach
 
 
@@ -92,20 +94,28 @@ class Shape(NamedTuple):
 
     mode: Mode
     size: int
+    seconds: int = 0  # how long a client stays with its backend; 0: no affinity
 
     @property
     def kind(self) -> int:
         """The mark which says so between the two look-ups."""
+        if self.seconds:
+            return self.mode.number << 29 | self.seconds << 12 | self.size
         return self.mode.number << 16 | self.size
 
     @property
     def chain(self) -> str:
-        return f"{self.mode.name}-{self.size}"
+        name = f"{self.mode.name}-{self.size}"
+        return f"{name}-for-{self.seconds}s" if self.seconds else name
 
 
 def led_to(kind: int) -> Shape | None:
     """The chain that a kind leads to; None for DROP, which needs none."""
-    return None if kind == DROP else Shape(MODES[kind >> 16], kind & 0xFFFF)
+    if kind == DROP:
+        return None
+    if kind >> 29:
+        return Shape(MODES[kind >> 29], kind & 0xFFF, kind >> 12 & 0x1FFFF)
+    return Shape(MODES[kind >> 16], kind & 0xFFFF)
 
 
 class Surroundings(NamedTuple):
@@ -161,6 +171,11 @@ def _sets(family: Family) -> Iterator[nft.Set]:
             yield nft.Map(mode.backends(protocol), f"typeof {family.name} daddr . {of}", to=to)
         for mode in (NODE, NODE_LOCAL):
             yield nft.Map(mode.backends(protocol), f"typeof {of}", to=to)
+    yield from affinity.sets(family.name, (("vip", vip), ("node", port)))
+    for mode in (CLUSTER, LOCAL):
+        yield from affinity.backends(mode.scope, family.address, family.vip, vip)
+    for mode in (NODE, NODE_LOCAL):
+        yield from affinity.backends(mode.scope, family.address, NODE_PORT, port)
 
 
 def _rules(family: Family, around: Surroundings) -> Iterator[tuple[str, str, str]]:
@@ -190,6 +205,7 @@ def _rules(family: Family, around: Surroundings) -> Iterator[tuple[str, str, str
     yield "rejects", f"{family.name} daddr @cluster-ips {reject}", "no such port"
     if around.services:
         yield "rejects", f"{family.name} daddr @service-ranges drop", "no such Service"
+    yield "masquerading", affinity.CLEAN, ""
     marked = f"meta mark & {MASQUERADE:#x} == {MASQUERADE:#x}"
     yield "masquerading", f"{marked} meta mark set meta mark ^ {MASQUERADE:#x} masquerade fully-random", ""
     pair = f"{family.name} saddr . {family.name} daddr"
@@ -198,18 +214,31 @@ def _rules(family: Family, around: Surroundings) -> Iterator[tuple[str, str, str
 
 def chain(family: Family, shape: Shape, around: Surroundings) -> Iterator[nft.Thing]:
     """The chain that sends a connection to one of `shape.size` backends, and the kind that leads to it."""
-    name, mode = shape.chain, shape.mode
-    always = mode.masquerade == "always"
-    yield nft.Chain(name)
-    yield nft.Rule(name, f"meta mark set {MASQUERADE if always else 0:#x}")
+    yield nft.Chain(shape.chain)
+    for rule in _served(family, shape, tuple(_masquerade(family, shape.mode, around))):
+        yield nft.Rule(shape.chain, rule)
+    yield nft.Element("kinds", hex(shape.kind), f"goto {shape.chain}")
+
+
+def _masquerade(family: Family, mode: Mode, around: Surroundings) -> Iterator[str]:
+    yield f"meta mark set {MASQUERADE if mode.masquerade == 'always' else 0:#x}"
     if mode.masquerade == "strangers" and around.pods:
-        yield nft.Rule(name, f"{family.source} != @pods meta mark set {MASQUERADE:#x}")
+        yield f"{family.source} != @pods meta mark set {MASQUERADE:#x}"
+
+
+def _served(family: Family, shape: Shape, masquerade: tuple[str, ...]) -> Iterator[str]:
+    mode = shape.mode
+    if shape.seconds:
+        fields = family.vip if mode.place == "vip" else NODE_PORT
+        sticky = affinity.Sticky(family.name, mode.place, fields, mode.scope, shape.size, shape.seconds)
+        yield from affinity.rules(sticky, masquerade)
+        return
+    yield from masquerade
     for protocol in PROTOCOLS:
         fields = f"{protocol} dport . numgen random mod {shape.size}"
         if mode.place == "vip":
             fields = f"{family.name} daddr . {fields}"
-        yield nft.Rule(name, f"dnat {family.name} to {fields} map @{mode.backends(protocol)}")
-    yield nft.Element("kinds", hex(shape.kind), f"goto {name}")
+        yield f"dnat {family.name} to {fields} map @{mode.backends(protocol)}"
 
 
 def chains(family: Family, shapes: Iterable[Shape], around: Surroundings) -> Iterator[nft.Thing]:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import Any, NamedTuple
 
-from netemu.kubeproxy import changes, endpoints, layout, services
+from netemu.kubeproxy import affinity, changes, endpoints, layout, services
 from netemu.wire import nft
 
 Backends = tuple[endpoints.Backend, ...]
@@ -23,6 +23,7 @@ class Placement(NamedTuple):
     port: services.Port
     cluster: Backends = ()
     local: Backends = ()
+    numbers: affinity.Numbers | None = None  # for session affinity
 
 
 class Wanted(NamedTuple):
@@ -64,32 +65,44 @@ class Programmed(NamedTuple):
     element: nft.Element
 
 
-def place(state: changes.State, topology: endpoints.Topology, previous: Wanted | None) -> Wanted | None:
-    """Choose backends and give them slots, the ones they had in `previous` where possible."""
+def place(
+    state: changes.State,
+    topology: endpoints.Topology,
+    previous: Wanted | None,
+    identities: Iterator[int],
+) -> Wanted | None:
+    """Choose backends and give them slots, the ones they had in `previous` where possible.
+
+    `identities` are numbers not in use, for Service ports that become sticky.
+    """
     service = state.service
     if service is None:
         return None
-    slots = {(p.family, p.port): p for p in previous.placements} if previous else {}
-    return Wanted(
-        service,
-        tuple(
-            _placed(family, port, endpoints.choose(state.slices, port, family.name, topology), slots)
-            for family in _families(service)
-            for port in service.ports
-        ),
-    )
+    had = {(p.family, p.port.name, p.port.protocol): p for p in previous.placements} if previous else {}
+    placements = []
+    for family in _families(service):
+        for port in service.ports:
+            choice = endpoints.choose(state.slices, port, family.name, topology)
+            old = had.get((family, port.name, port.protocol))
+            placed = _placed(family, port, choice, old)
+            if service.affinity_seconds:
+                placed = _numbered(placed, old, identities)
+            placements.append(placed)
+    return Wanted(service, tuple(placements))
 
 
 def _placed(
-    family: layout.Family,
-    port: services.Port,
-    choice: endpoints.Choice,
-    slots: dict[tuple[layout.Family, services.Port], Placement],
+    family: layout.Family, port: services.Port, choice: endpoints.Choice, old: Placement | None
 ) -> Placement:
-    old = slots.get((family, port))
     if old is None:
         return Placement(family, port, choice.cluster, choice.local)
     return Placement(family, port, assign(old.cluster, choice.cluster), assign(old.local, choice.local))
+
+
+def _numbered(placed: Placement, old: Placement | None, identities: Iterator[int]) -> Placement:
+    before = old.numbers if old and old.numbers else affinity.Numbers(next(identities))
+    backends = ((b.ip, b.port) for b in (*placed.cluster, *placed.local))
+    return placed._replace(numbers=affinity.renumber(before, backends))
 
 
 def assign(held: Backends, wanted: Backends) -> Backends:
@@ -140,7 +153,8 @@ def elements(wanted: Wanted, node: str, refused: Collection[Claim] = ()) -> Iter
 def _port(
     service: services.Service, placement: Placement, comment: str, refused: Collection[Claim]
 ) -> Iterator[nft.Element]:
-    family, port, cluster, local = placement
+    family, port, cluster, local, _ = placement
+    offer = _Offer(placement, service.affinity_seconds, comment)
     for address in dict.fromkeys((*service.cluster_ips, *service.externals)):
         if (":" in address) != (family is layout.IP6):
             continue
@@ -149,16 +163,18 @@ def _port(
             continue
         if service.source_ranges and address in service.balancer_ips:
             yield from _guarded(claim, service.source_ranges, comment)
+        yield from offer.identity(claim)
         if address not in service.cluster_ips:
-            yield from _external(claim, service.external_local, cluster, local, comment)
+            yield from _external(claim, service.external_local, cluster, local, offer)
         elif service.internal_local and (cluster or local):
-            yield from _offer(claim, layout.CLUSTER, local, comment)
+            yield from offer.sent(claim, layout.CLUSTER, local)
         else:
-            yield from _served(claim, layout.CLUSTER, cluster, comment)
+            yield from offer.served(claim, layout.CLUSTER, cluster)
     if port.node_port:
         claim = Claim(family, port.protocol, port.node_port)
         if not (refused and claim in refused):
-            yield from _external(claim, service.external_local, cluster, local, comment)
+            yield from offer.identity(claim)
+            yield from _external(claim, service.external_local, cluster, local, offer)
 
 
 def _guarded(claim: Claim, ranges: tuple[str, ...], comment: str) -> Iterator[nft.Element]:
@@ -174,31 +190,60 @@ def _guarded(claim: Claim, ranges: tuple[str, ...], comment: str) -> Iterator[nf
 
 
 def _external(
-    claim: Claim, only_local: bool, cluster: Backends, local: Backends, comment: str
+    claim: Claim, only_local: bool, cluster: Backends, local: Backends, offer: _Offer
 ) -> Iterator[nft.Element]:
     """For traffic from beyond the cluster. With Local, outsiders reach local backends and keep their address;
     pods and the node itself still reach all, since no load balancer chose this node for them."""
     vip = claim.place == "vip"
     if only_local and (cluster or local):
-        yield from _served(claim, layout.CLUSTER if vip else layout.NODE_CLUSTER, cluster, comment)
-        yield from _offer(claim, layout.LOCAL if vip else layout.NODE_LOCAL, local, comment)
+        yield from offer.served(claim, layout.CLUSTER if vip else layout.NODE_CLUSTER, cluster)
+        yield from offer.sent(claim, layout.LOCAL if vip else layout.NODE_LOCAL, local)
     else:
-        yield from _served(claim, layout.EXTERNAL if vip else layout.NODE, cluster, comment)
+        yield from offer.served(claim, layout.EXTERNAL if vip else layout.NODE, cluster)
 
 
-def _served(claim: Claim, mode: layout.Mode, backends: Backends, comment: str) -> Iterator[nft.Element]:
-    """Sent to a backend; refused when there is none anywhere."""
-    if backends:
-        yield from _offer(claim, mode, backends, comment)
-    else:
-        yield nft.Element(layout.REJECTED[claim.place], claim.key, "", comment)
+class _Offer(NamedTuple):
+    """Elements of one Service port: `comment` leads back to it."""
 
+    placement: Placement
+    seconds: int
+    comment: str
 
-def _offer(claim: Claim, mode: layout.Mode, backends: Backends, comment: str) -> Iterator[nft.Element]:
-    """Sent to a backend; dropped when there is none here."""
-    names = layout.LOCAL_SERVICES if mode.masquerade == "never" else layout.SERVICES
-    kind = layout.Shape(mode, len(backends)).kind if backends else layout.DROP
-    yield nft.Element(names[claim.place], claim.key, hex(kind), comment)
-    of, key = mode.backends(claim.protocol), claim.slotless
-    for slot, backend in enumerate(backends):
-        yield nft.Element(of, f"{key} . {slot}", f"{backend.ip} . {backend.port}", backend.target)
+    def identity(self, claim: Claim) -> Iterator[nft.Element]:
+        numbers = self.placement.numbers
+        if numbers is not None and numbers.held:
+            yield nft.Element(
+                affinity.identities(claim.place), claim.key, f"{numbers.identity:#x}", self.comment
+            )
+
+    def served(self, claim: Claim, mode: layout.Mode, backends: Backends) -> Iterator[nft.Element]:
+        """Sent to a backend; refused when there is none anywhere."""
+        if backends:
+            yield from self.sent(claim, mode, backends)
+        else:
+            yield nft.Element(layout.REJECTED[claim.place], claim.key, "", self.comment)
+
+    def sent(self, claim: Claim, mode: layout.Mode, backends: Backends) -> Iterator[nft.Element]:
+        """Sent to a backend; dropped when there is none here."""
+        sticky = backends and self.placement.numbers is not None
+        size = min(len(backends), affinity.SIZE_LIMIT) if sticky else len(backends)
+        kind = layout.Shape(mode, size, self.seconds if sticky else 0).kind if backends else layout.DROP
+        names = layout.LOCAL_SERVICES if mode.masquerade == "never" else layout.SERVICES
+        yield nft.Element(names[claim.place], claim.key, hex(kind), self.comment)
+        if sticky:
+            yield from self._numbered(claim, mode, backends[:size])
+            return
+        of, key = mode.backends(claim.protocol), claim.slotless
+        for slot, backend in enumerate(backends):
+            yield nft.Element(of, f"{key} . {slot}", f"{backend.ip} . {backend.port}", backend.target)
+
+    def _numbered(self, claim: Claim, mode: layout.Mode, backends: Backends) -> Iterator[nft.Element]:
+        assert self.placement.numbers is not None
+        numbers = dict(self.placement.numbers.held)
+        drawn, numbered = affinity.drawn(mode.scope), affinity.numbered(mode.scope)
+        for slot, backend in enumerate(backends):
+            number = affinity.spelled(numbers[backend.ip, backend.port])
+            yield nft.Element(drawn, f"{claim.key} . {slot}", number)
+            yield nft.Element(
+                numbered, f"{claim.key} . {number}", f"{backend.ip} . {backend.port}", backend.target
+            )

@@ -84,6 +84,7 @@ class World:
         *,
         timeout: float = 2.0,
         source_port: int = 0,
+        source: str = "",
     ) -> Answer | str:
         """Connect from `client`; the answer, "refused" or "timeout"."""
         kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
@@ -93,7 +94,9 @@ class World:
         with asker:
             asker.settimeout(timeout)
             try:
-                if client == "outside":
+                if source:
+                    asker.bind((source, source_port))
+                elif client == "outside":
                     asker.bind((ADDRESSES["outside"][six], source_port))
                 elif source_port:
                     asker.bind(("::" if six else "0.0.0.0", source_port))

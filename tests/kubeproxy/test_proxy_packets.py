@@ -4,11 +4,13 @@ Rows follow kubernetes.io/docs/reference/networking/virtual-ips and the Service 
 """
 
 import asyncio
+import select
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent import futures
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 
@@ -57,6 +59,7 @@ ROWS = {
     "inside-nobody": Row(17, ("far",), internal_local=True),
     "external": Row(18, ("a",), external_ips=EXTERNAL),
     "on-a-node": Row(19, ("there",)),
+    "sticky": Row(20, ("far",), affinity_seconds=100),
 }
 
 
@@ -103,6 +106,9 @@ CONNECTIONS = [
     ("b", "a", "node", {"a": "gateway"}),  # externalTrafficPolicy Cluster masquerades whoever comes
     ("here", "a", "node", {"a": "gateway"}),
     ("b", "on-a-node", "vip", {"there": "own"}),
+    ("b", "sticky", "vip", {"far": "own"}),  # affinity changes nobody's masquerading
+    ("here", "sticky", "vip", {"far": "node"}),
+    ("outside", "sticky", "node", {"far": "node"}),
     ("b", "nobody", "vip", "refused"),
     ("here", "nobody", "vip", "refused"),
     ("outside", "nobody", "node", "refused"),
@@ -227,6 +233,118 @@ def test_connections_spread_evenly(world, served, family, place):
     assert set(counts) == {"a", "b", "far"}
     # chi-square with 2 degrees of freedom: beyond 18.4 once in ten thousand
     assert sum((n - 100) ** 2 / 100 for n in counts.values()) < 18.4
+
+
+def sticky(number, backends, seconds=10800, **special):
+    return Row(number, backends, affinity_seconds=seconds, **special)
+
+
+def ports_of(row, family, world):
+    """Every way to dial it: Service address, node port, as (client, address, port)."""
+    return (
+        ("b", row.service.cluster_ips[family], 80),
+        ("b", world.addresses["here"][family], row.service.ports[0].node_port),
+    )
+
+
+@pytest.mark.parametrize("family", [FOUR, SIX], ids=["ipv4", "ipv6"])
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_a_client_stays_with_its_backend_whatever_address_it_dials(world, proxy, family, protocol):
+    row = sticky(31, ("a", "b", "far"))
+    put(proxy, world, row)
+    asyncio.run(proxy.sync())
+    seen = {}
+    for client in ("b", "here", "outside", "a"):
+        for _ in range(5):
+            dials = ports_of(row, family, world) if client in ("a", "b", "here") else ()
+            dials = dials or ((client, world.addresses["here"][family], 30031),)
+            for _, address, port in dials:
+                answer = world.ask(client, address, port, protocol)
+                assert not isinstance(answer, str), (client, address)
+                # by address: the node's packets leave with one or another of its own
+                seen.setdefault(client, set()).add(answer.server)
+    assert {client: len(servers) for client, servers in seen.items() if client != "here"} == {
+        "b": 1,
+        "outside": 1,
+        "a": 1,
+    }
+
+
+@pytest.mark.parametrize("family", [FOUR, SIX], ids=["ipv4", "ipv6"])
+def test_clients_without_a_past_are_spread_and_their_backends_leaving_moves_only_theirs(world, proxy, family):
+    row = sticky(32, ("a", "b", "far"))
+    put(proxy, world, row)
+    asyncio.run(proxy.sync())
+    clients, node = more_addresses(world, family), world.addresses["here"][family]
+
+    def ask_all():
+        return {c: world.ask("outside", node, 30032, source=c).server for c in clients}
+
+    try:
+        first = ask_all()
+        assert set(first.values()) == {"a", "b", "far"}  # by chance one is missing once in 10^6
+        was = dict(row.slices(world))
+        for name, slice_ in sticky(32, ("a", "far")).slices(world):
+            proxy.changes.slice(name, was[name], slice_)
+        asyncio.run(proxy.sync())
+        second = ask_all()
+        assert {c: s for c, s in second.items() if first[c] != "b"} == {
+            c: s for c, s in first.items() if s != "b"
+        }
+        assert {second[c] for c in clients if first[c] == "b"} <= {"a", "far"}
+        for name, slice_ in was.items():  # it comes back, and nobody moves back to it
+            proxy.changes.slice(name, None, slice_)
+        asyncio.run(proxy.sync())
+        assert ask_all() == second
+    finally:
+        more_addresses(world, family, remove=True)
+
+
+@pytest.mark.parametrize("family", [FOUR, SIX], ids=["ipv4", "ipv6"])
+def test_each_new_connection_lets_the_time_of_affinity_begin_anew_and_then_it_ends(world, proxy, family):
+    row = sticky(33, ("a", "b", "far"), seconds=3)
+    put(proxy, world, row)
+    asyncio.run(proxy.sync())
+    vip, door = row.service.cluster_ips[family], firewall.LibNftables(world.places["here"])
+
+    def left():
+        table = layout.FAMILIES[family].table
+        (held,) = [e["map"] for e in door.list_json(f"list map {table} affinity")["nftables"] if "map" in e]
+        return [pair[0]["elem"]["expires"] for pair in held.get("elem", ())]
+
+    began = time.monotonic()
+    server = world.ask("b", vip, 80).server
+    while time.monotonic() - began < 4.5:  # longer than the timeout, without a pause as long
+        assert world.ask("b", vip, 80).server == server
+    assert left()
+    wait_until(lambda: not left(), 6)  # nobody asks any more
+
+
+def wait_until(true, seconds):
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until
+        select.select([], [], [], 0.05)
+
+
+def more_addresses(world, family, *, remove=False):
+    """Thirty addresses beyond the cluster."""
+    addresses = [(f"203.0.113.{n}", f"2001:db8:113::{n}")[family] for n in range(100, 130)]
+    change = ops.DelAddress if remove else ops.AddAddress
+    length = (32, 128)[family]
+    world.networks["outside"].apply([change("lo", ip_interface(f"{a}/{length}")) for a in addresses])
+    return addresses
+
+
+@pytest.mark.parametrize("family", [FOUR, SIX], ids=["ipv4", "ipv6"])
+def test_affinity_keeps_to_the_local_backends_where_the_policy_says_so(world, proxy, family):
+    row = sticky(34, ("a", "far"), external_local=True)
+    put(proxy, world, row)
+    asyncio.run(proxy.sync())
+    node = world.addresses["here"][family]
+    for _ in range(8):
+        assert world.ask("outside", node, 30034) == ("a", world.addresses["outside"][family])
+    assert len({world.ask("b", node, 30034).server for _ in range(8)}) == 1
 
 
 def test_a_udp_flow_leaves_a_backend_that_is_gone(world, served):

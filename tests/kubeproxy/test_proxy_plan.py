@@ -3,6 +3,7 @@
 NETEMU_REGENERATE=1 writes the golden document anew; read the difference before it is committed.
 """
 
+import itertools
 import json
 import os
 import random
@@ -11,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from netemu.kernel import conntrack, firewall, netns
-from netemu.kubeproxy import agent, changes, endpoints, layout, ledger, plan, services, stale
+from netemu.kubeproxy import affinity, agent, changes, endpoints, layout, ledger, plan, services, stale
 
 GOLDEN = Path(__file__).parent / "golden" / "small-cluster.nft"
 AROUND = agent.surroundings(("10.244.0.0/16", "fd00:244::/56"), ("10.96.0.0/16", "fd00:96::/112"))
 HERE = endpoints.Topology("here")
+IDENTITIES = itertools.count(1)
 
 
 def key(name):
@@ -47,8 +49,42 @@ def members(name, *backends, ports=((80, "tcp"),), six=False):
     )
 
 
+def sticky_numbers(wanted):
+    return {ip: number for (ip, _), number in wanted.placements[0].numbers.held}
+
+
+def test_a_backend_keeps_its_number_and_no_number_is_given_twice():
+    one = service("web", 10, families=1, affinity_seconds=10800)
+    first = place(one, members("web", (1, ""), (2, ""), (3, "")))
+    second = place(one, members("web", (1, ""), (3, "")), previous=first)
+    third = place(one, members("web", (1, ""), (2, ""), (3, "")), previous=second)
+    a, b, c = (sticky_numbers(w) for w in (first, second, third))
+    assert b == {ip: a[ip] for ip in ("10.244.0.1", "10.244.0.3")}
+    assert {ip: c[ip] for ip in b} == b
+    assert c["10.244.0.2"] not in a.values()  # who remembers the old one is not led to the new one
+    assert first.placements[0].numbers.identity == third.placements[0].numbers.identity
+    again = place(one, members("web", (1, "")))
+    assert again.placements[0].numbers.identity != first.placements[0].numbers.identity
+
+
+def test_numbers_are_spelled_as_traffic_classes_nft_reads_back():
+    assert [affinity.spelled(n) for n in (1, 0xFFFF, 0x10000)] == ["7e00:1", "7e00:ffff", "7e01:1"]
+
+
+def test_the_kinds_of_all_modes_sizes_and_timeouts_are_different_numbers():
+    shapes = [
+        layout.Shape(mode, size, seconds)
+        for mode in layout.MODES.values()
+        for size in (1, 2, affinity.SIZE_LIMIT)
+        for seconds in (0, 1, 10800, 86400)
+    ]
+    assert [layout.led_to(shape.kind) for shape in shapes] == shapes
+    assert len({shape.kind for shape in shapes} | {layout.DROP}) == len(shapes) + 1
+    assert max(shape.kind for shape in shapes) < 1 << 32
+
+
 def place(one, *slices, previous=None):
-    return plan.place(changes.State(one, slices), HERE, previous)
+    return plan.place(changes.State(one, slices), HERE, previous, IDENTITIES)
 
 
 def test_the_document_of_a_small_cluster():
@@ -64,6 +100,10 @@ def test_the_document_of_a_small_cluster():
             key("local"): place(
                 service("local", 11, families=1, ports=((80, "tcp", 30081),), external_local=True),
                 members("local", (2, "there")),
+            ),
+            key("sticky"): place(
+                service("sticky", 13, families=1, ports=((80, "tcp", 30082),), affinity_seconds=10800),
+                members("sticky", (3, "here"), (4, "there")),
             ),
             key("empty"): place(service("empty", 12, families=1, external_ips=("198.51.100.1",))),
         }
@@ -89,7 +129,10 @@ def meaning(sets):
         for where, name in layer.items():
             found[name] = {k: served(sets, modes[where], k, int(v, 16)) for k, v in sets[name].items()}
     used = sum(len(value[1]) for of in found.values() for value in of.values() if isinstance(value, tuple))
-    slots = sum(len(elements) for name, elements in sets.items() if "backends-" in name)
+    slots = sum(
+        len(elements) for name, elements in sets.items() if "backends-" in name and "number" not in name
+    )
+    slots += sum(len(elements) for name, elements in sets.items() if name.startswith("numbers-"))
     assert used == slots  # no backend is left behind in a slot that nothing draws
     return found
 
@@ -98,6 +141,8 @@ def served(sets, mode, service_port, kind):
     shape = layout.led_to(kind)
     if shape is None:
         return ("drop", ())
+    if shape.seconds:
+        return (shape.chain, tuple(sorted(drawn_by_number(sets, mode, service_port, shape.size))))
     *address, protocol, port = service_port.split(" . ")
     backends = sets[mode.backends(protocol)]
     drawn = [
@@ -105,6 +150,14 @@ def served(sets, mode, service_port, kind):
     ]  # KeyError: a hole
     assert len(set(drawn)) == len(drawn)
     return (shape.chain, tuple(sorted(drawn)))
+
+
+def drawn_by_number(sets, mode, service_port, size):
+    assert service_port in sets[affinity.identities(mode.place)]
+    numbers, backends = sets[affinity.drawn(mode.scope)], sets[affinity.numbered(mode.scope)]
+    drawn = [backends[f"{service_port} . {numbers[f'{service_port} . {slot}']}"] for slot in range(size)]
+    assert len(set(drawn)) == len(drawn)
+    return drawn
 
 
 NODES = ("here", "there", "")
@@ -125,6 +178,7 @@ def some_service(rng, number):
         source_ranges=rng.choice(((), ("0.0.0.0/0",), ("10.0.0.0/8", "10.1.0.0/16", "2001:db8::/32"))),
         internal_local=rng.random() < 0.3,
         external_local=rng.random() < 0.3,
+        affinity_seconds=rng.choice((0, 0, 10, 86400)),
     )
 
 
@@ -161,11 +215,11 @@ def walk(door, steps, seed, check):
         for _ in range(rng.randrange(1, 4)):
             step(rng, tracked, slices)
         taken = tracked.take()
-        wanted = {k: plan.place(c.current, HERE, book.get(k)) for k, c in taken.items()}
+        wanted = {k: plan.place(c.current, HERE, book.get(k), IDENTITIES) for k, c in taken.items()}
         document = "".join(map(str, tables.change(book.update(wanted))))
         if document:
             door.apply(document)
-        again = {k: plan.place(c.current, HERE, book.get(k)) for k, c in taken.items()}
+        again = {k: plan.place(c.current, HERE, book.get(k), IDENTITIES) for k, c in taken.items()}
         assert not book.update(again)  # there is nothing left to do
         check(tracked, book)
 
@@ -176,9 +230,10 @@ def test_from_any_state_to_any_other_the_table_is_what_a_new_one_would_be(seed):
 
     def check(tracked, book):
         anew, fake = ledger.Ledger("here"), firewall.FakeFirewall()
-        everything = {k: plan.place(s, HERE, None) for k, s in tracked.everything().items()}
+        everything = {k: plan.place(s, HERE, None, IDENTITIES) for k, s in tracked.everything().items()}
         held = dict(book._holders)  # who came first to a disputed claim is history: a new table cannot know
         added = anew.fill(everything)
+        assert len(added) == len(set(added))
         assert set(added) == set(ledger.Ledger("here").update(everything).added)
         fake.apply("".join(map(str, ledger.Tables(AROUND).fresh(added))))
         if anew._holders == held:
@@ -353,3 +408,20 @@ def test_the_surroundings_are_told_by_family():
             "ip6": [["fd00:244::/56"], ["fd00:96::/112"]],
         }
     )
+
+
+def test_a_touch_gives_every_service_once_and_what_changed_beside_it():
+    tracked = changes.Changes()
+    for number in (1, 2):
+        tracked.service(key(f"s{number}"), service(f"s{number}", number))
+    tracked.take()
+    tracked.touch()
+    tracked.service(key("s2"), None)
+    assert tracked
+    taken = tracked.take()
+    assert {k.name: change.current.service is not None for k, change in taken.items()} == {
+        "s1": True,
+        "s2": False,
+    }
+    assert not tracked
+    assert not tracked.take()
