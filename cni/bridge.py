@@ -7,10 +7,9 @@ and link-local addresses of ports are off, because each floods the whole bridge.
 """
 
 import errno
-import ipaddress
 import os
 
-from cni import delegate, frame, wiring
+from cni import delegate, frame
 from netemu.kernel import rtnl
 from netemu.wire import cni, rtnetlink
 
@@ -18,42 +17,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-# Options that change who may talk to whom: ignoring one would be worse than refusing it.
-REFUSED = ("vlan", "vlanTrunk", "macspoofchk", "portIsolation")
-
-
-def options(call: cni.Call, configuration: "cni.Document") -> wiring.Options:
-    """What the configuration and the call ask for. UNSUPPORTED_FIELD for what is not offered."""
-    for name in REFUSED:
-        if configuration.get(name):
-            raise cni.Failure(cni.UNSUPPORTED_FIELD, f"{name} is not supported by netemu's bridge plugin")
-    default_gateway = bool(configuration.get("isDefaultGateway"))
-    found = wiring.Options(
-        bridge=configuration.get("bridge") or "cni0",
-        gateway=bool(configuration.get("isGateway")) or default_gateway,
-        default_gateway=default_gateway,
-        force_address=bool(configuration.get("forceAddress")),
-        mtu=configuration.get("mtu") or 0,
-        hairpin=bool(configuration.get("hairpinMode")),
-        promiscuous=bool(configuration.get("promiscMode")),
-        dad=bool(configuration.get("enabledad")),
-        mac=(configuration.get("runtimeConfig") or {}).get("mac")
-        or ((configuration.get("args") or {}).get("cni") or {}).get("mac")
-        or call.args.get("MAC", ""),
-        masquerade=bool(configuration.get("ipMasq")),
-    )
-    if found.hairpin and found.promiscuous:
-        raise cni.Failure(
-            cni.INVALID_CONFIGURATION, "cannot set hairpin mode and promiscuous mode at the same time"
-        )
-    if not isinstance(found.mtu, int) or found.mtu < 0:
-        raise cni.Failure(cni.INVALID_CONFIGURATION, f"invalid mtu {found.mtu}")
-    return found
-
 
 def add(call: cni.Call, configuration: "cni.Document") -> cni.Result:
     """Address, link, routes; nothing remains when one of them fails."""
-    wish = options(call, configuration)
+    from cni import plans, wiring  # DEL, called as often, needs neither
+
+    wish = plans.options(call, configuration)
     layer3 = bool((configuration.get("ipam") or {}).get("type"))
     with frame.Netns(call.netns) as netns:
         ipam = delegate.ipam(call, configuration, "ADD") if layer3 else cni.Result()
@@ -61,7 +30,7 @@ def add(call: cni.Call, configuration: "cni.Document") -> cni.Result:
             if layer3 and not (ipam and ipam.ips):
                 raise cni.Failure(cni.INVALID_CONFIGURATION, "IPAM plugin returned missing IP config")
             assert ipam is not None
-            plan = with_gateways(ipam, wish)
+            plan = plans.with_gateways(ipam, wish)
             if configuration.get("dns"):
                 plan = plan._replace(dns=cni.dns(configuration["dns"]))
             if wish.masquerade:
@@ -84,22 +53,6 @@ def _give_back(call: cni.Call, configuration: "cni.Document") -> None:
         delegate.ipam(call, configuration, "DEL")
 
 
-def with_gateways(ipam: cni.Result, wish: wiring.Options) -> cni.Result:
-    """IPAM's result with the gateways the bridge will be, and the default routes it was asked for."""
-    ips = ipam.ips
-    if wish.gateway:
-        ips = tuple(
-            ip if ip.gateway else ip._replace(gateway=ip.address.network.network_address + 1) for ip in ips
-        )
-    routes = list(ipam.routes)
-    if wish.default_gateway:
-        for ip in ips:
-            everything = ipaddress.ip_network("0.0.0.0/0" if ip.address.version == 4 else "::/0")
-            if not any(route.dst == everything for route in ipam.routes):
-                routes.append(cni.Route(everything, ip.gateway))
-    return ipam._replace(ips=tuple(ip._replace(interface=2) for ip in ips), routes=tuple(routes))
-
-
 def delete(call: cni.Call, configuration: "cni.Document") -> None:
     """Link, neighbours, address; whatever is gone already is fine."""
     held = [
@@ -112,7 +65,7 @@ def delete(call: cni.Call, configuration: "cni.Document") -> None:
         with rtnl.Rtnl() as host:
             bridge = host.link(configuration.get("bridge") or "cni0")
             if bridge is not None:
-                gone = [rtnetlink.del_neighbour(bridge.index, ipaddress.ip_address(ip)) for ip in held]
+                gone = [rtnetlink.del_neighbour(bridge.index, rtnl.bare(ip)) for ip in held]
                 host.run(gone, ignore=(errno.ENOENT,))
     _give_back(call, configuration)
 

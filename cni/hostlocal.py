@@ -3,9 +3,7 @@
 Options, layout and errors of the reference plugin (containernetworking/plugins, ipam/host-local).
 """
 
-import ipaddress
-
-from cni import frame, leases, ranges
+from cni import frame, leases
 from netemu.wire import cni
 
 TYPE_CHECKING = False
@@ -15,79 +13,9 @@ if TYPE_CHECKING:
 
 def add(call: cni.Call, configuration: "cni.Document") -> cni.Result:
     """One address from every range set. All or nothing. NOT_AVAILABLE when a set is exhausted."""
-    ipam = _ipam(configuration)
-    sets = ranges.parse(configuration)
-    wanted = _requested(call, configuration)
-    routes, dns = cni.routes(ipam.get("routes") or ()), cni.dns(_resolv_conf(ipam))
-    holder = leases.owner(call.container_id, call.ifname)
-    with _open(configuration) as store:
-        if not store.announce(holder):
-            raise cni.Failure(
-                cni.INVALID_CONFIGURATION,
-                f"{store.held(holder)[0]} has been allocated to {call.container_id}, "
-                "duplicate allocation is not allowed",
-            )
-        try:
-            given = tuple(_take(store, number, one, wanted, holder) for number, one in enumerate(sets))
-            if wanted:
-                raise cni.Failure(
-                    cni.INVALID_CONFIGURATION,
-                    "requested addresses are in no range: " + ", ".join(map(str, wanted)),
-                )
-        except BaseException:
-            store.release(holder)
-            raise
-    return cni.Result(ips=given, routes=routes, dns=dns)
+    from cni import allocation  # with ipaddress, which DEL, called as often, does without
 
-
-def _take(
-    store: leases.Leases,
-    number: int,
-    one: "tuple[ranges.Range, ...]",
-    wanted: "list[ranges.AnyAddress]",
-    holder: str,
-) -> cni.Address:
-    for address in wanted:
-        within = ranges.holding(one, address)
-        if within is None:
-            continue
-        if address == within.gateway:
-            raise cni.Failure(cni.INVALID_CONFIGURATION, f"requested ip {address} is subnet's gateway")
-        if not store.reserve(str(address), holder):
-            raise cni.Failure(cni.NOT_AVAILABLE, f"requested IP address {address} is not available")
-        wanted.remove(address)
-        return _leased(address, within)
-    text = store.last(number)
-    for candidate, within in ranges.candidates(one, _address(text)):
-        if store.reserve(str(candidate), holder):
-            store.remember(number, str(candidate))
-            return _leased(candidate, within)
-    raise cni.Failure(
-        cni.NOT_AVAILABLE,
-        f"no IP addresses available in range set: {', '.join(f'{r.start}-{r.end}' for r in one)}",
-    )
-
-
-def _leased(address: "ranges.AnyAddress", within: ranges.Range) -> cni.Address:
-    return cni.Address(ipaddress.ip_interface((address.packed, within.subnet.prefixlen)), within.gateway)
-
-
-def _address(text: str) -> "ranges.AnyAddress | None":
-    try:
-        return ipaddress.ip_address(text)
-    except ValueError:
-        return None
-
-
-def _requested(call: cni.Call, configuration: "cni.Document") -> "list[ranges.AnyAddress]":
-    """Addresses asked for by CNI_ARGS (IP=), args.cni.ips or the capability `ips`."""
-    texts = call.args.get("IP", "").split(",")
-    texts += ((configuration.get("args") or {}).get("cni") or {}).get("ips") or ()
-    texts += (configuration.get("runtimeConfig") or {}).get("ips") or ()
-    try:
-        return [ipaddress.ip_interface(text).ip for text in texts if text]
-    except ValueError as problem:
-        raise cni.Failure(cni.INVALID_CONFIGURATION, "invalid requested address", str(problem)) from None
+    return allocation.allocate(call, configuration, _open(configuration))
 
 
 def delete(call: cni.Call, configuration: "cni.Document") -> None:
@@ -126,22 +54,6 @@ def _ipam(configuration: "cni.Document") -> "cni.Document":
 
 def _open(configuration: "cni.Document") -> leases.Leases:
     return leases.Leases(_ipam(configuration).get("dataDir", ""), configuration["name"])
-
-
-def _resolv_conf(ipam: "cni.Document") -> "cni.Document":
-    """`resolvConf` names a file whose servers and domains go into the result."""
-    path = ipam.get("resolvConf")
-    if not path:
-        return {}
-    found: cni.Document = {"nameservers": [], "search": [], "options": []}
-    keys = {"nameserver": "nameservers", "search": "search", "options": "options"}
-    with open(path, encoding="utf-8") as file:
-        for words in map(str.split, file):
-            if words and words[0] in keys:
-                found[keys[words[0]]] += words[1:]
-            elif words and words[0] == "domain":
-                found["domain"] = words[1]
-    return found
 
 
 HANDLERS = {"ADD": add, "DEL": delete, "CHECK": check, "GC": collect}

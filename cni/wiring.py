@@ -2,39 +2,26 @@
 
     bridge (the gateway) --- near ======== ifname (in the container)
 
-Knows the kernel's side of the bridge plugin; its options and its IPAM are bridge's.
+Knows the kernel's side of the bridge plugin; what is wished is plans'.
 """
 
 import errno
 import ipaddress
 import os
 
+from cni import plans
 from netemu.kernel import rtnl
-from netemu.wire import cni, records, rtnetlink
+from netemu.wire import cni, rtnetlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     Gateways = tuple[rtnetlink.Interface, ...]
 
-# What a configuration asks of the links; see bridge.options.
-Options = records.record(
-    "Options", "bridge gateway default_gateway force_address mtu hairpin promiscuous dad mac masquerade"
-)
 
-
-def hardware(address: "rtnetlink.Interface") -> str:
-    """A MAC address that names its IP address: locally administered, the same after every restart."""
-    packed = address.ip.packed
-    if len(packed) == 4:
-        return (b"\x0a\x58" + packed).hex(":")
-    folded = bytes(a ^ b for a, b in zip(packed[8:12], packed[12:], strict=True))
-    return (b"\x0a\x59" + folded).hex(":")
-
-
-def connect(call: cni.Call, netns: int, wish: Options, plan: cni.Result) -> cni.Result:
+def connect(call: cni.Call, netns: int, wish: plans.Options, plan: cni.Result) -> cni.Result:
     """Make what the plan says; the result with its interfaces. No link remains after a failure."""
     near = "veth" + os.urandom(4).hex()
-    mac = wish.mac or (hardware(plan.ips[0].address) if plan.ips else "")
+    mac = wish.mac or (plans.hardware(plan.ips[0].address) if plan.ips else "")
     with rtnl.Rtnl() as host:
         bridge = _bridge(host, wish, _gateways(wish, plan))
         try:
@@ -60,18 +47,18 @@ def _told(call: cni.Call, problem: OSError) -> cni.Failure:
     return cni.Failure(cni.IO_FAILURE, f"failed to connect {call.ifname}", str(problem))
 
 
-def _gateways(wish: Options, plan: cni.Result) -> "Gateways":
+def _gateways(wish: plans.Options, plan: cni.Result) -> "Gateways":
     """The bridge's own addresses: each gateway with the prefix of the subnet it serves."""
     if not wish.gateway:
         return ()
     return tuple(ipaddress.ip_interface((ip.gateway.packed, ip.address.network.prefixlen)) for ip in plan.ips)
 
 
-def _bridge(host: rtnl.Rtnl, wish: Options, gateways: "Gateways") -> rtnetlink.Link:
+def _bridge(host: rtnl.Rtnl, wish: plans.Options, gateways: "Gateways") -> rtnetlink.Link:
     """The bridge, up and with its addresses; made if missing. Any number of us may do this at once."""
     link = host.link(wish.bridge)
     if link is None:
-        mac = hardware(gateways[0]) if gateways else ""
+        mac = plans.hardware(gateways[0]) if gateways else ""
         host.run([rtnetlink.new_bridge(wish.bridge, mac=mac, mtu=wish.mtu)], ignore=(errno.EEXIST,))
         link = host.link(wish.bridge)
     if link is None or link.kind != "bridge":
@@ -82,7 +69,7 @@ def _bridge(host: rtnl.Rtnl, wish: Options, gateways: "Gateways") -> rtnetlink.L
         messages.append(rtnetlink.set_link(index=link.index, up=True))
     if wish.promiscuous:
         messages.append(rtnetlink.set_link(index=link.index, promiscuous=True))
-    if gateways and link.mac != hardware(gateways[0]):
+    if gateways and link.mac != plans.hardware(gateways[0]):
         # Not made by us: left alone it takes its lowest port's MAC, and permanent neighbours would go stale.
         messages.append(rtnetlink.set_link(index=link.index, mac=link.mac))
     host.run(messages)
@@ -97,7 +84,7 @@ def _bridge(host: rtnl.Rtnl, wish: Options, gateways: "Gateways") -> rtnetlink.L
     return link
 
 
-def _sole(host: rtnl.Rtnl, link: rtnetlink.Link, gateway: "rtnetlink.Interface", wish: Options) -> None:
+def _sole(host: rtnl.Rtnl, link: rtnetlink.Link, gateway: "rtnetlink.Interface", wish: plans.Options) -> None:
     """A bridge has one IPv4 address, and no two IPv6 subnets that overlap (the reference plugin's rule)."""
     mine = [a.interface for a in host.dump(rtnetlink.dump_addresses()) if a.index == link.index]
     others = [
@@ -117,7 +104,7 @@ def _sole(host: rtnl.Rtnl, link: rtnetlink.Link, gateway: "rtnetlink.Interface",
 def _host_side(
     call: cni.Call,
     netns: int,
-    wish: Options,
+    wish: plans.Options,
     plan: cni.Result,
     bridge: rtnetlink.Link,
     *,
@@ -139,7 +126,7 @@ def _host_side(
 
 
 def _container_side(
-    call: cni.Call, netns: int, wish: Options, plan: cni.Result, bridge: rtnetlink.Link
+    call: cni.Call, netns: int, wish: plans.Options, plan: cni.Result, bridge: rtnetlink.Link
 ) -> rtnetlink.Link:
     with rtnl.Inside(netns), rtnl.Rtnl() as inside:
         link = inside.link(call.ifname)

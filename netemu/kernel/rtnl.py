@@ -55,6 +55,12 @@ class Inside:
         os.close(self._home)
 
 
+def bare(text: str) -> rtnetlink.Bare:
+    """An address as text, without importing ipaddress. OSError when it is none."""
+    family = rtnetlink.AF_INET6 if ":" in text else rtnetlink.AF_INET
+    return rtnetlink.Bare(6 if ":" in text else 4, _socket.inet_pton(family, text))
+
+
 def _setns(fd: int) -> None:
     if hasattr(os, "setns"):  # Python 3.12
         os.setns(fd, _CLONE_NEWNET)

@@ -6,13 +6,14 @@ Layouts: linux/netlink.h, rtnetlink.h, if_link.h, if_addr.h, neighbour.h, veth.h
 CNI executable that imports this must start in milliseconds.
 """
 
-import ipaddress
 import struct
 
 from netemu.wire import records
 
-TYPE_CHECKING = False  # typing itself costs ten milliseconds at the start of a CNI executable
+# typing costs ten milliseconds at the start of a CNI executable, ipaddress four: DEL does without either.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import ipaddress
     from collections.abc import Iterable, Iterator, Sequence
 
     Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -73,6 +74,8 @@ Link = records.record("Link", "index name flags mtu mac kind master")
 LinkAddress = records.record("LinkAddress", "index interface flags")
 Route = records.record("Route", "dst via index metric table protocol kind")
 Neighbour = records.record("Neighbour", "index ip mac state")
+# What a neighbour needs of an address: its family as 4 or 6, and its bytes.
+Bare = records.record("Bare", "version packed")
 Reply = records.record(
     "Reply", "type sequence error body"
 )  # error: errno (0: acknowledged) of an ERROR message
@@ -201,7 +204,7 @@ def new_address(index: int, interface: "Interface") -> bytes:
     nodad = IFA_F_NODAD if family == AF_INET6 else 0
     body = _ADDRESS.pack(family, interface.network.prefixlen, 0, SCOPE_UNIVERSE, index)
     body += _attribute(IFA_LOCAL, packed) + _attribute(IFA_ADDRESS, packed)
-    if isinstance(interface, ipaddress.IPv4Interface) and interface.network.prefixlen < 31:
+    if family == AF_INET and interface.network.prefixlen < 31:
         body += _attribute(IFA_BROADCAST, interface.network.broadcast_address.packed)
     return _message(NEWADDR, ACK | CREATE | EXCL, body + _u32(IFA_FLAGS, IFA_F_PERMANENT | nodad))
 
@@ -280,7 +283,7 @@ def new_neighbour(index: int, ip: "Address", mac: str) -> bytes:
     return _message(NEWNEIGH, ACK | CREATE | REPLACE, body)
 
 
-def del_neighbour(index: int, ip: "Address") -> bytes:
+def del_neighbour(index: int, ip: "Address | Bare") -> bytes:
     """Forget a neighbour. ENOENT if it is not known."""
     body = _NEIGHBOUR.pack(_family(ip.version), index, 0, 0, 0)
     return _message(DELNEIGH, ACK, body + _attribute(NDA_DST, ip.packed))
@@ -360,6 +363,8 @@ def parse(reply: Reply) -> "Link | LinkAddress | Route | Neighbour | None":
         return _parse_link(fields, attributes)
     if fields[0] not in (AF_INET, AF_INET6):
         return None
+    import ipaddress
+
     if reply.type == NEWADDR:
         packed = attributes.get(IFA_LOCAL) or attributes[IFA_ADDRESS]
         interface = ipaddress.ip_interface((packed, fields[1]))
@@ -385,6 +390,8 @@ def _parse_link(fields: "tuple[int, ...]", attributes: dict[int, bytes]) -> Link
 
 
 def _parse_route(fields: "tuple[int, ...]", attributes: dict[int, bytes]) -> Route:
+    import ipaddress
+
     width = 4 if fields[0] == AF_INET else 16
     dst = ipaddress.ip_network((attributes.get(RTA_DST, b"\0" * width), fields[1]))
     via = attributes.get(RTA_GATEWAY)
