@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 
 from netemu.base import errors
-from netemu.runtime import endings, output, pods
+from netemu.runtime import endings, output, tenants
 from netemu.runtime.eventloop import EventLoop, Timer
 from netemu.wire import cri
 
@@ -59,7 +59,7 @@ class Execution:
             trouble = os.read(self._report, 4096)
         os.close(self._report)
         if trouble:
-            self._failed(pods.StartFailed(trouble.decode(errors="replace")))
+            self._failed(tenants.StartFailed(trouble.decode(errors="replace")))
         elif self._timed_out:
             self._failed(TimedOut(f"command timed out after {self._timeout:g} s"))
         else:

@@ -21,7 +21,7 @@ import msgspec
 
 from netemu.base import errors
 from netemu.kernel import linux, process
-from netemu.runtime import eventloop, executions, output, pods, programs, rootfs
+from netemu.runtime import eventloop, executions, output, pods, programs, rootfs, tenants
 from netemu.runtime.connections import Connection
 from netemu.runtime.images import bundles, catalogue, commands
 from netemu.wire import cri, elf
@@ -31,7 +31,7 @@ log = logging.getLogger("shim")
 FAILURES: tuple[tuple[type[Exception], cri.FailureKind], ...] = (
     (pods.NotFound, "not found"),
     (catalogue.ImageNotFound, "image not found"),
-    (pods.StartFailed, "start failed"),
+    (tenants.StartFailed, "start failed"),
     (executions.TimedOut, "timeout"),
     (linux.KernelError, "kernel"),
     (errors.NetemuError, "rejected"),
