@@ -49,6 +49,7 @@ def container(
         working_dir=spec.workingDir,
         mounts=mounts,
         stdin=spec.stdin,
+        stdin_once=spec.stdinOnce,
         tty=spec.tty,
         labels={**_labels(pod), "io.kubernetes.container.name": spec.name},
         annotations={"io.kubernetes.container.restartCount": str(attempt)},

@@ -39,6 +39,18 @@ class Runtime(Protocol):
         self, container_id: str, command: Sequence[str], timeout_s: float
     ) -> cri.ExecResult: ...
 
+    async def exec(
+        self, container_id: str, command: Sequence[str], fds: Sequence[int], *, tty: bool = False
+    ) -> int:
+        """Run a command on three descriptors; its exit code. Cancelling kills it."""
+        ...
+
+    async def attach(
+        self, container_id: str, *, stdin: bool, stdout: int | None, stderr: int | None
+    ) -> int | None:
+        """Output from now on goes to those pipes, too. A descriptor of its terminal or stdin."""
+        ...
+
     async def pull_image(self, image: str) -> str:
         """The image's id; NetemuError with what is available when there is no such image."""
         ...

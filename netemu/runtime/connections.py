@@ -39,6 +39,16 @@ class Connection:
         if len(self._waiting) > _MOST_WAITING:
             self.close()
 
+    def send_descriptor(self, frame: bytes, fd: int) -> None:
+        """A frame with a descriptor, to a client for whom nothing else is waiting."""
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
+        try:
+            sent = 0 if self._waiting else self._stream.sendmsg([frame], rights)
+        except OSError:
+            sent = 0
+        if sent != len(frame):
+            self.close()
+
     def close(self) -> None:
         if not self.open:
             return

@@ -4,8 +4,10 @@ Knows the order of things (network after namespaces, undone if it fails) and tha
 again. Does not know what a network is: whoever makes a LocalRuntime brings one.
 """
 
+import array
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol, TypeVar
@@ -55,6 +57,19 @@ _KINDS: dict[cri.FailureKind, type[RuntimeFailed]] = {
     "start failed": StartFailed,
     "timeout": TimedOut,
 }
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _successful(reply: cri.Answer | cri.Failure) -> cri.Answer:
+    if isinstance(reply, cri.Answer):
+        return reply
+    if reply.kind == "image not found":
+        raise catalogue.ImageNotFound(reply.message)
+    raise _KINDS.get(reply.kind, RuntimeFailed)(reply.kind, reply.message)
 
 
 class LocalRuntime:
@@ -126,6 +141,71 @@ class LocalRuntime:
         """TimedOut after `timeout_s` seconds (0: none), StartFailed when there is no such program."""
         return await self._ask(cri.ExecSync(1, container_id, tuple(command), timeout_s), cri.ExecResult)
 
+    async def exec(
+        self, container_id: str, command: Sequence[str], fds: Sequence[int], *, tty: bool = False
+    ) -> int:
+        """Run a command on three descriptors (with `tty` all a terminal's); its exit code, or StartFailed.
+
+        Whoever is cancelled here has killed the command.
+        """
+        async with self._beside(cri.Exec(1, container_id, tuple(command), tty), fds) as stream:
+            async for body in self._bodies(stream):
+                return cri.result_of(_successful(cri.reply_of(body)), int)
+        raise Unavailable("the runtime went away")
+
+    async def attach(
+        self, container_id: str, *, stdin: bool, stdout: int | None, stderr: int | None
+    ) -> int | None:
+        """Have a running container's output, from now on to its end, written to those pipes.
+
+        The answer, the caller's to close: its terminal if it has one, or its stdin if that is asked for.
+        """
+        request = cri.Attach(1, container_id, stdin, stdout is not None, stderr is not None)
+        fds = [fd for fd in (stdout, stderr) if fd is not None]
+        async with self._beside(request, fds) as stream:
+            received: array.array[int] = array.array("i")
+            try:
+                reply = await self._reply_with(stream, received)
+                there = cri.result_of(_successful(reply), bool)
+            except BaseException:
+                for fd in received:
+                    os.close(fd)
+                raise
+            return received[0] if there and received else None
+
+    @contextlib.asynccontextmanager
+    async def _beside(self, request: cri.AnyRequest, fds: Sequence[int]) -> AsyncIterator[socket.socket]:
+        """A connection for one request alone, sent with descriptors."""
+        stream = await self._connect()
+        with stream:
+            frame = cri.frame(request)
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+            try:
+                sent = stream.sendmsg([frame], rights)
+                await asyncio.get_running_loop().sock_sendall(stream, frame[sent:])
+            except OSError as problem:
+                raise Unavailable(f"the runtime went away: {problem.strerror}") from None
+            yield stream
+
+    async def _reply_with(
+        self, stream: socket.socket, received: "array.array[int]"
+    ) -> cri.Answer | cri.Failure:
+        """The answer; a descriptor that comes with it is added to `received`."""
+        loop, frames = asyncio.get_running_loop(), cri.Frames()
+        while True:
+            readable: asyncio.Future[None] = loop.create_future()
+            loop.add_reader(stream, _resolve, readable)
+            try:
+                await readable
+            finally:
+                loop.remove_reader(stream)
+            data, fds, _, _ = socket.recv_fds(stream, 1 << 16, 1)
+            received.extend(fds)
+            for body in frames.feed(data):
+                return cri.reply_of(body)
+            if not data:
+                raise Unavailable("the runtime went away before it answered")
+
     async def pull_image(self, image: str) -> str:
         """Its id. ImageNotFound says what there is; Rejected: it is no reference (InvalidImageName)."""
         try:
@@ -175,11 +255,7 @@ class LocalRuntime:
             stream.close()  # its answer may still come: nobody else must get it
             raise
         self._idle.append(stream)
-        if isinstance(reply, cri.Failure):
-            if reply.kind == "image not found":
-                raise catalogue.ImageNotFound(reply.message)
-            raise _KINDS.get(reply.kind, RuntimeFailed)(reply.kind, reply.message)
-        return cri.result_of(reply, kind)
+        return cri.result_of(_successful(reply), kind)
 
     async def _exchange(self, stream: socket.socket, request: cri.AnyRequest) -> cri.Answer | cri.Failure:
         try:

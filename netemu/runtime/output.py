@@ -36,8 +36,29 @@ def make_fifos(place: str, *, stdin: bool) -> None:
 def open_for_container(place: str, *, stdin: bool) -> Stdio:
     """Opening a FIFO both ways never waits, and keeps it alive."""
     source = f"{place}/stdin" if stdin else os.devnull
+    return _stdio(place, os.open(source, os.O_RDWR | os.O_CLOEXEC))
+
+
+def open_for_session(place: str) -> tuple[int, Stdio]:
+    """The same with a stdin that can end, and its writing end: the only one there is."""
+    reader = os.open(f"{place}/stdin", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        writer = open_stdin(place)
+    except BaseException:
+        os.close(reader)
+        raise
+    os.set_blocking(reader, True)
+    return writer, _stdio(place, reader)
+
+
+def open_stdin(place: str) -> int:
+    """For writing to a container's stdin. ENXIO: it has closed it."""
+    return os.open(f"{place}/stdin", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _stdio(place: str, source: int) -> Stdio:
     return Stdio(
-        os.open(source, os.O_RDWR | os.O_CLOEXEC),
+        source,
         os.open(f"{place}/stdout", os.O_RDWR | os.O_CLOEXEC),
         os.open(f"{place}/stderr", os.O_RDWR | os.O_CLOEXEC),
     )

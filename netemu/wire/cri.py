@@ -60,6 +60,7 @@ class ContainerConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     """One container. `command` replaces the image's entrypoint, `args` its default arguments, as in a Pod.
 
     `log_path` is absolute, or relative to the sandbox's log_directory; empty: output is thrown away.
+    `stdin_once`: stdin ends with the first client that attaches to it; otherwise it never does.
     """
 
     name: str
@@ -71,6 +72,7 @@ class ContainerConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     working_dir: str = ""
     mounts: tuple[Mount, ...] = ()
     stdin: bool = False
+    stdin_once: bool = False
     tty: bool = False
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
@@ -214,6 +216,19 @@ class Exec(Request, frozen=True):
     tty: bool = False
 
 
+class Attach(Request, frozen=True):
+    """With this frame come descriptors of pipes to write to (SCM_RIGHTS): for stdout, stderr, if asked for.
+
+    They get what the container writes from now on, and are closed at its end. Answer: bool, at once; when it
+    is true a descriptor comes with it: the terminal, which can be written to and resized, or stdin's pipe.
+    """
+
+    container_id: str
+    stdin: bool = False
+    stdout: bool = False
+    stderr: bool = False
+
+
 class GetContainerEvents(Request, frozen=True):
     """Never answered to the end: every change of state comes as an Answer with a Container.
 
@@ -236,6 +251,7 @@ AnyRequest = (
     | ReopenContainerLog
     | ExecSync
     | Exec
+    | Attach
     | GetContainerEvents
 )
 
