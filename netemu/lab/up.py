@@ -7,6 +7,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import socket
 import sys
 import time
@@ -19,6 +20,7 @@ from netemu.base import errors
 from netemu.kernel import process
 from netemu.lab import components, config, down, handle, layout, records
 
+SPACE = 16 << 20  # bytes for the store, logs and keys of a small lab
 DEADLINE = 60.0  # seconds; a lab of three nodes takes about one
 # Without `site` an interpreter starts in half the time; what it would have put on the path, we hand over.
 _BOOT = "import sys; sys.path[:] = sys.argv[1:]; from netemu.lab import supervisor; supervisor.main()"
@@ -35,6 +37,7 @@ def up(lab: config.LabConfig, *, progress: Progress = lambda text: None) -> hand
     place = records.of(lab.name)
     with records.claimed(place, create=True):
         _not_twice(place)
+        _check_room(place)
         if down.clear(place, keep_directory=True):
             progress(f"removed what was left of an earlier lab '{lab.name}'")
         try:
@@ -52,6 +55,18 @@ def _not_twice(place: layout.Layout) -> None:
         raise errors.Rejected(
             f"lab '{record.name}' is up already (process {record.supervisor.pid})",
             hint=f"netemu down --name {record.name}, or choose another --name",
+        )
+
+
+def _check_room(place: layout.Layout) -> None:
+    """A disk that fills up while the lab is made would show as a node that is never ready."""
+    free = shutil.disk_usage(place.directory).free
+    if free < SPACE:
+        if not os.listdir(place.directory):
+            os.rmdir(place.directory)
+        raise errors.Rejected(
+            f"no space left in {place.directory.parent}: {free >> 10} KiB free, a lab needs {SPACE >> 10}",
+            hint=f"free some, or set {records.VARIABLE} to a directory elsewhere",
         )
 
 
@@ -102,8 +117,14 @@ def _api_socket(port: int) -> socket.socket:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind(("127.0.0.1", port))
         server.listen(512)
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as visitor:
+            visitor.connect(server.getsockname())
     except OSError as failure:
         server.close()
+        if failure.errno == errno.ENETUNREACH:
+            raise errors.Rejected(
+                "the loopback link is down, nobody would reach the API", hint="ip link set lo up"
+            ) from None
         if failure.errno == errno.EADDRINUSE and port:
             raise errors.Rejected(
                 f"port {port} on 127.0.0.1 is taken", hint="choose another api-port, or 0 for any free one"

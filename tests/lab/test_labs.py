@@ -310,7 +310,6 @@ def test_a_taken_port_is_refused(state: Path, tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_refused(tmp_path: Path) -> None:
-    """80 kB hold a log and a record, and not the store."""
     place = tmp_path / "small"
     place.mkdir()
     script = f"mount -t tmpfs -o size=80k small {place} && exec {' '.join(CLI)} up --nodes 1"
@@ -333,8 +332,17 @@ def test_no_privileges_is_refused() -> None:
     assert "Traceback" not in said
 
 
+def test_a_loopback_that_is_down_is_refused(state: Path) -> None:
+    code, said = run("unshare", "--net", *CLI, "up")
+    assert code == 2
+    assert "loopback" in said
+    assert "ip link set lo up" in said
+    assert not state.exists()
+
+
 def test_an_ordinary_user_has_a_lab_in_a_namespace_of_his_own(tmp_path: Path) -> None:
-    script = f"{' '.join(CLI)} up --nodes 2 && {' '.join(CLI)} get nodes && {' '.join(CLI)} down"
+    cli = " ".join(CLI)
+    script = f"ip link set lo up && {cli} up --nodes 2 && {cli} get nodes && {cli} down"
     done = subprocess.run(
         ["unshare", "--map-root-user", "--net", "sh", "-c", script],
         capture_output=True,
