@@ -244,6 +244,9 @@ def test_control_c_undoes_what_was_made(moment: str, state: Path) -> None:
         wait_for(command, moment, state)
         command.send_signal(signal.SIGINT)
         _, complaint = command.communicate(timeout=30)
+    if command.returncode == 0:  # it was up in that very moment: too late to be undone
+        assert is_ready("default")
+        return
     assert command.returncode == 130
     assert "interrupted" in complaint
     assert not state.exists()
