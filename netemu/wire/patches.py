@@ -304,8 +304,9 @@ def _agree(patch: list[Any], order: list[Any], path: Path) -> None:
 
 
 def _special(merged: list[Any], patch: list[Any], key: str, path: Path) -> tuple[list[Any], list[Any]]:
-    """Items which are directives take effect first."""
+    """Items which are directives take effect first. After a replace the others are taken as they are."""
     plain: list[Any] = []
+    replace = False
     for item in patch:
         match _object(item, path).get(_DIRECTIVE):
             case None:
@@ -314,10 +315,10 @@ def _special(merged: list[Any], patch: list[Any], key: str, path: Path) -> tuple
                 value = _key(item, key, path)
                 merged = [there for there in merged if not _same(there.get(key), value)]
             case "replace":
-                merged = []
+                replace = True
             case other:
                 raise Malformed(f"{_dotted(path)}: $patch {other!r} means nothing in a list")
-    return merged, plain
+    return (plain, []) if replace else (merged, plain)
 
 
 def _ordered(merged: list[Any], wanted: list[Any], live: list[Any], key: str, path: Path) -> list[Any]:

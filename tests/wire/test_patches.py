@@ -171,6 +171,8 @@ STRATEGIC: dict[str, tuple[Any, Any, Any]] = {
         {"containers": [A]}, {"containers": [{"name": "z", "$patch": "delete"}]}, {"containers": [A]}),
     "a list is replaced": (
         {"containers": [A, B]}, {"containers": [{"$patch": "replace"}, C]}, {"containers": [C]}),
+    "a list that replaces is taken as it is, keys that recur included": (
+        {"containers": [A, B]}, {"containers": [{"$patch": "replace"}, C, C]}, {"containers": [C, C]}),
     "an object is replaced": ({"a": {"x": 1}}, {"a": {"$patch": "replace", "y": 2}}, {"a": {"y": 2}}),
     "an object is emptied": ({"a": {"x": 1}}, {"a": {"$patch": "delete"}}, {"a": {}}),
     "an object whose strategy is replace": (
