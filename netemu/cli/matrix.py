@@ -48,7 +48,8 @@ def _check(
         head = list(_HEAD)
         reasons = {row[-1] for row in rows}
         if len(reasons) == 1:
-            yield f"{' ' * _INDENT}because:  {reasons.pop()}"
+            if because := reasons.pop():
+                yield f"{' ' * _INDENT}because:  {because}"
             head, rows = head[:-1], [row[:-1] for row in rows]
         head = [paint("faint", title) for title in head]
         yield from screen.table([head, *rows], indent=_INDENT, width=width)
@@ -115,12 +116,14 @@ def _measured(group: Sequence[judge.Result]) -> str:
 
 
 def _why(group: Sequence[judge.Result]) -> str:
-    """The reasons that all of a row share, as many of the last ones as there is room for."""
+    """The reasons that all of a row share, as many of the last ones as there is room for; else the first's."""
     shared = [
         reason
         for reason in group[0].probe.verdict.because
         if all(reason in r.probe.verdict.because for r in group)
     ]
+    if not shared:  # each has its own: the first one stands for them
+        shared = list(group[0].probe.verdict.because[-1:])
     while len(shared) > 1 and len("; ".join(shared)) > _LONGEST_WHY:
         shared.pop(0)
     return "; ".join(shared)
