@@ -19,7 +19,7 @@ class HorizontalPodAutoscalerSpec(Record):
         CrossVersionObjectReference,
         F(1, required=True, atomic=True),
     ] = CrossVersionObjectReference()
-    minReplicas: A[Int32 | None, F(2)] = None
+    minReplicas: A[Int32 | None, F(2, default=1)] = None
     maxReplicas: A[Int32, F(3, required=True)] = 0
     targetCPUUtilizationPercentage: A[Int32 | None, F(4)] = None
 

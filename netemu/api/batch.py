@@ -62,8 +62,8 @@ class JobSpec(Record):
     manualSelector: A[bool | None, F(5)] = None
     template: A[PodTemplateSpec, F(6, required=True)] = PodTemplateSpec()
     ttlSecondsAfterFinished: A[Int32 | None, F(8)] = None
-    completionMode: A[CompletionMode | None, F(9)] = None
-    suspend: A[bool | None, F(10)] = None
+    completionMode: A[CompletionMode | None, F(9, default="NonIndexed")] = None
+    suspend: A[bool | None, F(10, default=False)] = None
     podReplacementPolicy: A[PodReplacementPolicy | None, F(14)] = None
     managedBy: A[str | None, F(15)] = None
     scheduling: A[JobSchedulingConfiguration | None, F(17)] = None
@@ -113,11 +113,11 @@ class CronJobSpec(Record):
     schedule: A[str, F(1, required=True)] = ""
     timeZone: A[str | None, F(8)] = None
     startingDeadlineSeconds: A[Int64 | None, F(2)] = None
-    concurrencyPolicy: A[ConcurrencyPolicy, F(3)] = ""
-    suspend: A[bool | None, F(4)] = None
+    concurrencyPolicy: A[ConcurrencyPolicy, F(3, default="Allow")] = ""
+    suspend: A[bool | None, F(4, default=False)] = None
     jobTemplate: A[JobTemplateSpec, F(5, required=True)] = JobTemplateSpec()
-    successfulJobsHistoryLimit: A[Int32 | None, F(6)] = None
-    failedJobsHistoryLimit: A[Int32 | None, F(7)] = None
+    successfulJobsHistoryLimit: A[Int32 | None, F(6, default=3)] = None
+    failedJobsHistoryLimit: A[Int32 | None, F(7, default=1)] = None
 
 
 class CronJobStatus(Record):

@@ -12,7 +12,21 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from netemu.api import apps, core, fields, kinds, networking, schema, shapes
+from netemu.api import (
+    apps,
+    autoscaling2,
+    batch,
+    core,
+    extensions,
+    fields,
+    kinds,
+    networking,
+    rbac,
+    registration,
+    schema,
+    shapes,
+    storage,
+)
 
 Document = dict[str, Any]
 Rule = Callable[[Document], None]
@@ -209,6 +223,78 @@ def _network_policy(policy: Document) -> None:
         spec["policyTypes"] = ["Ingress", *(["Egress"] if spec.get("egress") else [])]
 
 
+def _job(job: Document) -> None:
+    spec = job["spec"]
+    if "completions" not in spec and "parallelism" not in spec:
+        spec["completions"] = spec["parallelism"] = 1
+    spec.setdefault("parallelism", 1)
+    spec.setdefault("backoffLimit", 2**31 - 1 if "backoffLimitPerIndex" in spec else 6)
+    spec.setdefault("podReplacementPolicy", "Failed" if "podFailurePolicy" in spec else "TerminatingOrFailed")
+    marks = spec["template"]["metadata"].get("labels")
+    if marks and not job["metadata"].get("labels"):
+        job["metadata"]["labels"] = dict(marks)
+
+
+def _replication_controller(controller: Document) -> None:
+    spec = controller["spec"]
+    marks = ((spec.get("template") or {}).get("metadata") or {}).get("labels")
+    if marks:
+        if not spec.get("selector"):
+            spec["selector"] = dict(marks)
+        if not controller["metadata"].get("labels"):
+            controller["metadata"]["labels"] = dict(marks)
+
+
+def _limits(item: Document) -> None:
+    if item.get("type") != "Container":
+        return
+    if item.get("max"):
+        item["default"] = item["max"] | (item.get("default") or {})
+    if item.get("default"):
+        item["defaultRequest"] = item["default"] | (item.get("defaultRequest") or {})
+    if item.get("min"):
+        item["defaultRequest"] = item["min"] | (item.get("defaultRequest") or {})
+
+
+_RBAC = "rbac.authorization.k8s.io"
+
+
+def _role_ref(ref: Document) -> None:
+    ref["apiGroup"] = ref.get("apiGroup") or _RBAC
+
+
+def _subject(subject: Document) -> None:
+    if subject.get("kind") in ("User", "Group") and _absent(subject, "apiGroup"):
+        subject["apiGroup"] = _RBAC
+
+
+def _scaler(scaler: Document) -> None:
+    spec = scaler["spec"]
+    if not spec.get("metrics"):
+        target = {"type": "Utilization", "averageUtilization": 80}
+        spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+
+
+def _class_parameters(given: Document) -> None:
+    given.setdefault("scope", "Cluster")
+
+
+def _https(service: Document) -> None:
+    service.setdefault("port", 443)
+
+
+def _definition(definition: Document) -> None:
+    spec = definition["spec"]
+    names = spec["names"]
+    names["singular"] = names.get("singular") or names.get("kind", "").lower()
+    names["listKind"] = names.get("listKind") or f"{names.get('kind', '')}List"
+    spec.setdefault("conversion", {"strategy": "None"})
+
+
+def _driver(spec: Document) -> None:
+    spec["volumeLifecycleModes"] = spec.get("volumeLifecycleModes") or ["Persistent"]
+
+
 _RULES: dict[type, tuple[Rule, ...]] = {
     core.Namespace: (_namespace,),
     core.Node: (_node,),
@@ -223,4 +309,15 @@ _RULES: dict[type, tuple[Rule, ...]] = {
     apps.StatefulSet: (_stateful_set,),
     apps.DaemonSetUpdateStrategy: (_daemon_set_strategy,),
     networking.NetworkPolicy: (_network_policy,),
+    networking.IngressClassParametersReference: (_class_parameters,),
+    core.ReplicationController: (_replication_controller,),
+    core.LimitRangeItem: (_limits,),
+    batch.Job: (_job,),
+    rbac.RoleRef: (_role_ref,),
+    rbac.Subject: (_subject,),
+    autoscaling2.HorizontalPodAutoscaler: (_scaler,),
+    extensions.CustomResourceDefinition: (_definition,),
+    extensions.ServiceReference: (_https,),
+    registration.ServiceReference: (_https,),
+    storage.CSIDriverSpec: (_driver,),
 }

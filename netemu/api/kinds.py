@@ -6,101 +6,47 @@ Knows which record is which resource; what is in a record, its own declaration s
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from netemu.api import (
+    admission,
     apps,
     authentication,
     authorization,
     autoscaling,
+    autoscaling2,
+    batch,
+    certificates,
     coordination,
     core,
     discovery,
+    events,
+    extensions,
     meta,
     networking,
+    node,
     policy,
+    rbac,
+    registration,
+    scheduling,
+    storage,
 )
+from netemu.api.resources import ALL_VERBS, Kind, Selectable, Subresource
 
-ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+__all__ = ["ALL", "REVIEWS", "SERVED", "VIEWS", "Kind", "Selectable", "Subresource", "find", "named", "of"]
+
 _EDIT = ("get", "patch", "update")
 _STREAM = ("create", "get")
 _PROXY = ("create", "delete", "get", "patch", "update")
 
 
-class Subresource(NamedTuple):
-    """`type` is the record that is read and written; None where the traffic is a stream or a text."""
-
-    name: str
-    kind: str
-    verbs: tuple[str, ...]
-    type: type[meta.Object] | None = None
-    group: str = ""
-    version: str = "v1"
-
-
-class Selectable(NamedTuple):
-    """A field selector's label, and the paths whose first non-empty value it compares."""
-
-    label: str
-    paths: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Kind:
-    """Names as discovery shows them. A kind equals itself only, and so is a cheap key."""
-
-    type: type[meta.Object]
-    plural: str
-    singular: str = ""
-    namespaced: bool = True
-    short_names: tuple[str, ...] = ()
-    categories: tuple[str, ...] = ()
-    subresources: tuple[Subresource, ...] = ()
-    verbs: tuple[str, ...] = ALL_VERBS
-    selectable: tuple[Selectable, ...] = ()
-    group: str = field(init=False)
-    version: str = field(init=False)
-    kind: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        group, _, version = self.type.apiVersion.rpartition("/")
-        for name, value in (("group", group), ("version", version), ("kind", self.type.kind)):
-            object.__setattr__(self, name, value)
-        if not self.singular:
-            object.__setattr__(self, "singular", self.kind.lower())
-
-    @property
-    def api_version(self) -> str:
-        return f"{self.group}/{self.version}" if self.group else self.version
-
-    @property
-    def list_kind(self) -> str:
-        return f"{self.kind}List"
-
-    @property
-    def qualified(self) -> str:
-        """As "deployments.apps"."""
-        return f"{self.plural}.{self.group}" if self.group else self.plural
-
-    @property
-    def has_status(self) -> bool:
-        return any(sub.name == "status" for sub in self.subresources)
-
-    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """The URL path; without a namespace, that of the list in all namespaces."""
-        parts = ["/api", self.version] if not self.group else ["/apis", self.group, self.version]
-        if self.namespaced and namespace:
-            parts += ["namespaces", namespace]
-        return "/".join([*parts, self.plural, *filter(None, (name, subresource))])
-
-    def subresource(self, name: str) -> Subresource | None:
-        return next((sub for sub in self.subresources if sub.name == name), None)
-
-
 def _status(type_: type[meta.Object]) -> Subresource:
     group, _, version = type_.apiVersion.rpartition("/")
     return Subresource("status", type_.kind, _EDIT, type_, group, version)
+
+
+def _cluster(type_: type[meta.Object], plural: str, *short: str, **more: Any) -> Kind:
+    return Kind(type=type_, plural=plural, namespaced=False, short_names=short, **more)
 
 
 def _fields(*labels: str) -> tuple[Selectable, ...]:
@@ -209,6 +155,35 @@ ALL: tuple[Kind, ...] = (
         selectable=_fields("spec.clusterIP", "spec.type"),
     ),
     Kind(
+        type=core.ReplicationController,
+        plural="replicationcontrollers",
+        short_names=("rc",),
+        categories=("all",),
+        subresources=(_SCALE, _status(core.ReplicationController)),
+        selectable=_fields("status.replicas"),
+    ),
+    _cluster(core.ComponentStatus, "componentstatuses", "cs", verbs=("get", "list")),
+    Kind(type=core.LimitRange, plural="limitranges", short_names=("limits",)),
+    Kind(
+        type=core.PersistentVolumeClaim,
+        plural="persistentvolumeclaims",
+        short_names=("pvc",),
+        subresources=(_status(core.PersistentVolumeClaim),),
+    ),
+    _cluster(
+        core.PersistentVolume,
+        "persistentvolumes",
+        "pv",
+        subresources=(_status(core.PersistentVolume),),
+    ),
+    Kind(type=core.PodTemplate, plural="podtemplates"),
+    Kind(
+        type=core.ResourceQuota,
+        plural="resourcequotas",
+        short_names=("quota",),
+        subresources=(_status(core.ResourceQuota),),
+    ),
+    Kind(
         type=apps.Deployment,
         plural="deployments",
         short_names=("deploy",),
@@ -222,6 +197,42 @@ ALL: tuple[Kind, ...] = (
         categories=("all",),
         subresources=(_SCALE, _status(apps.ReplicaSet)),
         selectable=_fields("status.replicas"),
+    ),
+    Kind(
+        type=apps.DaemonSet,
+        plural="daemonsets",
+        short_names=("ds",),
+        categories=("all",),
+        subresources=(_status(apps.DaemonSet),),
+    ),
+    Kind(
+        type=apps.StatefulSet,
+        plural="statefulsets",
+        short_names=("sts",),
+        categories=("all",),
+        subresources=(_SCALE, _status(apps.StatefulSet)),
+    ),
+    Kind(type=apps.ControllerRevision, plural="controllerrevisions"),
+    Kind(
+        type=autoscaling2.HorizontalPodAutoscaler,
+        plural="horizontalpodautoscalers",
+        short_names=("hpa",),
+        categories=("all",),
+        subresources=(_status(autoscaling2.HorizontalPodAutoscaler),),
+    ),
+    Kind(
+        type=batch.CronJob,
+        plural="cronjobs",
+        short_names=("cj",),
+        categories=("all",),
+        subresources=(_status(batch.CronJob),),
+    ),
+    Kind(
+        type=batch.Job,
+        plural="jobs",
+        categories=("all",),
+        subresources=(_status(batch.Job),),
+        selectable=(Selectable("status.successful", ("status.succeeded",)),),
     ),
     Kind(type=coordination.Lease, plural="leases"),
     Kind(type=discovery.EndpointSlice, plural="endpointslices"),
@@ -244,6 +255,92 @@ ALL: tuple[Kind, ...] = (
         namespaced=False,
         subresources=(_status(networking.ServiceCIDR),),
     ),
+    Kind(
+        type=networking.Ingress,
+        plural="ingresses",
+        short_names=("ing",),
+        subresources=(_status(networking.Ingress),),
+    ),
+    _cluster(networking.IngressClass, "ingressclasses"),
+    Kind(
+        type=policy.PodDisruptionBudget,
+        plural="poddisruptionbudgets",
+        short_names=("pdb",),
+        subresources=(_status(policy.PodDisruptionBudget),),
+    ),
+    _cluster(rbac.ClusterRoleBinding, "clusterrolebindings"),
+    _cluster(rbac.ClusterRole, "clusterroles"),
+    Kind(type=rbac.RoleBinding, plural="rolebindings"),
+    Kind(type=rbac.Role, plural="roles"),
+    _cluster(scheduling.PriorityClass, "priorityclasses", "pc"),
+    _cluster(storage.CSIDriver, "csidrivers"),
+    _cluster(storage.CSINode, "csinodes"),
+    Kind(type=storage.CSIStorageCapacity, plural="csistoragecapacities"),
+    _cluster(storage.StorageClass, "storageclasses", "sc"),
+    _cluster(
+        storage.VolumeAttachment, "volumeattachments", subresources=(_status(storage.VolumeAttachment),)
+    ),
+    _cluster(storage.VolumeAttributesClass, "volumeattributesclasses", "vac"),
+    _cluster(node.RuntimeClass, "runtimeclasses"),
+    _cluster(
+        certificates.CertificateSigningRequest,
+        "certificatesigningrequests",
+        "csr",
+        subresources=(
+            _status(certificates.CertificateSigningRequest)._replace(name="approval"),
+            _status(certificates.CertificateSigningRequest),
+        ),
+        selectable=_fields("spec.signerName"),
+    ),
+    _cluster(admission.MutatingWebhookConfiguration, "mutatingwebhookconfigurations"),
+    _cluster(
+        admission.ValidatingAdmissionPolicy,
+        "validatingadmissionpolicies",
+        subresources=(_status(admission.ValidatingAdmissionPolicy),),
+    ),
+    _cluster(admission.ValidatingAdmissionPolicyBinding, "validatingadmissionpolicybindings"),
+    _cluster(admission.ValidatingWebhookConfiguration, "validatingwebhookconfigurations"),
+    _cluster(
+        extensions.CustomResourceDefinition,
+        "customresourcedefinitions",
+        "crd",
+        "crds",
+        categories=("api-extensions",),
+        subresources=(_status(extensions.CustomResourceDefinition),),
+    ),
+    _cluster(
+        registration.APIService,
+        "apiservices",
+        categories=("api-extensions",),
+        subresources=(_status(registration.APIService),),
+    ),
+)
+
+_STORED = {(kind.group, kind.plural): kind for kind in ALL}
+
+# Other forms of kinds above: read and written like them, kept in their form.
+VIEWS: tuple[Kind, ...] = (
+    Kind(
+        type=events.Event,
+        plural="events",
+        short_names=("ev",),
+        stored=_STORED["", "events"],
+        selectable=(
+            *(
+                Selectable(f"regarding.{name}", (f"regarding.{name}",))
+                for name in ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
+            ),
+            *_fields("reason", "type", "reportingController"),
+        ),
+    ),
+    Kind(
+        type=autoscaling.HorizontalPodAutoscaler,
+        plural="horizontalpodautoscalers",
+        short_names=("hpa",),
+        categories=("all",),
+        subresources=(_status(autoscaling.HorizontalPodAutoscaler),),
+        stored=_STORED["autoscaling", "horizontalpodautoscalers"],
+    ),
 )
 
 # Questions put to the API server: created, answered, never stored.
@@ -255,6 +352,7 @@ REVIEWS: tuple[Kind, ...] = (
         verbs=("create",),
     ),
     Kind(type=authentication.TokenReview, plural="tokenreviews", namespaced=False, verbs=("create",)),
+    Kind(type=core.Binding, plural="bindings", verbs=("create",)),
     Kind(type=authorization.LocalSubjectAccessReview, plural="localsubjectaccessreviews", verbs=("create",)),
     Kind(
         type=authorization.SelfSubjectAccessReview,
@@ -276,6 +374,8 @@ REVIEWS: tuple[Kind, ...] = (
     ),
 )
 
+SERVED = ALL + VIEWS + REVIEWS
+
 
 def of(thing: Any) -> Kind:
     """The kind of a record or of a record's type. KeyError: it is no kind of ours."""
@@ -294,14 +394,14 @@ def named(api_version: str, kind: str) -> Kind | None:
 
 @functools.cache
 def _by_type() -> dict[type, Kind]:
-    return {kind.type: kind for kind in ALL + REVIEWS}
+    return {kind.type: kind for kind in SERVED}
 
 
 @functools.cache
 def _by_path() -> dict[tuple[str, str, str], Kind]:
-    return {(kind.group, kind.version, kind.plural): kind for kind in ALL + REVIEWS}
+    return {(kind.group, kind.version, kind.plural): kind for kind in SERVED}
 
 
 @functools.cache
 def _by_name() -> dict[tuple[str, str], Kind]:
-    return {(kind.api_version, kind.kind): kind for kind in ALL + REVIEWS}
+    return {(kind.api_version, kind.kind): kind for kind in SERVED}

@@ -65,6 +65,13 @@ def subdomain(text: str) -> Messages:
     return tuple(found)
 
 
+def path_segment(text: str) -> Messages:
+    """Whatever may stand between two slashes of a path: roles and their bindings."""
+    if text in (".", ".."):
+        return (f"may not be '{text}'",)
+    return tuple(f"may not contain '{sign}'" for sign in "/%" if sign in text)
+
+
 @functools.lru_cache(maxsize=1024)
 def label_1035(text: str) -> Messages:
     """A DNS label that starts with a letter (RFC 1035): Services."""

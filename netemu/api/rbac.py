@@ -25,7 +25,7 @@ class Subject(Record):
 
 class RoleRef(Record):
     atomic: ClassVar[bool] = True
-    apiGroup: A[str, F(1, keep=True)] = ""
+    apiGroup: A[str, F(1, keep=True, default="rbac.authorization.k8s.io")] = ""
     kind: A[str, F(2, required=True)] = ""
     name: A[str, F(3, required=True)] = ""
 

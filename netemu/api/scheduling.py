@@ -16,4 +16,4 @@ class PriorityClass(Object):
     value: A[Int32, F(2, keep=True)] = 0
     globalDefault: A[bool, F(3)] = False
     description: A[str, F(4)] = ""
-    preemptionPolicy: A[PreemptionPolicy | None, F(5)] = None
+    preemptionPolicy: A[PreemptionPolicy | None, F(5, default="PreemptLowerPriority")] = None

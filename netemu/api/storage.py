@@ -25,7 +25,7 @@ class StorageClass(Object):
     reclaimPolicy: A[PersistentVolumeReclaimPolicy | None, F(4)] = None
     mountOptions: A[tuple[str, ...], F(5)] = ()
     allowVolumeExpansion: A[bool | None, F(6)] = None
-    volumeBindingMode: A[VolumeBindingMode | None, F(7)] = None
+    volumeBindingMode: A[VolumeBindingMode | None, F(7, default="Immediate")] = None
     allowedTopologies: A[tuple[TopologySelectorTerm, ...], F(8)] = ()
 
 
@@ -66,14 +66,14 @@ class TokenRequest(Record):
 
 
 class CSIDriverSpec(Record):
-    attachRequired: A[bool | None, F(1)] = None
-    podInfoOnMount: A[bool | None, F(2)] = None
+    attachRequired: A[bool | None, F(1, default=True)] = None
+    podInfoOnMount: A[bool | None, F(2, default=False)] = None
     volumeLifecycleModes: A[tuple[str, ...], F(3, unique=True)] = ()
-    storageCapacity: A[bool | None, F(4)] = None
-    fsGroupPolicy: A[str | None, F(5)] = None
+    storageCapacity: A[bool | None, F(4, default=False)] = None
+    fsGroupPolicy: A[str | None, F(5, default="ReadWriteOnceWithFSType")] = None
     tokenRequests: A[tuple[TokenRequest, ...], F(6)] = ()
-    requiresRepublish: A[bool | None, F(7)] = None
-    seLinuxMount: A[bool | None, F(8)] = None
+    requiresRepublish: A[bool | None, F(7, default=False)] = None
+    seLinuxMount: A[bool | None, F(8, default=False)] = None
     nodeAllocatableUpdatePeriodSeconds: A[Int64 | None, F(9)] = None
     serviceAccountTokenInSecrets: A[bool | None, F(10)] = None
     preventPodSchedulingIfMissing: A[bool | None, F(11)] = None

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from netemu.api import kinds
-from netemu.apiserver import entries
+from netemu.apiserver import entries, views
 from netemu.store import revisions
 
 
@@ -29,7 +29,7 @@ class Event:
         self.type = type
         self.entry = entry
         self.previous = previous
-        self.frames: dict[Hashable, bytes] = {}
+        self.frames: dict[Hashable, Any] = {}
 
 
 Listener = Callable[[Event], None]
@@ -37,6 +37,7 @@ Listener = Callable[[Event], None]
 
 def prefix(kind: kinds.Kind) -> str:
     """What the store keys of a kind begin with."""
+    kind = kind.stored or kind
     return f"{kind.group or 'core'}/{kind.plural}/"
 
 
@@ -103,6 +104,10 @@ class Collection:
         name = document["metadata"].get("name", "")
         return entries.Entry(namespace, name, 0, msgspec.json.encode(document), self._recent)
 
+    def dump(self, document: dict[str, Any]) -> bytes:
+        """The bytes to store."""
+        return entries.dump(document)
+
     def load(self, record: revisions.Record) -> None:
         """Take over what the store holds at the start."""
         self._put(self.entry(record))
@@ -155,6 +160,55 @@ class Collection:
                 del self._entries[entry.namespace]
 
 
+class Window(Collection):
+    """The objects of another collection in the form of a kind that is a view of it."""
+
+    def __init__(self, kind: kinds.Kind, below: Collection, recent: entries.Recent) -> None:
+        super().__init__(kind, recent, history=0)
+        self.below = below
+        self._view = views.of(kind)
+
+    def __len__(self) -> int:
+        return len(self.below)
+
+    def get(self, namespace: str, name: str) -> entries.Entry | None:
+        found = self.below.get(namespace, name)
+        return None if found is None else self._turned(found)
+
+    def all(self, namespace: str = "") -> Iterator[entries.Entry]:
+        return map(self._turned, self.below.all(namespace))
+
+    def since(self, revision: int) -> Iterable[Event] | None:
+        self.forgotten = self.below.forgotten
+        missed = self.below.since(revision)
+        return None if missed is None else map(self._event, missed)
+
+    def receive_from_below(self, event: Event) -> None:
+        """Tell what the collection below has told."""
+        if self._listeners:
+            turned = self._event(event)
+            for listener in tuple(self._listeners):
+                listener(turned)
+
+    def entry(self, record: revisions.Record) -> entries.Entry:
+        return self._turned(self.below.entry(record))
+
+    def dump(self, document: dict[str, Any]) -> bytes:
+        return self.below.dump(self._view.inward(document))
+
+    def _event(self, event: Event) -> Event:
+        turned: Event | None = event.frames.get(self.kind)
+        if turned is None:
+            previous = self._turned(event.previous) if event.previous else None
+            turned = event.frames[self.kind] = Event(event.type, self._turned(event.entry), previous)
+        return turned
+
+    def _turned(self, entry: entries.Entry) -> entries.Entry:
+        stored = entries.dump(self._view.outward(entry.document()))
+        data = entries.splice(stored, self.head, entry.revision)
+        return entries.Entry(entry.namespace, entry.name, entry.revision, data, self._recent)
+
+
 class Cache:
     """The collections of a store, one for each resource."""
 
@@ -162,8 +216,10 @@ class Cache:
         self, store: revisions.Store, resources: Iterable[kinds.Kind], *, history: int = 2000
     ) -> None:
         self._store = store
-        recent = entries.Recent()
+        self._history = history
+        self._recent = recent = entries.Recent()
         self._collections = {prefix(kind): Collection(kind, recent, history=history) for kind in resources}
+        self._windows: dict[kinds.Kind, Window] = {}
         for record in store.read("").records:
             collection = self._of_key(record.key)
             if collection is not None:
@@ -183,7 +239,32 @@ class Cache:
 
     def of(self, kind: kinds.Kind) -> Collection:
         """The objects of a kind."""
-        return self._collections[prefix(kind)]
+        if kind.stored is None:
+            return self._collections[prefix(kind)]
+        window = self._windows.get(kind)
+        if window is None:
+            below = self.of(kind.stored)
+            window = self._windows[kind] = Window(kind, below, self._recent)
+            below.listen(window.receive_from_below)
+        return window
+
+    def add(self, kind: kinds.Kind) -> None:
+        """Serve one more resource, with what the store has of it."""
+        known = prefix(kind)
+        collection = Collection(kind, self._recent, history=self._history)
+        for record in self._store.read(known).records:
+            collection.load(record)
+        collection.forgotten = self._store.revision
+        self._collections[known] = collection
+
+    def drop(self, kind: kinds.Kind) -> None:
+        """Serve a resource, or a view of one, no longer."""
+        if kind.stored is None:
+            self._collections.pop(prefix(kind), None)
+            return
+        window = self._windows.pop(kind, None)
+        if window is not None:
+            window.below.leave(window.receive_from_below)
 
     def forget(self, revision: int) -> None:
         """Drop what happened up to the revision."""

@@ -123,7 +123,7 @@ async def delete(call: contexts.Call, options: meta.DeleteOptions) -> Outcome:
                 return Outcome(old, immediate=True)
             if not changed or options.dryRun:
                 return Outcome(call.transient(document) if changed else old, immediate=False)
-            record = await call.parts.store.update(call.key(), entries.dump(document), old.revision)
+            record = await call.parts.store.update(call.key(), call.collection.dump(document), old.revision)
             return Outcome(call.collection.entry(record), immediate=False)
         except revisions.Changed:
             continue

@@ -19,6 +19,12 @@ _LONGEST_BASE = 58  # 63 less the five characters of the suffix
 _COUNTED = frozenset(
     {
         ("", "pods"),
+        ("", "replicationcontrollers"),
+        ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"),
+        ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
+        ("admissionregistration.k8s.io", "validatingadmissionpolicybindings"),
+        ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
+        ("apiextensions.k8s.io", "customresourcedefinitions"),
         ("apps", "daemonsets"),
         ("apps", "deployments"),
         ("apps", "replicasets"),
@@ -29,6 +35,7 @@ _COUNTED = frozenset(
         ("networking.k8s.io", "ingresses"),
         ("networking.k8s.io", "networkpolicies"),
         ("policy", "poddisruptionbudgets"),
+        ("scheduling.k8s.io", "priorityclasses"),
     }
 )
 _SERVER_SET = ("uid", "creationTimestamp", "resourceVersion", "generation", "selfLink", "managedFields")
@@ -37,7 +44,7 @@ _KEPT = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletio
 
 def counted(kind: kinds.Kind) -> bool:
     """Whether metadata.generation counts changes of the kind's spec."""
-    return (kind.group, kind.plural) in _COUNTED
+    return kind.custom is not None or (kind.group, kind.plural) in _COUNTED
 
 
 def begin(kind: kinds.Kind, document: Document, namespace: str, rng: random.Random, now: float) -> bool:

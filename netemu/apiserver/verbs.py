@@ -25,6 +25,9 @@ _PLAIN: dict[str, Verb] = {
     "deletecollection": deleting.many,
 }
 _SUB: dict[tuple[str, str], Verb] = {
+    ("approval", "get"): reading.get,
+    ("approval", "update"): writing.replace,
+    ("approval", "patch"): writing.patch,
     ("status", "get"): reading.get,
     ("status", "update"): writing.replace,
     ("status", "patch"): writing.patch,

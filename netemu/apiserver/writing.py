@@ -16,6 +16,7 @@ from netemu.store import revisions
 Document = statuses.Document
 Prepare = Callable[[Document], tuple[Document, tuple[str, ...]]]
 _TRIES = 8
+_STATUS = ("status", "approval")  # subresources that write nothing but status
 
 
 async def create(call: contexts.Call) -> messages.Response:
@@ -63,7 +64,7 @@ async def _store_new(call: contexts.Call, document: Document, *, dry: bool) -> e
         if dry:
             return call.transient(write.new)
         try:
-            record = await call.parts.store.create(call.key(key_name), entries.dump(write.new))
+            record = await call.parts.store.create(call.key(key_name), call.collection.dump(write.new))
         except revisions.Exists:
             raise statuses.already_exists(kind.group, kind.plural, key_name) from None
     return call.collection.entry(record)
@@ -135,10 +136,10 @@ async def _store_changed(
 ) -> entries.Entry:
     kind, before = call.kind, old.fresh()
     _same_identity(call, document, before)
-    merged = _status_only(document, before) if call.target.subresource == "status" else document
+    merged = _status_only(document, before) if call.target.subresource in _STATUS else document
     write = changes.Write(call.parts, kind, call.namespace, defaults.apply(kind, merged), before)
     with write.held:
-        if call.target.subresource != "status":
+        if call.target.subresource not in _STATUS:
             if kind.has_status:
                 _keep_status(write.new, before)
             await chain.mutate(write)
@@ -146,7 +147,7 @@ async def _store_changed(
         if write.new == before:
             return old
         _validate(write)
-        if call.target.subresource != "status":
+        if call.target.subresource not in _STATUS:
             await chain.allocate(write)
         return await _put(call, write.new, before, old, dry=dry)
 
@@ -175,9 +176,9 @@ async def _put(
     if gone(document):
         change = await call.parts.store.delete(call.key(), old.revision)
         assert change.previous is not None
-        last = change.previous._replace(revision=change.revision, value=entries.dump(document))
+        last = change.previous._replace(revision=change.revision, value=call.collection.dump(document))
         return call.collection.entry(last)
-    record = await call.parts.store.update(call.key(), entries.dump(document), old.revision)
+    record = await call.parts.store.update(call.key(), call.collection.dump(document), old.revision)
     return call.collection.entry(record)
 
 

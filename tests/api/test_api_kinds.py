@@ -61,8 +61,14 @@ def test_get_all_lists_what_kubectl_lists() -> None:
     assert [kind.plural for kind in kinds.ALL if "all" in kind.categories] == [
         "pods",
         "services",
+        "replicationcontrollers",
         "deployments",
         "replicasets",
+        "daemonsets",
+        "statefulsets",
+        "horizontalpodautoscalers",
+        "cronjobs",
+        "jobs",
     ]
 
 

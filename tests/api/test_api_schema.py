@@ -234,7 +234,7 @@ def _records() -> list[Any]:
             for one in shapes.of(shape.record).properties.values():
                 walk(one.shape)
 
-    for kind in kinds.ALL + kinds.REVIEWS:
+    for kind in kinds.SERVED:
         walk(shapes.Shape(record=kind.type))
     return list(found)
 

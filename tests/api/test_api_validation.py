@@ -13,14 +13,25 @@ from typing import Any
 import pytest
 
 from netemu.api import (
+    admission,
     apps,
+    autoscaling2,
+    batch,
+    certificates,
     coordination,
     core,
     defaults,
     discovery,
+    extensions,
     kinds,
     networking,
+    node,
+    policy,
+    rbac,
+    registration,
+    scheduling,
     schema,
+    storage,
     validation,
 )
 
@@ -28,6 +39,15 @@ META = {"name": "x", "namespace": "ns"}
 TEMPLATE = {
     "metadata": {"labels": {"app": "x"}},
     "spec": {"containers": [{"name": "a", "image": "nginx:1"}]},
+}
+ONCE = {"spec": {**TEMPLATE["spec"], "restartPolicy": "Never"}}
+BACKEND = {"service": {"name": "x", "port": {"number": 80}}}
+RULE = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}
+WEBHOOK = {
+    "name": "x.example.com",
+    "clientConfig": {"url": "https://example.com"},
+    "sideEffects": "None",
+    "admissionReviewVersions": ["v1"],
 }
 GOOD: dict[type, dict[str, Any]] = {
     core.ConfigMap: {"metadata": META, "data": {"a": "b"}},
@@ -66,6 +86,103 @@ GOOD: dict[type, dict[str, Any]] = {
         "spec": {"podSelector": {}, "ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]},
     },
     networking.ServiceCIDR: {"metadata": {"name": "x"}, "spec": {"cidrs": ["10.96.0.0/16", "fd00::/112"]}},
+    core.ReplicationController: {"metadata": META, "spec": {"template": TEMPLATE}},
+    core.ComponentStatus: {"metadata": {"name": "x"}},
+    core.LimitRange: {"metadata": META, "spec": {"limits": [{"type": "Container", "max": {"cpu": "1"}}]}},
+    core.PersistentVolume: {
+        "metadata": {"name": "x"},
+        "spec": {
+            "capacity": {"storage": "1Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "hostPath": {"path": "/x"},
+        },
+    },
+    core.PersistentVolumeClaim: {
+        "metadata": META,
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    },
+    core.PodTemplate: {"metadata": META, "template": TEMPLATE},
+    core.ResourceQuota: {"metadata": META, "spec": {"hard": {"pods": "10"}}},
+    apps.ControllerRevision: {"metadata": META, "revision": 1, "data": {"spec": {}}},
+    apps.DaemonSet: {
+        "metadata": META,
+        "spec": {"selector": {"matchLabels": {"app": "x"}}, "template": TEMPLATE},
+    },
+    apps.StatefulSet: {
+        "metadata": META,
+        "spec": {"selector": {"matchLabels": {"app": "x"}}, "template": TEMPLATE, "serviceName": "x"},
+    },
+    autoscaling2.HorizontalPodAutoscaler: {
+        "metadata": META,
+        "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "x"}, "maxReplicas": 3},
+    },
+    batch.Job: {"metadata": META, "spec": {"template": ONCE}},
+    batch.CronJob: {
+        "metadata": META,
+        "spec": {"schedule": "*/5 * * * *", "jobTemplate": {"spec": {"template": ONCE}}},
+    },
+    networking.Ingress: {
+        "metadata": META,
+        "spec": {"rules": [{"http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": BACKEND}]}}]},
+    },
+    networking.IngressClass: {"metadata": {"name": "x"}, "spec": {"controller": "example.com/x"}},
+    policy.PodDisruptionBudget: {"metadata": META, "spec": {"minAvailable": 1, "selector": {}}},
+    rbac.ClusterRole: {"metadata": {"name": "system:x"}, "rules": [RULE]},
+    rbac.ClusterRoleBinding: {
+        "metadata": {"name": "system:x"},
+        "roleRef": {"kind": "ClusterRole", "name": "x"},
+        "subjects": [{"kind": "User", "name": "x"}],
+    },
+    rbac.Role: {"metadata": META, "rules": [RULE]},
+    rbac.RoleBinding: {"metadata": META, "roleRef": {"kind": "Role", "name": "x"}},
+    scheduling.PriorityClass: {"metadata": {"name": "x"}, "value": 10},
+    storage.CSIDriver: {"metadata": {"name": "x"}, "spec": {}},
+    storage.CSINode: {"metadata": {"name": "x"}, "spec": {"drivers": []}},
+    storage.CSIStorageCapacity: {"metadata": META, "storageClassName": "x"},
+    storage.StorageClass: {"metadata": {"name": "x"}, "provisioner": "example.com/x"},
+    storage.VolumeAttachment: {
+        "metadata": {"name": "x"},
+        "spec": {"attacher": "x", "nodeName": "n", "source": {"persistentVolumeName": "v"}},
+    },
+    storage.VolumeAttributesClass: {"metadata": {"name": "x"}, "driverName": "x"},
+    node.RuntimeClass: {"metadata": {"name": "x"}, "handler": "runc"},
+    certificates.CertificateSigningRequest: {
+        "metadata": {"name": "x"},
+        "spec": {"request": "eA==", "signerName": "example.com/x", "usages": ["client auth"]},
+    },
+    admission.MutatingWebhookConfiguration: {"metadata": {"name": "x"}, "webhooks": [WEBHOOK]},
+    admission.ValidatingWebhookConfiguration: {"metadata": {"name": "x"}, "webhooks": [WEBHOOK]},
+    admission.ValidatingAdmissionPolicy: {
+        "metadata": {"name": "x"},
+        "spec": {"validations": [{"expression": "true"}]},
+    },
+    admission.ValidatingAdmissionPolicyBinding: {"metadata": {"name": "x"}, "spec": {"policyName": "x"}},
+    extensions.CustomResourceDefinition: {
+        "metadata": {"name": "wheels.example.com"},
+        "spec": {
+            "group": "example.com",
+            "scope": "Namespaced",
+            "names": {"plural": "wheels", "kind": "Wheel"},
+            "versions": [
+                {
+                    "name": "v1",
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": {"type": "object"}},
+                }
+            ],
+        },
+    },
+    registration.APIService: {
+        "metadata": {"name": "v1.example.com"},
+        "spec": {
+            "group": "example.com",
+            "version": "v1",
+            "groupPriorityMinimum": 100,
+            "versionPriority": 10,
+            "service": {"namespace": "ns", "name": "x"},
+        },
+    },
 }
 
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")

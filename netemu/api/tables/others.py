@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netemu.api import apps, coordination, core, meta, networking, times
+from netemu.api import apps, coordination, core, events, meta, networking, times
 from netemu.api.tables.layout import (
     AGE,
     NAME,
@@ -119,6 +119,28 @@ def _event(event: core.Event, now: float) -> tuple[Cell, ...]:
     )
 
 
+def _new_event(event: events.Event, now: float) -> tuple[Cell, ...]:
+    series = event.series
+    older = core.EventSeries(series.count, series.lastObservedTime) if series else None
+    return _event(
+        core.Event(
+            metadata=event.metadata,
+            involvedObject=event.regarding,
+            reason=event.reason,
+            message=event.note,
+            source=event.deprecatedSource,
+            firstTimestamp=event.deprecatedFirstTimestamp,
+            lastTimestamp=event.deprecatedLastTimestamp,
+            count=event.deprecatedCount,
+            type=event.type,
+            eventTime=event.eventTime,
+            series=older,
+            reportingComponent=event.reportingController,
+        ),
+        now,
+    )
+
+
 def _plain(found: meta.Object, now: float) -> tuple[Cell, ...]:
     return found.metadata.name, age(found.metadata, now)
 
@@ -167,4 +189,5 @@ EVENT = Table(
     ),
     _event,
 )
+NEW_EVENT = Table(EVENT.columns, _new_event)
 PLAIN = Table((NAME, AGE), _plain)

@@ -5,8 +5,21 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from netemu.api import apps, codec, coordination, core, discovery, kinds, networking
-from netemu.api.tables import layout, others, pods, services
+from netemu.api import (
+    apps,
+    autoscaling,
+    autoscaling2,
+    batch,
+    codec,
+    coordination,
+    core,
+    discovery,
+    events,
+    kinds,
+    networking,
+    policy,
+)
+from netemu.api.tables import cluster, layout, others, pods, services, workloads
 
 _TABLES: dict[type, layout.Table] = {
     core.ConfigMap: others.CONFIG_MAP,
@@ -25,6 +38,18 @@ _TABLES: dict[type, layout.Table] = {
     networking.IPAddress: services.IP,
     networking.NetworkPolicy: others.POLICY,
     networking.ServiceCIDR: services.CIDR,
+    core.PodTemplate: workloads.POD_TEMPLATE,
+    core.ReplicationController: workloads.REPLICATION,
+    apps.ControllerRevision: workloads.REVISION,
+    apps.DaemonSet: workloads.DAEMON_SET,
+    apps.StatefulSet: workloads.STATEFUL_SET,
+    autoscaling.HorizontalPodAutoscaler: workloads.OLD_SCALER,
+    autoscaling2.HorizontalPodAutoscaler: workloads.SCALER,
+    batch.CronJob: workloads.CRON_JOB,
+    batch.Job: workloads.JOB,
+    events.Event: others.NEW_EVENT,
+    policy.PodDisruptionBudget: workloads.BUDGET,
+    **cluster.TABLES,
 }
 
 

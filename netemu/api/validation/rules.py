@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from netemu.api import apps, codec, coordination, core, discovery, kinds, names, networking
-from netemu.api.validation import metadata, pods, policies, records, services, words, workloads
+from netemu.api import apps, codec, coordination, core, discovery, kinds, names, networking, rbac
+from netemu.api.validation import furnishing, metadata, pods, policies, records, services, words, workloads
 from netemu.api.validation.findings import FieldError
 
 Create = Callable[[Any], Iterator[FieldError]]
@@ -17,6 +17,10 @@ _NAMING: dict[type, metadata.Naming] = {
     core.Namespace: names.label,
     core.Service: names.label_1035,
     networking.IPAddress: services.ip_name,
+    rbac.ClusterRole: names.path_segment,
+    rbac.ClusterRoleBinding: names.path_segment,
+    rbac.Role: names.path_segment,
+    rbac.RoleBinding: names.path_segment,
 }
 
 _CREATE: dict[type, Create] = {
@@ -34,6 +38,7 @@ _CREATE: dict[type, Create] = {
     networking.IPAddress: services.ip_address,
     networking.NetworkPolicy: policies.check,
     networking.ServiceCIDR: services.service_cidr,
+    **furnishing.CREATE,
 }
 
 # Where none stands, the rules of creation hold.
@@ -48,6 +53,7 @@ _UPDATE: dict[type, Update] = {
     discovery.EndpointSlice: services.slice_update,
     networking.IPAddress: services.ip_address_update,
     networking.ServiceCIDR: services.service_cidr_update,
+    **furnishing.UPDATE,
 }
 
 _SUBRESOURCES: dict[tuple[type, str], Update] = {

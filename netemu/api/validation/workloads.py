@@ -19,8 +19,8 @@ from netemu.api.validation.findings import (
 def deployment(found: apps.Deployment) -> Findings:
     spec = found.spec
     yield from at_least("spec.replicas", spec.replicas)
-    yield from _selector(spec.selector)
-    yield from _template(spec.template, spec.selector)
+    yield from selector(spec.selector)
+    yield from template(spec.template, spec.selector)
     yield from _strategy(spec.strategy, "spec.strategy")
     yield from at_least("spec.minReadySeconds", spec.minReadySeconds)
     yield from at_least("spec.revisionHistoryLimit", spec.revisionHistoryLimit)
@@ -40,8 +40,8 @@ def replica_set(found: apps.ReplicaSet) -> Findings:
     spec = found.spec
     yield from at_least("spec.replicas", spec.replicas)
     yield from at_least("spec.minReadySeconds", spec.minReadySeconds)
-    yield from _selector(spec.selector)
-    yield from _template(spec.template, spec.selector)
+    yield from selector(spec.selector)
+    yield from template(spec.template, spec.selector)
 
 
 def replica_set_update(new: apps.ReplicaSet, old: apps.ReplicaSet) -> Findings:
@@ -49,7 +49,7 @@ def replica_set_update(new: apps.ReplicaSet, old: apps.ReplicaSet) -> Findings:
     yield from unchanged("spec.selector", new.spec.selector, old.spec.selector)
 
 
-def _selector(found: meta.LabelSelector | None) -> Findings:
+def selector(found: meta.LabelSelector | None) -> Findings:
     if found is None:
         yield required("spec.selector")
         return
@@ -58,10 +58,10 @@ def _selector(found: meta.LabelSelector | None) -> Findings:
         yield invalid("spec.selector", found, "empty selector is invalid for deployment")
 
 
-def _template(found: core.PodTemplateSpec, selector: meta.LabelSelector | None) -> Findings:
+def template(found: core.PodTemplateSpec, chosen: meta.LabelSelector | None) -> Findings:
     labels = found.metadata.labels
-    filled = selector is not None and (selector.matchLabels or selector.matchExpressions)
-    if selector is not None and filled and not metadata.matches(selector, labels):
+    filled = chosen is not None and (chosen.matchLabels or chosen.matchExpressions)
+    if chosen is not None and filled and not metadata.matches(chosen, labels):
         detail = "`selector` does not match template `labels`"
         yield invalid("spec.template.metadata.labels", labels, detail)
     yield from pods.template(found, "spec.template")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from netemu.apiserver.admission import changes, namespaces, nodes, pods, services
+from netemu.apiserver.admission import changes, jobs, namespaces, nodes, pods, services
 
 Rule = Callable[[changes.Write], Awaitable[None]]
 _EVERY: tuple[Rule, ...] = (namespaces.exists,)
@@ -16,6 +16,7 @@ _MUTATE: dict[tuple[str, str], tuple[Rule, ...]] = {
     ("", "nodes"): (nodes.not_ready,),
     ("", "pods"): (pods.service_account, pods.tolerations, pods.priority, pods.status),
     ("", "services"): (services.fill,),
+    ("batch", "jobs"): (jobs.select,),
 }
 _ALLOCATE: dict[tuple[str, str], tuple[Rule, ...]] = {
     ("", "services"): (services.allocate,),

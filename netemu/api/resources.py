@@ -1,0 +1,89 @@
+"""What a resource is, as discovery shows it: names, scope, verbs, subresources, selectable fields.
+
+Knows no resource in particular.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from netemu.api import meta
+
+ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+
+
+class Subresource(NamedTuple):
+    """`type` is the record that is read and written; None where the traffic is a stream or a text."""
+
+    name: str
+    kind: str
+    verbs: tuple[str, ...]
+    type: type[meta.Object] | None = None
+    group: str = ""
+    version: str = "v1"
+
+
+class Selectable(NamedTuple):
+    """A field selector's label, and the paths whose first non-empty value it compares."""
+
+    label: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Kind:
+    """Names as discovery shows them. A kind equals itself only, and so is a cheap key.
+
+    stored   the kind in whose form objects are kept, if this one is only another view of them
+    custom   the schema of a kind that users defined (`api.structural`), whose `type` knows only its metadata
+    """
+
+    type: type[meta.Object]
+    plural: str
+    singular: str = ""
+    namespaced: bool = True
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    subresources: tuple[Subresource, ...] = ()
+    verbs: tuple[str, ...] = ALL_VERBS
+    selectable: tuple[Selectable, ...] = ()
+    stored: Kind | None = None
+    custom: Any = None
+    group: str = field(init=False)
+    version: str = field(init=False)
+    kind: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        group, _, version = self.type.apiVersion.rpartition("/")
+        for name, value in (("group", group), ("version", version), ("kind", self.type.kind)):
+            object.__setattr__(self, name, value)
+        if not self.singular:
+            object.__setattr__(self, "singular", self.kind.lower())
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def list_kind(self) -> str:
+        return f"{self.kind}List"
+
+    @property
+    def qualified(self) -> str:
+        """As "deployments.apps"."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def has_status(self) -> bool:
+        return any(sub.name == "status" for sub in self.subresources)
+
+    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """The URL path; without a namespace, that of the list in all namespaces."""
+        parts = ["/api", self.version] if not self.group else ["/apis", self.group, self.version]
+        if self.namespaced and namespace:
+            parts += ["namespaces", namespace]
+        return "/".join([*parts, self.plural, *filter(None, (name, subresource))])
+
+    def subresource(self, name: str) -> Subresource | None:
+        return next((sub for sub in self.subresources if sub.name == name), None)

@@ -1,0 +1,387 @@
+"""What a cluster is furnished with: ingresses, roles, storage, classes, quotas, extensions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from netemu.api import (
+    admission,
+    certificates,
+    core,
+    extensions,
+    meta,
+    networking,
+    node,
+    rbac,
+    registration,
+    scheduling,
+    storage,
+    times,
+)
+from netemu.api.tables.layout import (
+    AGE,
+    NAME,
+    NONE,
+    UNKNOWN,
+    UNSET,
+    Cell,
+    Table,
+    age,
+    number,
+    text,
+    wide,
+)
+
+_CREATED = text("Created At")
+
+
+def _created(found: meta.Object, now: float) -> tuple[Cell, ...]:
+    return found.metadata.name, found.metadata.creationTimestamp
+
+
+CREATED = Table((NAME, _CREATED), _created)
+
+
+def _ingress(found: networking.Ingress, now: float) -> tuple[Cell, ...]:
+    rules = found.spec.rules
+    hosts = [rule.host for rule in rules[:3] if rule.host]
+    shown = ",".join(hosts) + (f" + {len(rules) - 3} more..." if len(rules) > 3 else "")
+    points = (point.ip or point.hostname for point in found.status.loadBalancer.ingress)
+    return (
+        found.metadata.name,
+        found.spec.ingressClassName or NONE,
+        shown or "*",
+        ",".join(filter(None, points)),
+        "80, 443" if found.spec.tls else "80",
+        age(found.metadata, now),
+    )
+
+
+INGRESS = Table((NAME, text("Class"), text("Hosts"), text("Address"), text("Ports"), AGE), _ingress)
+
+
+def _ingress_class(found: networking.IngressClass, now: float) -> tuple[Cell, ...]:
+    given = found.spec.parameters
+    shown = NONE
+    if given is not None:
+        group = f".{given.apiGroup}" if given.apiGroup else ""
+        shown = f"{given.kind}{group}/{given.name}"
+    return found.metadata.name, found.spec.controller, shown, age(found.metadata, now)
+
+
+INGRESS_CLASS = Table((NAME, text("Controller"), text("Parameters"), AGE), _ingress_class)
+
+
+def _binding(found: rbac.RoleBinding | rbac.ClusterRoleBinding, now: float) -> tuple[Cell, ...]:
+    def named(kind: str) -> str:
+        names = (
+            f"{s.namespace}/{s.name}" if kind == "ServiceAccount" else s.name
+            for s in found.subjects
+            if s.kind == kind
+        )
+        return ", ".join(names)
+
+    role = f"{found.roleRef.kind}/{found.roleRef.name}"
+    people = (named("User"), named("Group"), named("ServiceAccount"))
+    return found.metadata.name, role, age(found.metadata, now), *people
+
+
+BINDING = Table((NAME, text("Role"), AGE, wide("Users"), wide("Groups"), wide("ServiceAccounts")), _binding)
+
+
+def _component(found: core.ComponentStatus, now: float) -> tuple[Cell, ...]:
+    healthy = next((c for c in found.conditions if c.type == "Healthy"), None)
+    if healthy is None:
+        return found.metadata.name, "Unknown", "", ""
+    status = {"True": "Healthy", "False": "Unhealthy"}.get(healthy.status, "Unknown")
+    return found.metadata.name, status, healthy.message, healthy.error
+
+
+COMPONENT = Table((NAME, text("Status"), text("Message"), text("Error")), _component)
+
+
+def _quota(found: core.ResourceQuota, now: float) -> tuple[Cell, ...]:
+    requests: list[str] = []
+    limits: list[str] = []
+    for name in sorted(found.status.hard):
+        shown = f"{name}: {found.status.used.get(name, '0')}/{found.status.hard[name]}"
+        (limits if name.startswith("limits") else requests).append(shown)
+    return found.metadata.name, ", ".join(requests), ", ".join(limits), age(found.metadata, now)
+
+
+QUOTA = Table((NAME, text("Request"), text("Limit"), AGE), _quota)
+
+_MODES = {
+    "ReadWriteOnce": "RWO",
+    "ReadOnlyMany": "ROX",
+    "ReadWriteMany": "RWX",
+    "ReadWriteOncePod": "RWOP",
+}
+
+
+def _modes(found: Iterable[str]) -> str:
+    given = set(found)
+    return ",".join(short for mode, short in _MODES.items() if mode in given)
+
+
+def _claim(found: core.PersistentVolumeClaim, now: float) -> tuple[Cell, ...]:
+    spec, status = found.spec, found.status
+    bound = bool(spec.volumeName)
+    return (
+        found.metadata.name,
+        "Terminating" if found.metadata.deletionTimestamp else status.phase,
+        spec.volumeName,
+        status.capacity.get("storage", "0") if bound else "",
+        _modes(status.accessModes) if bound else "",
+        spec.storageClassName or "",
+        spec.volumeAttributesClassName or UNSET,
+        age(found.metadata, now),
+        spec.volumeMode or UNSET,
+    )
+
+
+CLAIM = Table(
+    (
+        NAME,
+        text("Status"),
+        text("Volume"),
+        text("Capacity"),
+        text("Access Modes"),
+        text("StorageClass"),
+        text("VolumeAttributesClass"),
+        AGE,
+        wide("VolumeMode"),
+    ),
+    _claim,
+)
+
+
+def _volume(found: core.PersistentVolume, now: float) -> tuple[Cell, ...]:
+    spec, status = found.spec, found.status
+    claim = f"{spec.claimRef.namespace}/{spec.claimRef.name}" if spec.claimRef else ""
+    return (
+        found.metadata.name,
+        spec.capacity.get("storage", "0"),
+        _modes(spec.accessModes),
+        spec.persistentVolumeReclaimPolicy,
+        "Terminating" if found.metadata.deletionTimestamp else status.phase,
+        claim,
+        spec.storageClassName,
+        spec.volumeAttributesClassName or UNSET,
+        status.reason,
+        age(found.metadata, now),
+        spec.volumeMode or UNSET,
+    )
+
+
+VOLUME = Table(
+    (
+        NAME,
+        text("Capacity"),
+        text("Access Modes"),
+        text("Reclaim Policy"),
+        text("Status"),
+        text("Claim"),
+        text("StorageClass"),
+        text("VolumeAttributesClass"),
+        text("Reason"),
+        AGE,
+        wide("VolumeMode"),
+    ),
+    _volume,
+)
+
+
+def _priority(found: scheduling.PriorityClass, now: float) -> tuple[Cell, ...]:
+    return (
+        found.metadata.name,
+        found.value,
+        found.globalDefault,
+        age(found.metadata, now),
+        found.preemptionPolicy or "PreemptLowerPriority",
+    )
+
+
+PRIORITY = Table((NAME, number("Value"), text("Global-Default"), AGE, text("PreemptionPolicy")), _priority)
+
+
+def _runtime(found: node.RuntimeClass, now: float) -> tuple[Cell, ...]:
+    return found.metadata.name, found.handler, age(found.metadata, now)
+
+
+RUNTIME = Table((NAME, text("Handler"), AGE), _runtime)
+
+
+def _storage_class(found: storage.StorageClass, now: float) -> tuple[Cell, ...]:
+    default = found.metadata.annotations.get("storageclass.kubernetes.io/is-default-class") == "true"
+    return (
+        found.metadata.name + (" (default)" if default else ""),
+        found.provisioner,
+        found.reclaimPolicy or "Delete",
+        found.volumeBindingMode or "Immediate",
+        bool(found.allowVolumeExpansion),
+        age(found.metadata, now),
+    )
+
+
+STORAGE_CLASS = Table(
+    (
+        NAME,
+        text("Provisioner"),
+        text("ReclaimPolicy"),
+        text("VolumeBindingMode"),
+        text("AllowVolumeExpansion"),
+        AGE,
+    ),
+    _storage_class,
+)
+
+
+def _driver(found: storage.CSIDriver, now: float) -> tuple[Cell, ...]:
+    spec = found.spec
+    return (
+        found.metadata.name,
+        spec.attachRequired is not False,
+        bool(spec.podInfoOnMount),
+        bool(spec.storageCapacity),
+        ",".join(token.audience for token in spec.tokenRequests) or UNSET,
+        bool(spec.requiresRepublish),
+        ",".join(spec.volumeLifecycleModes) or NONE,
+        age(found.metadata, now),
+    )
+
+
+DRIVER = Table(
+    (
+        NAME,
+        text("AttachRequired"),
+        text("PodInfoOnMount"),
+        text("StorageCapacity"),
+        text("TokenRequests"),
+        text("RequiresRepublish"),
+        text("Modes"),
+        AGE,
+    ),
+    _driver,
+)
+
+
+def _csi_node(found: storage.CSINode, now: float) -> tuple[Cell, ...]:
+    return found.metadata.name, len(found.spec.drivers), age(found.metadata, now)
+
+
+CSI_NODE = Table((NAME, number("Drivers"), AGE), _csi_node)
+
+
+def _capacity(found: storage.CSIStorageCapacity, now: float) -> tuple[Cell, ...]:
+    return found.metadata.name, found.storageClassName, found.capacity or UNSET
+
+
+CAPACITY = Table((NAME, text("StorageClassName"), text("Capacity")), _capacity)
+
+
+def _attachment(found: storage.VolumeAttachment, now: float) -> tuple[Cell, ...]:
+    spec = found.spec
+    volume = spec.source.persistentVolumeName or ""
+    attached = found.status.attached
+    return found.metadata.name, spec.attacher, volume, spec.nodeName, attached, age(found.metadata, now)
+
+
+ATTACHMENT = Table((NAME, text("Attacher"), text("PV"), text("Node"), text("Attached"), AGE), _attachment)
+
+
+def _attributes(found: storage.VolumeAttributesClass, now: float) -> tuple[Cell, ...]:
+    return found.metadata.name, found.driverName, age(found.metadata, now)
+
+
+ATTRIBUTES = Table((NAME, text("DriverName"), AGE), _attributes)
+
+
+def _request(found: certificates.CertificateSigningRequest, now: float) -> tuple[Cell, ...]:
+    seconds = found.spec.expirationSeconds
+    types = {c.type for c in found.status.conditions}
+    state: list[str] = [t for t in ("Denied", "Approved", "Failed") if t in types] or ["Pending"]
+    return (
+        found.metadata.name,
+        age(found.metadata, now),
+        found.spec.signerName or NONE,
+        found.spec.username,
+        times.duration(seconds) if seconds is not None else NONE,
+        ",".join(state) + (",Issued" if found.status.certificate else ""),
+    )
+
+
+REQUEST = Table(
+    (NAME, AGE, text("SignerName"), text("Requestor"), text("RequestedDuration"), text("Condition")),
+    _request,
+)
+
+
+def _webhooks(found: Any, now: float) -> tuple[Cell, ...]:
+    return found.metadata.name, len(found.webhooks), age(found.metadata, now)
+
+
+WEBHOOKS = Table((NAME, number("Webhooks"), AGE), _webhooks)
+
+
+def _policy(found: admission.ValidatingAdmissionPolicy, now: float) -> tuple[Cell, ...]:
+    given = found.spec.paramKind
+    shown = f"{given.apiVersion}/{given.kind}" if given else UNSET
+    return found.metadata.name, len(found.spec.validations), shown, age(found.metadata, now)
+
+
+POLICY = Table((NAME, number("Validations"), text("ParamKind"), AGE), _policy)
+
+
+def _policy_binding(found: admission.ValidatingAdmissionPolicyBinding, now: float) -> tuple[Cell, ...]:
+    given = found.spec.paramRef
+    shown = UNSET
+    if given is not None:
+        shown = f"{given.namespace}/{given.name}" if given.namespace else given.name or "*/"
+    return found.metadata.name, found.spec.policyName, shown, age(found.metadata, now)
+
+
+POLICY_BINDING = Table((NAME, text("PolicyName"), text("ParamRef"), AGE), _policy_binding)
+
+
+def _service(found: registration.APIService, now: float) -> tuple[Cell, ...]:
+    given = found.spec.service
+    ready = next((c for c in found.status.conditions if c.type == "Available"), None)
+    state = ready.status if ready else UNKNOWN
+    if ready is not None and ready.status != "True":
+        state = f"{ready.status} ({ready.reason})"
+    where = f"{given.namespace}/{given.name}" if given else "Local"
+    return found.metadata.name, where, state, age(found.metadata, now)
+
+
+API_SERVICE = Table((NAME, text("Service"), text("Available"), AGE), _service)
+
+TABLES: dict[type, Table] = {
+    admission.MutatingWebhookConfiguration: WEBHOOKS,
+    admission.ValidatingAdmissionPolicy: POLICY,
+    admission.ValidatingAdmissionPolicyBinding: POLICY_BINDING,
+    admission.ValidatingWebhookConfiguration: WEBHOOKS,
+    certificates.CertificateSigningRequest: REQUEST,
+    core.ComponentStatus: COMPONENT,
+    core.LimitRange: CREATED,
+    core.PersistentVolume: VOLUME,
+    core.PersistentVolumeClaim: CLAIM,
+    core.ResourceQuota: QUOTA,
+    extensions.CustomResourceDefinition: CREATED,
+    networking.Ingress: INGRESS,
+    networking.IngressClass: INGRESS_CLASS,
+    node.RuntimeClass: RUNTIME,
+    rbac.ClusterRole: CREATED,
+    rbac.ClusterRoleBinding: BINDING,
+    rbac.Role: CREATED,
+    rbac.RoleBinding: BINDING,
+    registration.APIService: API_SERVICE,
+    scheduling.PriorityClass: PRIORITY,
+    storage.CSIDriver: DRIVER,
+    storage.CSINode: CSI_NODE,
+    storage.CSIStorageCapacity: CAPACITY,
+    storage.StorageClass: STORAGE_CLASS,
+    storage.VolumeAttachment: ATTACHMENT,
+    storage.VolumeAttributesClass: ATTRIBUTES,
+}
