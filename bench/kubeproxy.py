@@ -17,8 +17,10 @@ import time
 from collections.abc import Iterator, Sequence
 
 from netemu.api import codec, core, discovery
+from netemu.base import clock
 from netemu.kernel import conntrack, firewall, generations, netns
-from netemu.kubeproxy import agent, endpoints, services
+from netemu.kubeproxy import endpoints, options, services
+from netemu.kubeproxy import proxy as proxying
 
 NODE = "worker-1"
 
@@ -64,7 +66,7 @@ def slice_(number: int, size: int) -> discovery.EndpointSlice:
 def measure(count: int, rounds: int) -> Iterator[tuple[str, list[float]]]:
     """Seconds, by what was done."""
     objects = [(service(n), slice_(n, 2)) for n in range(1, count + 1)]
-    around = agent.surroundings(("10.244.0.0/16",), ("10.96.0.0/12",))
+    around = options.surroundings(options.Options(("10.244.0.0/16",), ("10.96.0.0/12",)), None)
     load, change = [], []
     for _ in range(rounds):
         place = netns.open_new()
@@ -73,7 +75,7 @@ def measure(count: int, rounds: int) -> Iterator[tuple[str, list[float]]]:
             conntrack.NetlinkConntrack(place),
             generations.Generations(place),
         )
-        proxy = agent.Proxy(NODE, *doors, around)
+        proxy = proxying.Proxy(NODE, proxying.Doors(*doors), around, clock.SystemClock())
         began = time.perf_counter()
         for one, members in objects:
             proxy.changes.service(
@@ -88,7 +90,7 @@ def measure(count: int, rounds: int) -> Iterator[tuple[str, list[float]]]:
     yield "one endpoint more or less", change
 
 
-async def one_endpoint(proxy: agent.Proxy, count: int) -> list[float]:
+async def one_endpoint(proxy: proxying.Proxy, count: int) -> list[float]:
     found = []
     for n in range(max(1, count - 20), count + 1):
         states = [endpoints.parse(slice_(n, size)) for size in (2, 3, 2)]

@@ -1,148 +1,26 @@
 """When the proxy works: follows Services and EndpointSlices, programs what changed. Knows no nft and no rule.
 
 The first change of a quiet time is programmed at once; what comes meanwhile or shortly after goes together.
-The whole table is made anew at the start, after a failure, and when somebody else changed it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-from collections.abc import Iterable, Sequence
-from ipaddress import ip_network
-from typing import Protocol
+from collections.abc import Iterable
 
 from netemu.api import core, discovery
 from netemu.base import backoff, clock, errors
 from netemu.client import api, informers
 from netemu.kernel import conntrack, firewall, generations
-from netemu.kubeproxy import affinity, audit, changes, endpoints, layout, ledger, plan, services, stale
-from netemu.wire import nft
+from netemu.kubeproxy import endpoints, health, listeners, metrics, options, proxy, services
 
 BREATHER = 0.02  # seconds between two transactions while changes keep coming
 CHECK_INTERVAL = 5.0  # seconds between looks at whether the tables are still ours
 ZONE_LABEL = "topology.kubernetes.io/zone"
-_OURS = f"!{services.NAME_LABEL}"
+TRIGGER = "endpoints.kubernetes.io/last-change-trigger-time"
 _NOT_HEADLESS = "!service.kubernetes.io/headless"  # nobody sends through the proxy to those
-_UNKNOWN = layout.INTERVALS | affinity.DYNAMIC  # what these hold is not compared
 _log = logging.getLogger("kubeproxy")
-
-
-class Generations(Protocol):
-    """Counts transactions of everybody in the namespace."""
-
-    def current(self) -> int: ...
-
-
-class Proxy:
-    """The Services of one node, from objects to the kernel. `sync` makes the tables what the objects say."""
-
-    def __init__(
-        self,
-        node: str,
-        door: firewall.Firewall,
-        tracking: conntrack.Conntrack,
-        counting: Generations,
-        surroundings: dict[str, layout.Surroundings],
-    ) -> None:
-        self.changes = changes.Changes()
-        self._door = door
-        self._tracking = tracking
-        self._surroundings = surroundings
-        self._topology = endpoints.Topology(node)
-        self._ledger = ledger.Ledger(node)
-        self._tables = ledger.Tables(surroundings)
-        self._identities = itertools.count(1)
-        self._whole = True
-        self._generations = counting
-        self._trusted: int | None = None  # the generation whose tables are known to be ours
-        self._busy = asyncio.Lock()  # planning, applying and checking see one state of the books
-
-    @property
-    def pending(self) -> bool:
-        return self._whole or bool(self.changes)
-
-    def start_over(self) -> None:
-        """The next sync makes the tables anew, whatever they hold."""
-        self._whole = True
-
-    def move(self, zone: str) -> None:
-        """The node is in that zone: every choice may be another. Clients keep their affinity."""
-        if zone != self._topology.zone:
-            self._topology = self._topology._replace(zone=zone)
-            self.changes.touch()
-
-    async def sync(self) -> int:
-        """Program what is pending; how many elements that were. Transient when the kernel refused.
-
-        Planning happens here, in one go; only the kernel's work is given to a thread.
-        """
-        async with self._busy:
-            transactions, affected, count = self._everything() if self._whole else self._changed()
-            self._whole = False
-            if not transactions:
-                return 0
-            try:
-                await asyncio.to_thread(self._apply, "".join(map(str, transactions)), affected)
-            except BaseException:
-                self._whole = True  # the book says more than the kernel has
-                raise
-            return count
-
-    async def check(self) -> bool:
-        """Whether the tables still are what we made them. Cheap while nobody else changed any table."""
-        async with self._busy:
-            return self._whole or await asyncio.to_thread(self._intact)
-
-    def _everything(self) -> tuple[tuple[nft.Transaction, ...], stale.Live, int]:
-        self._ledger = ledger.Ledger(self._topology.node)
-        states = self.changes.everything()
-        wanted = {
-            key: plan.place(state, self._topology, None, self._identities) for key, state in states.items()
-        }
-        added = self._ledger.fill(wanted)
-        return self._tables.fresh(added), stale.live(self._ledger, wanted.values()), len(added)
-
-    def _changed(self) -> tuple[tuple[nft.Transaction, ...], stale.Live, int]:
-        taken = self.changes.take()
-        before = {key: self._ledger.get(key) for key in taken}
-        wanted = {
-            key: plan.place(change.current, self._topology, before[key], self._identities)
-            for key, change in taken.items()
-        }
-        difference = self._ledger.update(wanted)
-        affected = stale.live(self._ledger, (*before.values(), *wanted.values())) if difference else {}
-        count = len(difference.deleted) + len(difference.added)
-        return self._tables.change(difference), affected, count
-
-    def _apply(self, document: str, affected: stale.Live) -> None:
-        before = self._generations.current()
-        self._door.apply(document)
-        if self._trusted in (before, None) and self._generations.current() == before + 1:
-            self._trusted = before + 1  # else somebody else's transaction is among them
-        # Tracked flows go after the rules: a packet in flight would learn the old translation again.
-        if affected:
-            self._tracking.forget(stale.flows(self._tracking.flows(conntrack.UDP), affected))
-
-    def _intact(self) -> bool:
-        now = self._generations.current()
-        if now == self._trusted:
-            return True
-        try:
-            listings = {f: self._door.list_json(f"list table {f.table}") for f in layout.FAMILIES}
-        except firewall.FirewallError:
-            return False
-        held: dict[layout.Family, list[nft.Element]] = {family: [] for family in layout.FAMILIES}
-        for family, element in self._ledger.elements():
-            held[family].append(element)
-        if not all(
-            audit.same(listing, held[family], self._tables.rules(family), _UNKNOWN)
-            for family, listing in listings.items()
-        ):
-            return False
-        self._trusted = now  # what came after it was read is looked at next time
-        return True
 
 
 async def run(
@@ -153,89 +31,137 @@ async def run(
     cluster_cidrs: Iterable[str],
     *,
     service_cidrs: Iterable[str] = (),
+    settings: options.Options | None = None,
     tracking: conntrack.Conntrack | None = None,
-    counting: Generations | None = None,
+    counting: proxy.Generations | None = None,
 ) -> None:
     """Serve Services on this node for ever. Sources outside `cluster_cidrs` are no pods, and masqueraded.
 
-    New connections to addresses in `service_cidrs` which no Service has are dropped. `tracking` and
-    `counting` are of the namespace that `door` filters (None: the caller's).
+    New connections to addresses in `service_cidrs` which no Service has are dropped. `settings` has the rest
+    of what may be chosen. `tracking` and `counting` are of the namespace that `door` filters (None: the
+    caller's).
     """
-    proxy = Proxy(
-        node_name,
-        door,
-        tracking if tracking is not None else conntrack.NetlinkConntrack(),
-        counting if counting is not None else generations.Generations(),
-        surroundings(tuple(cluster_cidrs), tuple(service_cidrs)),
+    chosen = (settings or options.Options())._replace(
+        cluster_cidrs=tuple(cluster_cidrs), service_cidrs=tuple(service_cidrs)
     )
+    one = proxy.Proxy(
+        node_name,
+        proxy.Doors(
+            door,
+            tracking if tracking is not None else conntrack.NetlinkConntrack(),
+            counting if counting is not None else generations.Generations(),
+        ),
+        options.surroundings(options.check(chosen), None),
+        clock,
+    )
+    loop = _Loop(one, clock, chosen)
     held = informers.Informers(client, clock)
-    wake = asyncio.Event()
-    _listen(held, node_name, proxy, wake)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(held.run())
-        await held.synced()  # nothing is programmed from half of the objects
-        tasks.create_task(_watch_over(proxy, clock, wake))
-        await _program(proxy, clock, wake)
+    loop.listen(held, node_name)
+    ports = listeners.Listeners(loop.health, one.metrics, chosen, clock, loop.gather)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(held.run())
+            await ports.start()
+            await held.synced()  # nothing is programmed from half of the objects
+            tasks.create_task(loop.watch_over())
+            await loop.program(ports)
+    finally:
+        await ports.close()
 
 
-def surroundings(pods: Sequence[str], service_ranges: Sequence[str]) -> dict[str, layout.Surroundings]:
-    """Ranges by family name. ValueError for what is no network."""
-    nets, ranges = [ip_network(p) for p in pods], [ip_network(s) for s in service_ranges]
-    return {
-        family.name: layout.Surroundings(
-            tuple(str(n) for n in nets if n.version == version),
-            tuple(str(n) for n in ranges if n.version == version),
-        )
-        for family, version in ((layout.IP, 4), (layout.IP6, 6))
-    }
+class _Loop:
+    """What wakes the proxy up, and what is told of it."""
 
+    def __init__(self, one: proxy.Proxy, time: clock.Clock, chosen: options.Options) -> None:
+        self.health = health.Health()
+        self._proxy, self._clock, self._options = one, time, chosen
+        self._wake = asyncio.Event()
+        self._triggers: list[float] = []  # when endpoints changed that are not programmed yet, unix seconds
 
-def _listen(held: informers.Informers, node_name: str, proxy: Proxy, wake: asyncio.Event) -> None:
-    def service(change: informers.Change[core.Service]) -> None:
-        current = services.parse(change.current) if change.current is not None else None
-        proxy.changes.service(services.Key(*change.key), current)
-        wake.set()
+    def listen(self, held: informers.Informers, node_name: str) -> None:
+        name = self._options.service_proxy_name
+        ours = f"{services.NAME_LABEL}={name}" if name else f"!{services.NAME_LABEL}"
+        held.of(core.Service, labels=ours).subscribe(self._service)
+        held.of(discovery.EndpointSlice, labels=_NOT_HEADLESS).subscribe(self._slice)
+        held.of(core.Node, fields=f"metadata.name={node_name}").subscribe(self._node)
 
-    def slice_(change: informers.Change[discovery.EndpointSlice]) -> None:
+    def _service(self, change: informers.Change[core.Service]) -> None:
+        name = self._options.service_proxy_name
+        current = services.parse(change.current, name) if change.current is not None else None
+        self._proxy.changes.service(services.Key(*change.key), current)
+        self._queued("service")
+
+    def _slice(self, change: informers.Change[discovery.EndpointSlice]) -> None:
         previous = endpoints.parse(change.previous) if change.previous is not None else None
         current = endpoints.parse(change.current) if change.current is not None else None
-        proxy.changes.slice(change.key.name, previous, current)
-        wake.set()
+        self._proxy.changes.slice(change.key.name, previous, current)
+        if change.current is not None and self.health.updated is not None:
+            self._note(change.current.metadata.annotations.get(TRIGGER, ""))
+        self._queued("endpoint")
 
-    def node(change: informers.Change[core.Node]) -> None:
-        if change.current is not None:
-            proxy.move(change.current.metadata.labels.get(ZONE_LABEL, ""))
-            wake.set()
-
-    held.of(core.Service, labels=_OURS).subscribe(service)
-    held.of(discovery.EndpointSlice, labels=_NOT_HEADLESS).subscribe(slice_)
-    held.of(core.Node, fields=f"metadata.name={node_name}").subscribe(node)
-
-
-async def _program(proxy: Proxy, clock: clock.Clock, wake: asyncio.Event) -> None:
-    retry = backoff.Backoff(0.05, limit=10.0)
-    while True:
-        wake.clear()
-        began = clock.monotonic()
+    def _note(self, trigger: str) -> None:
         try:
-            count = await proxy.sync() if proxy.pending else 0
-        except errors.NetemuError as error:
-            wait = retry.next()
-            _log.warning("programming Services failed: %s retry=%.3gs", error, wait)
-            await clock.sleep(wait)
-            continue
-        retry.reset()
-        took = clock.monotonic() - began
-        if count:
-            _log.debug("programmed elements=%d seconds=%.4f", count, took)
-            await clock.sleep(max(BREATHER, took))  # at most half of the time is spent programming
-        await wake.wait()
+            self._triggers.append(clock.parse_rfc3339(trigger))
+        except ValueError:
+            return
 
+    def _node(self, change: informers.Change[core.Node]) -> None:
+        self.health.see(change.current)
+        if change.current is not None:
+            self._proxy.move(change.current.metadata.labels.get(ZONE_LABEL, ""))
+            self._proxy.surround(options.surroundings(self._options, change.current))
+            self._wake.set()
 
-async def _watch_over(proxy: Proxy, clock: clock.Clock, wake: asyncio.Event) -> None:
-    while True:
-        await clock.sleep(CHECK_INTERVAL)
-        if not await proxy.check():
-            _log.warning("the Service tables were changed by somebody else: making them anew")
-            proxy.start_over()
-            wake.set()
+    def _queued(self, what: str) -> None:
+        counted, now = self._proxy.metrics, self._clock.now()
+        counted.add(f"sync_proxy_rules_{what}_changes_total")
+        counted.add(f"sync_proxy_rules_{what}_changes_pending")
+        counted.set("sync_proxy_rules_last_queued_timestamp_seconds", now)
+        self.health.queued(self._clock.monotonic())
+        self._wake.set()
+
+    def _done(self) -> None:
+        counted, now = self._proxy.metrics, self._clock.now()
+        for what in ("service", "endpoint"):
+            counted.set(f"sync_proxy_rules_{what}_changes_pending", 0)
+        counted.set("sync_proxy_rules_last_timestamp_seconds", now)
+        for trigger in self._triggers:
+            counted.observe("network_programming_duration_seconds", max(0.0, now - trigger))
+        self._triggers.clear()
+        self.health.synced(now)
+
+    def gather(self) -> None:
+        """Count what is only counted when somebody asks."""
+        metrics.no_local(self._proxy.no_local(), self._proxy.metrics)
+
+    async def program(self, ports: listeners.Listeners) -> None:
+        """For ever: what is pending, at once after quiet, together while changes keep coming."""
+        retry = backoff.Backoff(0.05, limit=10.0)
+        while True:
+            self._wake.clear()
+            began = self._clock.monotonic()
+            try:
+                count = await self._proxy.sync() if self._proxy.pending else 0
+            except errors.NetemuError as error:
+                wait = retry.next()
+                _log.warning("programming Services failed: %s retry=%.3gs", error, wait)
+                await self._clock.sleep(wait)
+                continue
+            retry.reset()
+            took = self._clock.monotonic() - began
+            if not self._proxy.pending:
+                self._done()
+            await ports.set_checks(self._proxy.checks)
+            if count:
+                _log.debug("programmed elements=%d seconds=%.4f", count, took)
+                await self._clock.sleep(max(BREATHER, took))  # at most half of the time is spent programming
+            await self._wake.wait()
+
+    async def watch_over(self) -> None:
+        """For ever: whether somebody else changed our tables."""
+        while True:
+            await self._clock.sleep(CHECK_INTERVAL)
+            if not await self._proxy.check():
+                _log.warning("the Service tables were changed by somebody else: making them anew")
+                self._proxy.start_over()
+                self._wake.set()

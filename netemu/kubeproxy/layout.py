@@ -83,7 +83,7 @@ MODES = {mode.number: mode for mode in (CLUSTER, EXTERNAL, LOCAL, NODE, NODE_CLU
 SERVICES = {"vip": "services", "node": "node-ports"}
 LOCAL_SERVICES = {"vip": "local-services", "node": "local-node-ports"}
 REJECTED = {"vip": "rejected", "node": "rejected-node-ports"}
-INTERVALS = frozenset({"pods", "service-ranges", "allowed"})
+INTERVALS = frozenset({"pods", "node-port-addresses", "service-ranges", "allowed"})
 KIND_MAPS = frozenset((*SERVICES.values(), *LOCAL_SERVICES.values()))
 MARK_MAPS = KIND_MAPS | {affinity.identities("vip"), affinity.identities("node")}
 DROP = 0xFF0000  # the kind of a Service port that has backends, but none that this traffic may reach
@@ -119,10 +119,24 @@ def led_to(kind: int) -> Shape | None:
 
 
 class Surroundings(NamedTuple):
-    """Address ranges of one family: pods (empty: nobody is known to be a pod) and Services."""
+    """What is known around the tables of one family: ranges of pods and Services, and choices.
+
+    A source is a pod's when it is in `pods`, or comes by `link` (a name, or its beginning and *). With
+    neither nobody is known to be a pod. `node_ports`: ranges of the node's addresses that take node ports
+    (None: all).
+    """
 
     pods: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
+    link: str = ""
+    masquerade_all: bool = False
+    node_ports: tuple[str, ...] | None = None
+
+    def stranger(self, family: Family) -> str:
+        """Matches who is no pod; empty when that cannot be told."""
+        if self.link:
+            return f'iifname != "{self.link}"'
+        return f"{family.source} != @pods" if self.pods else ""
 
 
 def frame(family: Family, around: Surroundings) -> Iterator[nft.Thing]:
@@ -135,6 +149,7 @@ def frame(family: Family, around: Surroundings) -> Iterator[nft.Thing]:
     yield from (nft.Rule(name, text, comment) for name, text, comment in _rules(family, around))
     yield from (nft.Element("pods", text) for text in around.pods)
     yield from (nft.Element("service-ranges", text) for text in around.services)
+    yield from (nft.Element("node-port-addresses", text) for text in around.node_ports or ())
     yield nft.Element("kinds", hex(DROP), "drop")
 
 
@@ -154,6 +169,7 @@ def _sets(family: Family) -> Iterator[nft.Set]:
     port = "type inet_proto . inet_service"
     yield nft.Set("pods", f"type {family.address}", flags=("interval",))
     yield nft.Set("service-ranges", f"type {family.address}", flags=("interval",))
+    yield nft.Set("node-port-addresses", f"type {family.address}", flags=("interval",))
     yield nft.Set("cluster-ips", f"type {family.address}")
     yield nft.Set("guarded", vip)
     yield nft.Set("allowed", f"{vip} . {family.address}", flags=("interval",))
@@ -180,8 +196,9 @@ def _sets(family: Family) -> Iterator[nft.Set]:
 
 def _rules(family: Family, around: Surroundings) -> Iterator[tuple[str, str, str]]:
     source, vip = family.source, family.vip
-    here = f"{family.name} daddr != {family.loopback} fib daddr type local"
-    outsider = f"fib saddr type != local {source} != @pods"
+    chosen = "" if around.node_ports is None else f" {family.name} daddr @node-port-addresses"
+    here = f"{family.name} daddr != {family.loopback}{chosen} fib daddr type local"
+    outsider = f"fib saddr type != local {around.stranger(family)}".strip()
     reject = f"reject with {family.unreachable}"
     dispatch = "meta mark vmap @kinds"  # in the rule that set the mark: a mark of somebody else's is no kind
     yield "nat-prerouting", "jump services", ""
@@ -221,9 +238,18 @@ def chain(family: Family, shape: Shape, around: Surroundings) -> Iterator[nft.Th
 
 
 def _masquerade(family: Family, mode: Mode, around: Surroundings) -> Iterator[str]:
-    yield f"meta mark set {MASQUERADE if mode.masquerade == 'always' else 0:#x}"
-    if mode.masquerade == "strangers" and around.pods:
-        yield f"{family.source} != @pods meta mark set {MASQUERADE:#x}"
+    mark = f"meta mark set {MASQUERADE:#x}"
+    yield mark if mode.masquerade == "always" else "meta mark set 0x0"
+    if mode.masquerade != "strangers":
+        return
+    stranger = around.stranger(family)
+    if stranger:
+        yield f"{stranger} {mark}"
+    else:  # only the node knows itself; it may reach beyond a Local policy, and is answered through itself
+        vip = f"{family.name} daddr != @cluster-ips " if mode.place == "vip" else ""
+        yield f"{vip}fib saddr type local {mark}"
+    if around.masquerade_all and mode is CLUSTER:
+        yield f"{family.name} daddr @cluster-ips {mark}"
 
 
 def _served(family: Family, shape: Shape, masquerade: tuple[str, ...]) -> Iterator[str]:

@@ -52,13 +52,16 @@ class Service(NamedTuple):
         return tuple(dict.fromkeys(self.external_ips + self.balancer_ips))
 
 
-def parse(service: core.Service) -> Service | None:
-    """None when it is none of the proxy's: headless, ExternalName, without an address, somebody else's."""
+def parse(service: core.Service, proxy_name: str = "") -> Service | None:
+    """None when it is none of the proxy's: headless, ExternalName, without an address, somebody else's.
+
+    With a `proxy_name` only Services labelled with it are ours, else only those without such a label.
+    """
     spec = service.spec
     addresses = spec.clusterIPs or ((spec.clusterIP,) if spec.clusterIP else ())
     if spec.type == "ExternalName" or not addresses or addresses[0] in {"", "None"}:
         return None
-    if NAME_LABEL in service.metadata.labels:
+    if service.metadata.labels.get(NAME_LABEL) != (proxy_name or None):
         return None
     return Service(
         key=Key(service.metadata.namespace, service.metadata.name),

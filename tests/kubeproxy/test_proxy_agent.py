@@ -1,15 +1,17 @@
 """When the proxy programs: at once after quiet, together in a burst, anew after a failure. All doors fake."""
 
 import asyncio
+import json
+import socket
 from typing import Any
 
 import pytest
 
 from netemu.api import codec, core, discovery
-from netemu.base import clock
+from netemu.base import clock, errors
 from netemu.client import api
 from netemu.kernel import conntrack, firewall
-from netemu.kubeproxy import agent, endpoints, layout
+from netemu.kubeproxy import agent, endpoints, layout, options, services
 
 NODE = "n1"
 
@@ -51,7 +53,7 @@ def _with_revision(obj: Any, revision: int) -> dict:
     return document
 
 
-def service(name: str, number: int) -> core.Service:
+def service(name: str, number: int, **special) -> core.Service:
     address = f"10.96.0.{number}"
     return codec.convert(
         core.Service,
@@ -61,6 +63,7 @@ def service(name: str, number: int) -> core.Service:
                 "clusterIP": address,
                 "clusterIPs": [address],
                 "ports": [{"port": 80, "protocol": "TCP"}],
+                **special,
             },
         },
     )
@@ -91,7 +94,8 @@ class Counting:
 class Story:
     """A proxy that runs against the fakes, and a clock that the test moves."""
 
-    def __init__(self) -> None:
+    def __init__(self, **chosen) -> None:
+        self.settings = options.Options(**{"healthz": "", "metrics": "", **chosen})
         self.api, self.door, self.time = Api(), firewall.FakeFirewall(), clock.FakeClock()
         self.tracking = conntrack.FakeConntrack()
 
@@ -104,6 +108,7 @@ class Story:
                     self.door,
                     self.time,
                     ["10.244.0.0/16"],
+                    settings=self.settings,
                     tracking=self.tracking,
                     counting=Counting(self.door),
                 )
@@ -206,5 +211,159 @@ def test_a_service_that_went_while_nobody_looked_is_gone():
 
 
 def test_ranges_that_are_none_are_said_to_be():
-    with pytest.raises(ValueError, match=r"10\.244\.0\.1/16"):
-        agent.surroundings(["10.244.0.1/16"], [])
+    with pytest.raises(errors.Rejected, match=r"10\.244\.0\.1/16"):
+        options.check(options.Options(cluster_cidrs=("10.244.0.1/16",)))
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+async def fetch(port, path):
+    """Status, headers, body."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
+    writer.close()
+    first, *fields = head.split("\r\n")
+    return int(first.split()[1]), dict(f.lower().split(": ", 1) for f in fields), body
+
+
+async def answers(s, port, path, expected):
+    """Wait until that port gives that status."""
+    while True:
+        try:
+            found = await fetch(port, path)
+        except OSError:
+            found = (0, {}, "")
+        if found[0] == expected:
+            return found
+        await asyncio.sleep(0.005)
+        await s.time.run_for(0.01)
+
+
+def node(**spec):
+    labels = {"kubernetes.io/hostname": NODE}
+    return codec.convert(core.Node, {"metadata": {"name": NODE, "labels": labels}, "spec": spec})
+
+
+def test_healthz_says_whether_the_node_stays_and_livez_does_not():
+    port = free_port()
+
+    async def story(s):
+        s.api.put(node())
+        _, headers, body = await answers(s, port, "/healthz", 200)
+        told = json.loads(body)
+        assert headers["content-type"] == "application/json"
+        assert (told["nodeEligible"], told["healthy"]) == (True, True)
+        assert set(told) == {"lastUpdated", "currentTime", "nodeEligible", "healthy", "status"}
+        s.api.put(node(taints=[{"key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule"}]))
+        _, _, body = await answers(s, port, "/healthz", 503)
+        assert json.loads(body)["nodeEligible"] is False
+        assert (await fetch(port, "/livez"))[0] == 200
+        assert (await fetch(port, "/"))[0] == 404
+
+    Story(healthz=f"127.0.0.1:{port}").run(story)
+
+
+def test_a_proxy_whose_change_waits_too_long_is_not_healthy():
+    port = free_port()
+
+    async def story(s):
+        s.api.put(service("web", 1))
+        await answers(s, port, "/livez", 200)
+        healthy, refused = s.door.apply, 0
+
+        def refuse(_):
+            nonlocal refused
+            refused += 1
+            raise firewall.FirewallError("Error: no")
+
+        s.door.apply = refuse
+        s.api.put(slice_("web", 1))
+        await s.in_time(lambda: refused > 1)
+        assert (await fetch(port, "/livez"))[0] == 200  # not yet
+        await s.time.run_for(61)
+        status, _, body = await fetch(port, "/livez")
+        assert (status, json.loads(body)["healthy"]) == (503, False)
+        s.door.apply = healthy
+        await s.time.run_for(11)
+        await answers(s, port, "/livez", 200)
+
+    Story(healthz=f"127.0.0.1:{port}").run(story)
+
+
+def test_a_health_check_node_port_counts_ready_endpoints_of_this_node():
+    port = free_port()
+    special = {
+        "type": "LoadBalancer",
+        "externalTrafficPolicy": "Local",
+        "healthCheckNodePort": port,
+    }
+
+    async def story(s):
+        s.api.put(service("web", 1, **special))
+        _, headers, body = await answers(s, port, "/", 503)
+        assert headers["x-load-balancing-endpoint-weight"] == "0"
+        s.api.put(slice_("web", 1, 2))
+        _, headers, body = await answers(s, port, "/anything", 200)
+        assert headers["x-load-balancing-endpoint-weight"] == "2"
+        assert json.loads(body) == {
+            "service": {"namespace": "shop", "name": "web"},
+            "localEndpoints": 2,
+            "serviceProxyHealthy": True,
+        }
+        s.api.put(service("web", 1, **special), gone=True)
+        await answers(s, port, "/", 0)  # nobody listens any more
+
+    Story().run(story)
+
+
+def test_the_metrics_port_tells_mode_configuration_and_metrics_under_kube_proxys_names():
+    port = free_port()
+
+    async def story(s):
+        s.api.put(service("web", 1, internalTrafficPolicy="Local"))
+        s.api.put(elsewhere("web", 1))
+        await s.until(lambda: s.count >= 1)
+        await s.time.run_for(1)
+        assert (await fetch(port, "/proxyMode"))[2] == "nftables"
+        assert json.loads((await fetch(port, "/configz"))[2])["kubeproxy.config.k8s.io"]["mode"] == "nftables"
+        text = (await fetch(port, "/metrics"))[2]
+        values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+        assert float(values['kubeproxy_sync_full_proxy_rules_duration_seconds_count{ip_family="IPv4"}']) == 1
+        assert float(values['kubeproxy_sync_proxy_rules_service_changes_total{ip_family="IPv6"}']) == 1
+        no_local = 'kubeproxy_sync_proxy_rules_no_local_endpoints_total{ip_family="IPv4",traffic_policy='
+        assert values[no_local + '"internal"}'] == "1"
+        assert values[no_local + '"external"}'] == "0"
+        buckets = [
+            float(v)
+            for k, v in values.items()
+            if k.startswith("kubeproxy_sync_proxy_rules_duration") and "IPv4" in k
+        ]
+        assert buckets[:16] == sorted(buckets[:16])  # cumulative
+
+    Story(metrics=f"127.0.0.1:{port}").run(story)
+
+
+def elsewhere(name, *numbers):
+    made = codec.document(slice_(name, *numbers))
+    for endpoint in made["endpoints"]:
+        endpoint["nodeName"] = "another"
+    return codec.convert(discovery.EndpointSlice, made)
+
+
+def test_a_named_proxy_serves_its_own_services_only():
+    async def story(s):
+        theirs = service("theirs", 2)
+        named = codec.document(theirs)
+        named["metadata"]["labels"] = {services.NAME_LABEL: "mine"}
+        s.api.put(service("web", 1))
+        s.api.put(codec.convert(core.Service, named))
+        s.api.put(slice_("web", 1))
+        s.api.put(slice_("theirs", 2))
+        await s.until(lambda: s.backends() == {"10.244.0.2 . 8080"})
+
+    Story(service_proxy_name="mine").run(story)

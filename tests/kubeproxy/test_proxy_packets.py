@@ -4,6 +4,7 @@ Rows follow kubernetes.io/docs/reference/networking/virtual-ips and the Service 
 """
 
 import asyncio
+import contextlib
 import select
 import socket
 import time
@@ -14,9 +15,11 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 
+from netemu.base import clock
 from netemu.kernel import conntrack, firewall, generations, netns
 from netemu.kernel import operations as ops
-from netemu.kubeproxy import agent, endpoints, layout, services
+from netemu.kubeproxy import endpoints, layout, options, services
+from netemu.kubeproxy import proxy as proxying
 from netemu.wire import nft
 
 pytestmark = pytest.mark.root
@@ -69,24 +72,31 @@ def put(proxy, world, row):
         proxy.changes.slice(name, None, slice_)
 
 
-@pytest.fixture
-def proxy(world) -> Iterator[agent.Proxy]:
+@contextlib.contextmanager
+def serving(world, **chosen) -> Iterator[proxying.Proxy]:
+    """A proxy on node `here`, with what is chosen."""
     place = world.places["here"]
-    door, tracking, counting = (
-        firewall.LibNftables(place),
-        conntrack.NetlinkConntrack(place),
-        generations.Generations(place),
+    doors = proxying.Doors(
+        firewall.LibNftables(place), conntrack.NetlinkConntrack(place), generations.Generations(place)
     )
-    around = agent.surroundings(tuple(world.pods.values()), tuple(world.services.values()))
-    yield agent.Proxy("here", door, tracking, counting, around)
-    door.apply("".join(str(nft.removal(family.table)) for family in layout.FAMILIES))
+    ranges = {"cluster_cidrs": tuple(world.pods.values()), "service_cidrs": tuple(world.services.values())}
+    around = options.surroundings(options.check(options.Options(**{**ranges, **chosen})), None)
+    yield proxying.Proxy("here", doors, around, clock.SystemClock())
+    doors.firewall.apply("".join(str(nft.removal(family.table)) for family in layout.FAMILIES))
+    tracking = doors.tracking
     tracking.forget([*tracking.flows(conntrack.UDP), *tracking.flows(conntrack.TCP)])
     tracking.close()
-    counting.close()
+    doors.counting.close()
 
 
 @pytest.fixture
-def served(world, proxy) -> agent.Proxy:
+def proxy(world) -> Iterator[proxying.Proxy]:
+    with serving(world) as one:
+        yield one
+
+
+@pytest.fixture
+def served(world, proxy) -> proxying.Proxy:
     for row in ROWS.values():
         put(proxy, world, row)
     asyncio.run(proxy.sync())
@@ -186,6 +196,44 @@ def test_what_no_service_offers_is_refused_or_dropped(world, served, family):
         world.ask("here", ("127.0.0.1", "::1")[family], 30010) == "refused"
     )  # never at the loopback address
     assert world.ask("outside", world.addresses["here"][family], 29999) == "refused"  # nobody's port
+
+
+BY_BRIDGE = {"detect_local": "BridgeInterface", "local_link": "cni0"}
+BY_PREFIX = {"detect_local": "InterfaceNamePrefix", "local_link": "cn"}
+BY_NOTHING = {"detect_local": ""}
+
+# what is chosen, client, Service, where it connects, and who answers seeing whom, or what happens instead
+CHOICES = [
+    ({"masquerade_all": True}, "b", "a", "vip", {"a": "gateway"}),
+    ({"masquerade_all": True}, "b", "sticky", "vip", {"far": "node"}),
+    ({"masquerade_all": True}, "b", "local", "node", {"a": "own", "far": "own"}),  # Service addresses only
+    (BY_BRIDGE, "b", "far", "vip", {"far": "own"}),
+    (BY_BRIDGE, "here", "far", "vip", {"far": "node"}),
+    (BY_BRIDGE, "outside", "local-nobody", "node", "timeout"),
+    (BY_BRIDGE, "b", "local-nobody", "node", {"far": "own"}),
+    (BY_PREFIX, "b", "sticky", "vip", {"far": "own"}),
+    (BY_PREFIX, "here", "a", "vip", {"a": "gateway"}),
+    ({"detect_local": "BridgeInterface", "local_link": "other"}, "b", "far", "vip", {"far": "node"}),
+    (BY_NOTHING, "b", "far", "vip", {"far": "own"}),  # never masqueraded
+    (BY_NOTHING, "b", "local-nobody", "node", "timeout"),  # not known to be a pod
+    (BY_NOTHING, "here", "local-nobody", "node", {"far": "node"}),
+    ({"node_port_addresses": ("172.18.0.0/24", "fd00:18::/120")}, "outside", "a", "node", {"a": "gateway"}),
+    ({"node_port_addresses": ("192.0.2.0/24", "2001:db8:9::/64")}, "outside", "a", "node", "refused"),
+    ({"node_port_addresses": ("192.0.2.0/24", "2001:db8:9::/64")}, "b", "a", "vip", {"a": "own"}),
+]
+
+
+@pytest.mark.parametrize("family", [FOUR, SIX], ids=["ipv4", "ipv6"])
+@pytest.mark.parametrize("row", CHOICES)
+def test_what_is_chosen_about_pods_masquerading_and_node_addresses(world, row, family):
+    chosen, client, name, place, expected = row
+    with serving(world, **chosen) as one:
+        put(one, world, ROWS[name])
+        asyncio.run(one.sync())
+        address, port = target(world, ROWS[name].service, place, family)
+        got = world.ask(client, address, port, timeout=0.4 if expected == "timeout" else 4.0)
+        assert fits(world, client, family, got, expected)
+        assert asyncio.run(one.check())
 
 
 @pytest.mark.parametrize("family", [FOUR, SIX], ids=["ipv4", "ipv6"])
