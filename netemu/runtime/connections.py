@@ -66,7 +66,9 @@ class Connection:
 
     def _read(self) -> None:
         try:
-            data, ancillary, _, _ = self._stream.recvmsg(1 << 16, socket.CMSG_SPACE(_MOST_FDS * 4))
+            data, ancillary, _, _ = self._stream.recvmsg(
+                1 << 16, socket.CMSG_SPACE(_MOST_FDS * 4), socket.MSG_CMSG_CLOEXEC
+            )
         except BlockingIOError:
             return
         except OSError:

@@ -54,7 +54,7 @@ def become(what: Process, stdio: Sequence[int], report: int, fork: forks.Forks) 
         enter_directory(command.working_dir)
         _give_up_rights(what.security)
         if main is None:
-            _execute(command.argv, dict(command.env))
+            execute(command.argv, dict(command.env))
         else:
             fork.run_hooks()
             fresh_streams()
@@ -150,7 +150,7 @@ def allowed(security: cri.Security) -> frozenset[str]:
     return (DEFAULT_CAPABILITIES - dropped | added) & everything
 
 
-def _execute(argv: tuple[str, ...], environment: dict[str, str]) -> None:
+def execute(argv: tuple[str, ...], environment: dict[str, str]) -> None:
     """Never returns. Rejected in the words people know from runc."""
     name = argv[0]
     try:

@@ -47,7 +47,7 @@ def main(socket_path: str, root_dir: str, hidden: tuple[str, ...] = ()) -> None:
     """
     process.set_name("shim")
     os.chdir("/")
-    _more_descriptors()
+    _own_descriptors()
     prepare_share(f"{root_dir}/share")
     preload()
     loop = eventloop.EventLoop()
@@ -56,7 +56,6 @@ def main(socket_path: str, root_dir: str, hidden: tuple[str, ...] = ()) -> None:
     signal.set_wakeup_fd(server.wake.fileno(), warn_on_full_buffer=False)
     listener = listen(socket_path)
     loop.readable(listener.fileno(), lambda: server.accept(listener))
-    gc.collect()
     gc.freeze()
     log.info("serving socket=%s sandboxes=%d", socket_path, server.count())
     loop.run()
@@ -106,8 +105,11 @@ def listen(path: str) -> socket.socket:
     return listener
 
 
-def _more_descriptors() -> None:
-    """Four for every container."""
+def _own_descriptors() -> None:
+    """Four for every container, at least; and none of those this process was given is for containers."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            os.set_inheritable(int(name), int(name) < 3)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 

@@ -1,4 +1,4 @@
-"""A quiet process from which built-in programs are forked, so that they share almost all memory with it.
+"""A quiet process from which containers are forked, so that they share almost all memory with it.
 
 A child has of its own every page that it, or its parent since, has touched: the shim touches megabytes
 between two forks, the zygote some dozen pages. Its children are siblings: the shim's to wait for.
@@ -13,6 +13,7 @@ import socket
 import sys
 from collections.abc import Sequence
 
+from netemu.base import errors
 from netemu.kernel import capabilities, forks, linux, process
 from netemu.runtime import containers, output
 from netemu.runtime.programs import serving
@@ -52,7 +53,7 @@ class Zygote:
         entrances: Sequence[Entrance],
         pod: int,
     ) -> int:
-        """The pid of a new child of the caller, which enters those namespaces and runs a built-in program.
+        """The pid of a new child of the caller, which enters those namespaces and runs the program.
 
         `pod` is a pidfd in the pod's pid namespace. Refused: not this way.
         """
@@ -93,12 +94,8 @@ def fits(what: containers.Process) -> bool:
     """Its children have a container's usual rights, no more and no fewer, and are root."""
     security = what.security
     usual = containers.allowed(security) == containers.DEFAULT_CAPABILITIES
-    return (
-        bool(what.command.program)
-        and usual
-        and not (
-            security.privileged or security.run_as_user or security.run_as_group or security.no_new_privileges
-        )
+    return usual and not (
+        security.privileged or security.run_as_user or security.run_as_group or security.no_new_privileges
     )
 
 
@@ -117,11 +114,10 @@ def _wait_for_orders(door: socket.socket) -> None:
     containers.fresh_streams()
     fork = forks.Forks()
     _rehearse(home)
-    gc.collect()
     gc.freeze()
     gc.disable()
     while True:
-        order, ancillary, _, _ = door.recvmsg(_MOST, socket.CMSG_SPACE(64))
+        order, ancillary, _, _ = door.recvmsg(_MOST, socket.CMSG_SPACE(64), socket.MSG_CMSG_CLOEXEC)
         if not order:
             return
         fds = array.array("i", ancillary[0][2])
@@ -156,14 +152,18 @@ def _become(order: bytes, fds: "array.array[int]", rights: capabilities.Rights, 
         containers.take_stdio(fds[:3], terminal=terminal)
         for fd, kind in zip(fds[5:], kinds, strict=True):
             linux.setns(fd, kind)
+        containers.enter_directory(working_dir)
+        rights.restrict()
+        if not program:
+            containers.execute(argv, dict(env))
         if not program.startswith("netemu.runtime.programs."):
             fork.run_hooks()
         main = containers.load(program)
-        containers.enter_directory(working_dir)
-        rights.restrict()
         gc.enable()
         os.closerange(3, 0x7FFFFFFF)
         code = containers.call(main, argv, env)
+    except errors.NetemuError as refusal:
+        containers.tell(fds[3], refusal.message)
     except OSError as refusal:
         containers.tell(fds[3], containers.explain(refusal))
     except BaseException as failure:

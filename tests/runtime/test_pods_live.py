@@ -354,6 +354,28 @@ def test_a_pod_on_the_nodes_network_is_there(node: Node) -> None:
     assert node.network.attached == []
 
 
+def test_no_descriptor_of_the_runtimes_is_left_open(node: Node) -> None:
+    """A container that held one of the node's mount namespace, or the socket, could leave its own."""
+
+    async def story(runtime: local.LocalRuntime) -> None:
+        sandbox = await runtime.run_pod_sandbox(pod(node))
+        program = await start(runtime, sandbox, shell("exec sleep 1000"))
+        await start(runtime, sandbox, cri.ContainerConfig("a", "agnhost", args=("netexec",)))
+        privileged = cri.Security(privileged=True)
+        await start(runtime, sandbox, shell("exec sleep 1000", security=privileged))
+        seen = await output(runtime, program, "ls", "/proc/self/fd")
+        assert seen.split() == ["0", "1", "2", "3"], "3 is the directory that ls reads"
+
+    node.run(story)
+    kinds = {"agnhost": ("anon_inode:[eventpoll]", "socket:"), "sleep": (), "pause": ()}
+    names = [name for name in node.processes().values() if name in kinds]
+    assert sorted(names) == ["agnhost", "pause", "sleep", "sleep"]
+    for pid, name in node.processes().items():
+        for fd in os.listdir(f"/proc/{pid}/fd") if name in kinds else ():
+            if int(fd) > 2:
+                assert os.readlink(f"/proc/{pid}/fd/{fd}").startswith(kinds[name]), (name, fd)
+
+
 def test_capabilities_and_users_are_as_asked(node: Node) -> None:
     async def caps(
         runtime: local.LocalRuntime, sandbox: cri.Sandbox, security: cri.Security
