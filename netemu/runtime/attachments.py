@@ -4,10 +4,10 @@ A reader that is slow makes the container wait, as a terminal would; one that ta
 off. Knows pipes. Does not know containers.
 """
 
-import contextlib
 import os
 from collections.abc import Callable
 
+from netemu.base import errors
 from netemu.runtime.eventloop import EventLoop
 
 PATIENCE = 30.0  # seconds
@@ -91,13 +91,13 @@ class Attachments:
         self._outlets: dict[str, list[Outlet]] = {}
 
     def add(self, stream: str, fd: int) -> None:
-        """`fd` gets what is written to the stream from now on; it is the caller's no longer."""
+        """A copy of `fd`, a pipe's end, gets what is written to the stream from now on. Rejected."""
+        own = os.dup(fd)
         try:
-            outlet = Outlet(self._loop, fd, self._resume)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.close(fd)
-            raise
+            outlet = Outlet(self._loop, own, self._resume)
+        except OSError as refusal:
+            os.close(own)
+            raise errors.Rejected(f"cannot attach that descriptor: {refusal.strerror}") from None
         self._outlets.setdefault(stream, []).append(outlet)
 
     def write(self, stream: str, data: bytes) -> None:
@@ -119,4 +119,4 @@ class Attachments:
         if not found:
             return []
         found[:] = [outlet for outlet in found if outlet.open]
-        return found
+        return list(found)

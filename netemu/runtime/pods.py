@@ -7,7 +7,7 @@ from the records, so a new shim goes on where the last one was killed.
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -163,6 +163,10 @@ class Pods:
 
     def reopen_container_log(self, container_id: str) -> None:
         self._tenant(container_id).reopen_log()
+
+    def attach(self, container_id: str, outlets: Sequence[tuple[str, int]], *, stdin: bool) -> int | None:
+        """Copy a running container's output to those pipes, too; the caller's way to its input, if any."""
+        return self._tenant(container_id).attach(outlets, stdin=stdin)
 
     def execute(
         self, container_id: str, argv: tuple[str, ...], stdio: output.Stdio, *, terminal: bool

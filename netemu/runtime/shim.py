@@ -134,6 +134,7 @@ class Server:
             cri.RemoveContainer: self._remove,
             cri.ExecSync: self._exec_sync,
             cri.Exec: self._exec,
+            cri.Attach: self._attach,
             cri.GetContainerEvents: self._events,
         }
 
@@ -238,6 +239,21 @@ class Server:
             lambda code: self._done(connection, request.number, code),
             lambda failure: self._fail(connection, request.number, failure),
         )
+
+    def _attach(self, connection: Connection, request: cri.Attach) -> None:
+        streams = (("stdout", request.stdout), ("stderr", request.stderr))
+        asked = [name for name, wanted in streams if wanted]
+        if len(connection.descriptors) != len(asked):
+            raise errors.Rejected(f"an attach to {asked} needs as many descriptors")
+        outlets = tuple(zip(asked, connection.descriptors, strict=True))
+        fd = self._pods.attach(request.container_id, outlets, stdin=request.stdin)
+        if fd is None:
+            self._done(connection, request.number, False)
+            return
+        try:
+            connection.send_descriptor(cri.answer(request.number, True), fd)
+        finally:
+            os.close(fd)
 
     def _execution(
         self,

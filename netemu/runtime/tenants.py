@@ -9,18 +9,19 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from netemu.base import errors
 from netemu.kernel import process
-from netemu.runtime import endings, logs, output, records
+from netemu.runtime import attachments, endings, logs, output, records
 from netemu.runtime.eventloop import EventLoop, Timer
 from netemu.wire import cri
 
 log = logging.getLogger("shim")
+_AT_ONCE = 1 << 18  # bytes read before others get their turn
 UNKNOWN = "it ended while nobody could see its exit code"
 
 
@@ -46,6 +47,9 @@ class Tenant:
         self._namespace = ""
         self._log: logs.Log | None = None
         self._streams: dict[int, str] = {}
+        self._paused: set[int] = set()
+        self._stdin: int | None = None  # the writing end, kept until somebody attaches
+        self._attached = attachments.Attachments(loop, self._resume)
         self._report: int | None = None
         self._waiting: tuple[Callable[[object], None], Callable[[Exception], None]] | None = None
         self._killer: Timer | None = None
@@ -70,7 +74,10 @@ class Tenant:
             self._streams[ours] = "stdout"
             return stdio
         output.make_fifos(self.place, stdin=config.stdin)
-        stdio = output.open_for_container(self.place, stdin=config.stdin)
+        if config.stdin and config.stdin_once:
+            self._stdin, stdio = output.open_for_session(self.place)
+        else:
+            stdio = output.open_for_container(self.place, stdin=config.stdin)
         self._open_fifos()
         return stdio
 
@@ -189,6 +196,29 @@ class Tenant:
 
     # -- output
 
+    def attach(self, outlets: Sequence[tuple[str, int]], *, stdin: bool) -> int | None:
+        """Copy what it writes from now on to those pipes, too: (stream, descriptor), kept until its end.
+
+        The answer is the caller's descriptor of its terminal, if it has one, or of its stdin, if asked for.
+        """
+        if self.container.state != "RUNNING" or self.pidfd is None:
+            raise errors.Rejected(f'container "{self.container.id}" is not running')
+        config = self.container.config
+        if config.tty and not self._streams:
+            raise errors.Rejected("the terminal was lost when the runtime restarted")
+        for stream, fd in outlets:
+            self._attached.add(stream, fd)
+        if config.tty:
+            return os.dup(next(iter(self._streams)))
+        if not (stdin and config.stdin):
+            return None
+        if config.stdin_once:
+            source, self._stdin = self._stdin, None
+            return source
+        with contextlib.suppress(OSError):  # it has closed it
+            return output.open_stdin(self.place)
+        return None
+
     def reopen_log(self) -> None:
         if self._log:
             self._log.reopen()
@@ -203,8 +233,19 @@ class Tenant:
             self._loop.readable(fd, lambda fd=fd: self._copy(fd))  # type: ignore[misc]
 
     def _copy(self, fd: int) -> None:
-        if not output.drain(fd, lambda data: self._write(self._streams[fd], data)):
+        stream = self._streams[fd]
+        if not output.drain(fd, lambda data: self._write(stream, data), most=_AT_ONCE):
             self._loop.forget(fd)
+        elif self._attached.full(stream):
+            self._loop.forget(fd)
+            self._paused.add(fd)
+
+    def _resume(self) -> None:
+        """Read on where somebody attached was slow."""
+        for fd in tuple(self._paused):
+            if not self._attached.full(self._streams[fd]):
+                self._paused.discard(fd)
+                self._loop.readable(fd, lambda fd=fd: self._copy(fd))  # type: ignore[misc]
 
     def _write(self, stream: str, data: bytes) -> None:
         try:
@@ -212,14 +253,20 @@ class Tenant:
                 self._log.write(stream, data)
         except OSError as refusal:  # a full disk must not stop the pod
             log.warning("log lost container=%s error=%s", self.container.id[:12], refusal)
+        self._attached.write(stream, data)
 
     def _close_streams(self) -> None:
         """What was written before the end is in the log before anybody hears of the end."""
+        self._paused.clear()
         for fd, stream in self._streams.items():
             self._loop.forget(fd)
             output.drain(fd, lambda data, stream=stream: self._write(stream, data))  # type: ignore[misc]
             os.close(fd)
         self._streams.clear()
+        self._attached.finish()
+        if self._stdin is not None:
+            os.close(self._stdin)
+            self._stdin = None
         if self._log:
             with contextlib.suppress(OSError):
                 self._log.close()
