@@ -1,4 +1,4 @@
-"""Values of nft as the documents they are. Expected texts follow nft(8); kubeproxy's tests let the kernel read."""
+"""Values of nft as the documents they are. Expected texts follow nft(8)."""
 
 import pytest
 
@@ -11,7 +11,7 @@ TABLE = nft.Table("ip", "t")
     ("command", "line"),
     [
         (nft.Add(TABLE), "add table ip t"),
-        (nft.Add(nft.Table("ip6", "t", "why")), 'add table ip t { comment "why" ; }'),
+        (nft.Add(nft.Table("ip6", "t", "why")), 'add table ip6 t { comment "why" ; }'),
         (nft.Delete(nft.Table("ip", "t", "why")), "delete table ip t"),
         (nft.Add(nft.Chain("c")), "add chain ip t c"),
         (
