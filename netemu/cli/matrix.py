@@ -116,7 +116,7 @@ def _measured(group: Sequence[judge.Result]) -> str:
 
 
 def _why(group: Sequence[judge.Result]) -> str:
-    """The reasons that all of a row share, as many of the last ones as there is room for; else the first's."""
+    """The reasons that all of a row share, as many of the last ones as there is room for; else one's."""
     shared = [
         reason
         for reason in group[0].probe.verdict.because
