@@ -14,7 +14,7 @@ from netemu.api import core
 from netemu.base import clock
 from netemu.kubelet import ask, verdicts, views
 
-_EAGER = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between the first, uncounted questions
+_EAGER = (0.02, 0.03, 0.045, 0.07, 0.1, 0.15, 0.2, 0.3)  # seconds between the first, uncounted questions
 
 
 class Failure(NamedTuple):
