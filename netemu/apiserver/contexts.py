@@ -11,7 +11,17 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 from netemu.api import kinds
-from netemu.apiserver import authentication, authorization, cache, entries, paths, statuses, tokens, watching
+from netemu.apiserver import (
+    authentication,
+    authorization,
+    cache,
+    catalogs,
+    entries,
+    paths,
+    statuses,
+    tokens,
+    watching,
+)
 from netemu.base import clock
 from netemu.http import messages
 from netemu.store import revisions
@@ -47,6 +57,7 @@ class Parts:
     config: Config
     store: revisions.Store
     cache: cache.Cache
+    catalog: catalogs.Catalog
     clock: clock.Clock
     rng: random.Random
     issuer: tokens.Issuer

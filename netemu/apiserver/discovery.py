@@ -15,41 +15,41 @@ from netemu.api import kinds
 from netemu.http import messages
 
 _V2 = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
-_EVERY = kinds.SERVED
+Served = tuple[kinds.Kind, ...]
 # The order in which groups are listed decides which one `kubectl get` takes when two have a resource.
 _ADDRESSES = [{"clientCIDR": "0.0.0.0/0", "serverAddress": ""}]
 
 
-@functools.cache
-def group_versions() -> dict[str, tuple[str, ...]]:
+@functools.lru_cache(maxsize=1)
+def group_versions(served: Served) -> dict[str, tuple[str, ...]]:
     """The versions of each group, the preferred one first."""
     found: dict[str, list[str]] = {}
-    for kind in _EVERY:
+    for kind in served:
         versions = found.setdefault(kind.group, [])
         if kind.version not in versions:
             versions.append(kind.version)
     return {group: tuple(versions) for group, versions in sorted(found.items())}
 
 
-def answer(request: messages.Request) -> messages.Response | None:
-    """What /api, /apis and the paths below say; None for any other path."""
+def answer(request: messages.Request, served: Served) -> messages.Response | None:
+    """What /api, /apis and the paths below say of the kinds served; None for any other path."""
     parts = request.path.strip("/").split("/")
     if parts in (["api"], ["apis"]):
-        return _root(request, parts[0])
-    content = _legacy(parts)
+        return _root(request, parts[0], served)
+    content = _legacy(parts, served)
     return None if content is None else _response(request, content, "application/json")
 
 
-def _root(request: messages.Request, root: str) -> messages.Response:
+def _root(request: messages.Request, root: str, served: Served) -> messages.Response:
     accept = request.header("accept").replace(" ", "")
     for element in accept.split(","):
         if "g=apidiscovery.k8s.io" in element:
             for version in ("v2", "v2beta1"):
                 if f"v={version}" in element.split(";"):
-                    return _response(request, _aggregated(root, version), _V2.format(version))
+                    return _response(request, _aggregated(root, version, served), _V2.format(version))
         elif element.partition(";")[0] in ("application/json", "*/*", "application/*"):
             break
-    return _response(request, _versions() if root == "api" else _groups(), "application/json")
+    return _response(request, _versions(served) if root == "api" else _groups(served), "application/json")
 
 
 def _response(request: messages.Request, content: bytes, media: str) -> messages.Response:
@@ -68,15 +68,15 @@ def _response(request: messages.Request, content: bytes, media: str) -> messages
 # -- aggregated
 
 
-@functools.cache
-def _aggregated(root: str, version: str) -> bytes:
-    groups = [""] if root == "api" else [group for group in group_versions() if group]
+@functools.lru_cache(maxsize=4)
+def _aggregated(root: str, version: str, served: Served) -> bytes:
+    groups = [""] if root == "api" else [group for group in group_versions(served) if group]
     items = [
         {
             "metadata": {"name": group, "creationTimestamp": None} if group else {"creationTimestamp": None},
             "versions": [
-                {"version": v, "resources": _resources(group, v), "freshness": "Current"}
-                for v in group_versions()[group]
+                {"version": v, "resources": _resources(group, v, served), "freshness": "Current"}
+                for v in group_versions(served)[group]
             ],
         }
         for group in groups
@@ -91,8 +91,8 @@ def _aggregated(root: str, version: str) -> bytes:
     )
 
 
-def _resources(group: str, version: str) -> list[dict[str, Any]]:
-    return [_resource(kind) for kind in _EVERY if (kind.group, kind.version) == (group, version)]
+def _resources(group: str, version: str, served: Served) -> list[dict[str, Any]]:
+    return [_resource(kind) for kind in served if (kind.group, kind.version) == (group, version)]
 
 
 def _resource(kind: kinds.Kind) -> dict[str, Any]:
@@ -122,45 +122,46 @@ def _resource(kind: kinds.Kind) -> dict[str, Any]:
 # -- legacy
 
 
-@functools.cache
-def _versions() -> bytes:
+@functools.lru_cache(maxsize=1)
+def _versions(served: Served) -> bytes:
     return msgspec.json.encode(
         {
             "kind": "APIVersions",
-            "versions": list(group_versions()[""]),
+            "versions": list(group_versions(served)[""]),
             "serverAddressByClientCIDRs": _ADDRESSES,
         }
     )
 
 
-@functools.cache
-def _groups() -> bytes:
-    groups = [_group(group) for group in group_versions() if group]
+@functools.lru_cache(maxsize=1)
+def _groups(served: Served) -> bytes:
+    groups = [_group(group, served) for group in group_versions(served) if group]
     return msgspec.json.encode({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 
 
-def _group(group: str) -> dict[str, Any]:
+def _group(group: str, served: Served) -> dict[str, Any]:
     versions = [
-        {"groupVersion": f"{group}/{version}", "version": version} for version in group_versions()[group]
+        {"groupVersion": f"{group}/{version}", "version": version}
+        for version in group_versions(served)[group]
     ]
     return {"name": group, "versions": versions, "preferredVersion": versions[0]}
 
 
-def _legacy(parts: list[str]) -> bytes | None:
+def _legacy(parts: list[str], served: Served) -> bytes | None:
     if parts[0] == "api" and len(parts) == 2:
-        return _list("", parts[1])
-    if parts[0] == "apis" and len(parts) == 2 and parts[1] in group_versions() and parts[1]:
-        return msgspec.json.encode({"kind": "APIGroup", "apiVersion": "v1", **_group(parts[1])})
+        return _list("", parts[1], served)
+    if parts[0] == "apis" and len(parts) == 2 and parts[1] in group_versions(served) and parts[1]:
+        return msgspec.json.encode({"kind": "APIGroup", "apiVersion": "v1", **_group(parts[1], served)})
     if parts[0] == "apis" and len(parts) == 3:
-        return _list(parts[1], parts[2])
+        return _list(parts[1], parts[2], served)
     return None
 
 
-def _list(group: str, version: str) -> bytes | None:
-    if version not in group_versions().get(group, ()):
+def _list(group: str, version: str, served: Served) -> bytes | None:
+    if version not in group_versions(served).get(group, ()):
         return None
     resources: list[dict[str, Any]] = []
-    for kind in _EVERY:
+    for kind in served:
         if (kind.group, kind.version) != (group, version):
             continue
         about: dict[str, Any] = {

@@ -1,6 +1,6 @@
-"""OpenAPI as far as kubectl insists on it before it creates or applies: paths with their kinds.
+"""OpenAPI as clients fetch it: v3 by group and version, made when asked for; and a v2 that says nothing.
 
-v2 is the smallest document old kubectl takes; v3 has, for each kind, the verbs kubectl looks up there.
+v2 is the smallest document old kubectl insists on. Schemas are `api.openapi`'s; here are paths and URLs.
 """
 
 from __future__ import annotations
@@ -11,107 +11,150 @@ from typing import Any
 
 import msgspec
 
-from netemu.api import kinds
+from netemu.api import kinds, openapi
 from netemu.http import messages
 
+Served = tuple[kinds.Kind, ...]
 # A gnostic Document: 1 swagger "2.0", 2 info {1 title "K", 2 version "v1"}.
 _V2 = bytes.fromhex("0a03322e3012070a014b12027631")
 # Go's mime parser refuses the "@" which the request's media type has.
 _V2_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 _JSON = (("content-type", "application/json"),)
-_PATCHES = (
-    "application/apply-patch+yaml",
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
+_APPLY = "application/apply-patch+yaml"
+_JSON_PATCH, _MERGE = "application/json-patch+json", "application/merge-patch+json"
+_STRATEGIC = "application/strategic-merge-patch+json"
+_READ = (
+    ("labelSelector", "string"),
+    ("fieldSelector", "string"),
+    ("limit", "integer"),
+    ("continue", "string"),
+    ("resourceVersion", "string"),
+    ("resourceVersionMatch", "string"),
+    ("timeoutSeconds", "integer"),
+    ("watch", "boolean"),
+    ("allowWatchBookmarks", "boolean"),
+    ("sendInitialEvents", "boolean"),
 )
-_SUCCESS = {"200": {"description": "OK", "content": {"application/json": {"schema": {"type": "object"}}}}}
+_WRITE = (("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string"))
+_DELETE = (("dryRun", "string"), ("gracePeriodSeconds", "integer"), ("propagationPolicy", "string"))
+_METHODS = {
+    "list": "get",
+    "create": "post",
+    "deletecollection": "delete",
+    "get": "get",
+    "update": "put",
+    "patch": "patch",
+    "delete": "delete",
+}
+_ACTIONS = {"create": "post", "update": "put"}
+_ON_ALL, _ON_ONE = ("list", "create", "deletecollection"), ("get", "update", "patch", "delete")
+_PARAMETERS = {
+    "list": _READ,
+    "create": _WRITE,
+    "update": _WRITE,
+    "patch": (*_WRITE, ("force", "boolean")),
+    "delete": _DELETE,
+    "deletecollection": (*_READ, *_DELETE),
+}
 
 
-def answer(request: messages.Request) -> messages.Response | None:
-    """What /openapi/... says; None for an unknown path."""
+def answer(request: messages.Request, served: Served) -> messages.Response | None:
+    """What /openapi/... says of the kinds served; None for an unknown path."""
     if request.path == "/openapi/v2":
         return messages.Response(200, (("content-type", _V2_TYPE),), _V2)
     if request.path == "/openapi/v3":
-        return messages.Response(200, _JSON, _index())
-    document = _documents().get(request.path.removeprefix("/openapi/v3/"))
-    if document is None:
+        return messages.Response(200, _JSON, _index(served))
+    of_version = _versions(served).get(request.path.removeprefix("/openapi/v3/"))
+    if of_version is None:
         return None
-    tag = f'"{_hash(document)}"'
+    document, digest = _document(of_version)
+    tag = f'"{digest}"'
     headers = (*_JSON, ("etag", tag), ("vary", "Accept"), ("cache-control", "public"))
     if request.header("if-none-match") == tag:
         return messages.Response(304, headers)
     return messages.Response(200, headers, document)
 
 
-@functools.cache
-def _index() -> bytes:
+@functools.lru_cache(maxsize=1)
+def _index(served: Served) -> bytes:
     paths = {
-        name: {"serverRelativeURL": f"/openapi/v3/{name}?hash={_hash(document)}"}
-        for name, document in _documents().items()
+        place: {"serverRelativeURL": f"/openapi/v3/{place}?hash={_document(of_version)[1]}"}
+        for place, of_version in _versions(served).items()
     }
     return msgspec.json.encode({"paths": paths})
 
 
-def _hash(document: bytes) -> str:
-    return hashlib.sha256(document).hexdigest().upper()
-
-
-@functools.cache
-def _documents() -> dict[str, bytes]:
-    by_version: dict[str, dict[str, Any]] = {}
-    for kind in kinds.SERVED:
+@functools.lru_cache(maxsize=1)
+def _versions(served: Served) -> dict[str, Served]:
+    found: dict[str, list[kinds.Kind]] = {}
+    for kind in served:
         place = f"apis/{kind.api_version}" if kind.group else f"api/{kind.version}"
-        by_version.setdefault(place, {}).update(_paths(kind))
-    return {
-        place: msgspec.json.encode(
-            {
-                "openapi": "3.0.0",
-                "info": {"title": "Kubernetes", "version": "netemu"},
-                "paths": paths,
-                "components": {"schemas": {}},
-            }
-        )
-        for place, paths in by_version.items()
-    }
+        found.setdefault(place, []).append(kind)
+    return {place: tuple(of_version) for place, of_version in found.items()}
+
+
+@functools.lru_cache(maxsize=128)
+def _document(of_version: Served) -> tuple[bytes, str]:
+    """The document of one group and version, and its hash."""
+    paths: dict[str, Any] = {}
+    for kind in of_version:
+        paths |= _paths(kind)
+    document = msgspec.json.encode(
+        {
+            "openapi": "3.0.0",
+            "info": {"title": "Kubernetes", "version": "netemu"},
+            "paths": paths,
+            "components": {"schemas": openapi.definitions(of_version)},
+        }
+    )
+    return document, hashlib.sha256(document).hexdigest().upper()
 
 
 def _paths(kind: kinds.Kind) -> dict[str, Any]:
     base = kind.path("{namespace}") if kind.namespaced else kind.path()
-    collection: dict[str, Any] = {}
-    one: dict[str, Any] = {}
-    if "list" in kind.verbs:
-        collection["get"] = _operation(kind, "list")
-    if "create" in kind.verbs:
-        collection["post"] = _operation(kind, "post", ("application/json",))
-    if "get" in kind.verbs:
-        one["get"] = _operation(kind, "get")
-    if "update" in kind.verbs:
-        one["put"] = _operation(kind, "put", ("application/json",))
-    if "patch" in kind.verbs:
-        one["patch"] = _operation(kind, "patch", _PATCHES)
-    if "delete" in kind.verbs:
-        one["delete"] = _operation(kind, "delete")
-    return {base: collection} | ({f"{base}/{{name}}": one} if one else {})
-
-
-def _operation(kind: kinds.Kind, action: str, bodies: tuple[str, ...] = ()) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "operationId": f"{action}{kind.group}{kind.version}{kind.kind}",
-        "responses": _SUCCESS,
-        "x-kubernetes-action": action,
-        "x-kubernetes-group-version-kind": {
-            "group": kind.group,
-            "version": kind.version,
-            "kind": kind.kind,
-        },
+    own = (kind.group, kind.version, kind.kind)
+    found = {
+        base: _operations(kind, own, tuple(verb for verb in _ON_ALL if verb in kind.verbs)),
+        f"{base}/{{name}}": _operations(kind, own, tuple(verb for verb in _ON_ONE if verb in kind.verbs)),
     }
-    if bodies:
-        text = {"type": "string", "uniqueItems": True}
+    if kind.namespaced and "list" in kind.verbs:
+        found[kind.path()] = _operations(kind, own, ("list",))
+    for sub in kind.subresources:
+        if sub.type is not None:
+            there = (sub.group, sub.version, sub.kind)
+            content = openapi.of(kind) if there == own else openapi.name(sub.type)
+            found[f"{base}/{{name}}/{sub.name}"] = _operations(kind, there, sub.verbs, content)
+    return {path: operations for path, operations in found.items() if operations}
+
+
+def _operations(
+    kind: kinds.Kind, gvk: tuple[str, str, str], verbs: tuple[str, ...], content: str = ""
+) -> dict[str, Any]:
+    content = content or openapi.of(kind)
+    return {_METHODS[verb]: _operation(kind, verb, gvk, content) for verb in verbs}
+
+
+def _operation(kind: kinds.Kind, verb: str, gvk: tuple[str, str, str], content: str) -> dict[str, Any]:
+    shown = f"{content}List" if verb == "list" else content
+    success = {"application/json": {"schema": openapi.reference(shown)}}
+    found: dict[str, Any] = {
+        "operationId": f"{verb}{kind.group}{kind.version}{kind.kind}",
+        "responses": {"201" if verb == "create" else "200": {"description": "OK", "content": success}},
+        "x-kubernetes-action": _ACTIONS.get(verb, verb),
+        "x-kubernetes-group-version-kind": openapi.identity(*gvk),
+    }
+    if verb in _PARAMETERS:
         found["parameters"] = [
-            {"name": name, "in": "query", "schema": text}
-            for name in ("dryRun", "fieldManager", "fieldValidation")
+            {"name": name, "in": "query", "schema": {"type": type_, "uniqueItems": True}}
+            for name, type_ in _PARAMETERS[verb]
         ]
-        content = {media: {"schema": {"type": "object"}} for media in bodies}
-        found["requestBody"] = {"required": True, "content": content}
+    if verb in ("create", "update"):
+        found["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": openapi.reference(content)}},
+        }
+    elif verb == "patch":
+        merges = (_MERGE,) if kind.custom is not None else (_MERGE, _STRATEGIC)
+        body = {media: {"schema": {"type": "object"}} for media in (_APPLY, _JSON_PATCH, *merges)}
+        found["requestBody"] = {"required": True, "content": body}
     return found

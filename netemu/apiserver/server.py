@@ -23,6 +23,7 @@ from netemu.apiserver import (
     authorization,
     bootstrap,
     cache,
+    catalogs,
     contexts,
     discovery,
     openapi,
@@ -77,6 +78,7 @@ class ApiServer:
             config=config,
             store=store,
             cache=caches,
+            catalog=catalogs.Catalog(),
             clock=clock,
             rng=rng,
             issuer=issuer,
@@ -164,9 +166,9 @@ class ApiServer:
             body = msgspec.json.encode({"paths": ["/api", "/apis", "/healthz", "/openapi/v3", "/version"]})
             return messages.Response(200, (("content-type", statuses.JSON),), body)
         if path.startswith("/openapi/"):
-            found = openapi.answer(request)
+            found = openapi.answer(request, self._parts.catalog.served)
         elif path.startswith("/api"):
-            found = discovery.answer(request)
+            found = discovery.answer(request, self._parts.catalog.served)
         return found or messages.Response(404, _TEXT, b"404 page not found\n")
 
     async def _forget(self) -> None:

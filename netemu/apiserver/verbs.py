@@ -55,7 +55,7 @@ async def answer(
     if (target.group, target.resource, target.verb) == ("", "bindings", "create") and not target.name:
         pod = contexts.Call(parts, request, target._replace(name=""), user, kinds.of(core.Pod))
         return await pods.binding(pod)
-    kind = kinds.find(target.group, target.version, target.resource)
+    kind = parts.catalog.find(target.group, target.version, target.resource)
     if kind is None or (target.namespace and not kind.namespaced):
         raise statuses.no_such_resource()
     call = contexts.Call(parts, request, target, user, kind)

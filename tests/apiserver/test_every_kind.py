@@ -1,4 +1,4 @@
-"""Every kind there is: made, read in every form, watched, changed and deleted; and kinds seen in two forms."""
+"""Every kind there is: made, read in every form, watched, changed and deleted; and kinds of two forms."""
 
 from __future__ import annotations
 

@@ -125,6 +125,12 @@ async def look_around(k: Kubectl) -> None:
     )
     assert (await k.ok("auth", "can-i", "create", "pods")).strip() == "yes"
     assert "*.*" in await k.ok("auth", "can-i", "--list")
+    explained = await k.ok("explain", "pod.spec.containers.ports")
+    assert "FIELD: ports <[]ContainerPort>" in explained
+    assert "containerPort\t<integer> -required-" in explained
+    deep = await k.ok("explain", "networkpolicy", "--recursive")
+    assert "namespaceSelector\t<LabelSelector>" in deep
+    assert "does not exist" in (await k("explain", "pod.nothing")).err
 
 
 async def apply_and_look(k: Kubectl) -> None:
