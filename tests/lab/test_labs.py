@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -223,7 +224,8 @@ def in_use(kind: str) -> set[tuple[int, int]]:
     for name in os.listdir("/proc"):
         if name.isdigit():
             with contextlib.suppress(OSError):
-                found.add(netns.identity(f"/proc/{name}/ns/{kind}"))
+                if process.state(int(name)) not in "ZX":
+                    found.add(netns.identity(f"/proc/{name}/ns/{kind}"))
     return found
 
 
@@ -265,6 +267,44 @@ def test_nobody_waits_for_a_lab_whose_maker_was_killed(moment: str, state: Path)
     down.down("default")
     assert namespace is None or inhabitants(namespace) == []
     assert not state.exists()
+
+
+@pytest.mark.parametrize("milliseconds", [20, 90, 150, 250, 350, 450, 550, 700, 900, 1200])
+def test_whoever_is_killed_whenever_nothing_is_left(milliseconds: int, state: Path) -> None:
+    """One process of the lab, or its maker, drawn by lot."""
+    chance = random.Random(milliseconds)
+    with starting("--nodes", "2") as command:
+        signal.sigtimedwait((), milliseconds / 1000)
+        record = records.living(records.of("default"))
+        namespaces: set[tuple[int, int]] = set()
+        candidates = [command.pid]
+        if record is not None:
+            with contextlib.suppress(OSError):
+                namespaces.add(netns.identity(f"/proc/{record.supervisor.pid}/ns/pid"))
+                candidates += descendants(record.supervisor.pid)
+                namespaces |= {netns.identity(f"/proc/{pid}/ns/net") for pid in candidates[1:]}
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(chance.choice(candidates), signal.SIGKILL)
+        _, complaint = command.communicate(timeout=90)
+    assert command.returncode in (0, 2, -signal.SIGKILL), complaint
+    assert "Traceback" not in complaint
+    if command.returncode == 2:
+        assert not state.exists(), "whoever reports a failure has cleaned up"
+    down.down("default")
+    assert not state.exists()
+    home = netns.identity("/proc/self/ns/net")
+    assert not (in_use("net") | in_use("pid")) & (namespaces - {home})
+
+
+def descendants(pid: int) -> list[int]:
+    """A process and all below it, pods included, as far as they are there at this moment."""
+    found = [pid]
+    for parent in found:
+        with contextlib.suppress(OSError):
+            found += [
+                int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+            ]
+    return found
 
 
 def is_ready(name: str) -> bool:
