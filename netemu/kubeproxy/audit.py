@@ -6,11 +6,27 @@ Elements of interval sets are not looked at (nft joins and splits them), nor com
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from netemu.kubeproxy import layout
 from netemu.wire import nft
+
+Listing = Mapping[str, Any]
+
+
+def contents(
+    ask: Callable[[str], Mapping[str, Any]], family: layout.Family, chains: Iterable[str]
+) -> Listing:
+    """What `ask`, which answers nft's list commands in JSON, says of the table's sets, maps and these chains.
+
+    Not the table at once: of a sticky chain's rules libnftables says on stderr that it has no JSON for them.
+    """
+    name = family.table.name
+    commands = [f"list sets {family.name}", f"list maps {family.name}"]
+    commands += [f"list chain {family.table} {chain}" for chain in chains]
+    entries = [entry for command in commands for entry in ask(command)["nftables"]]
+    return {"nftables": [e for e in entries if any(thing.get("table") == name for thing in e.values())]}
 
 
 def rules(listing: Mapping[str, Any]) -> Counter[str]:

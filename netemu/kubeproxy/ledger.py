@@ -190,9 +190,10 @@ class Tables:
         self._shapes: set[tuple[layout.Family, layout.Shape]] = set()
 
     def rules(self, family: layout.Family) -> Counter[str]:
-        """How many rules each chain of the family's table has."""
+        """How many rules each chain of the family's table has, but sticky ones: nft cannot tell them."""
         around = self._around[family.name]
-        chains = layout.chains(family, (s for f, s in self._shapes if f is family), around)
+        mine = (shape for of, shape in self._shapes if of is family and not shape.seconds)
+        chains = layout.chains(family, mine, around)
         things = (*layout.frame(family, around), *chains)
         return Counter(thing.chain for thing in things if isinstance(thing, nft.Rule))
 

@@ -182,15 +182,16 @@ class Proxy:
         now = self._generations.current()
         if now == self._trusted:
             return True
+        chains = {family: self._tables.rules(family) for family in layout.FAMILIES}
         try:
-            listings = {f: self._door.list_json(f"list table {f.table}") for f in layout.FAMILIES}
+            listings = {f: audit.contents(self._door.list_json, f, chains[f]) for f in layout.FAMILIES}
         except firewall.FirewallError:
             return False
         held: dict[layout.Family, list[nft.Element]] = {family: [] for family in layout.FAMILIES}
         for family, element in self._ledger.elements():
             held[family].append(element)
         if not all(
-            audit.same(listing, held[family], self._tables.rules(family), _UNKNOWN)
+            audit.same(listing, held[family], chains[family], _UNKNOWN)
             for family, listing in listings.items()
         ):
             return False

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent import futures
+from fractions import Fraction
 from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
@@ -18,7 +19,7 @@ import pytest
 from netemu.base import clock
 from netemu.kernel import conntrack, firewall, generations, netns
 from netemu.kernel import operations as ops
-from netemu.kubeproxy import endpoints, layout, options, services
+from netemu.kubeproxy import audit, endpoints, layout, options, services, walk
 from netemu.kubeproxy import proxy as proxying
 from netemu.wire import nft
 
@@ -62,6 +63,7 @@ ROWS = {
     "inside-nobody": Row(17, ("far",), internal_local=True),
     "external": Row(18, ("a",), external_ips=EXTERNAL),
     "on-a-node": Row(19, ("there",)),
+    "sticky-all": Row(36, ("a", "b", "far"), affinity_seconds=100),
     "sticky": Row(20, ("far",), affinity_seconds=100),
 }
 
@@ -184,6 +186,52 @@ def fits(world, client, family, found, expected):
     return found.server in expected and found.seen == sources[expected[found.server]]
 
 
+ORIGINS = {"b": walk.POD, "a": walk.POD, "here": walk.NODE, "outside": walk.OUTSIDE}
+
+
+def predicted(world, door, around, row, family):
+    """What a walk over the tables in the kernel says of a row, as `ask` would tell it."""
+    client, name, place, protocol = row
+    table = layout.FAMILIES[family]
+    held = walk.read(audit.contents(door.list_json, table, ()))
+    address, port = target(world, ROWS[name].service, place, family)
+    packet = walk.Packet(protocol, world.addresses[client][family], address, port, ORIGINS[client])
+    return walk.fate(held, packet, around[table.name], frozenset(world.addresses["here"]))
+
+
+def agrees(fate, expected):
+    """Whether it is what the row expects: these backends alone, each as likely, seen as told."""
+    if expected in ("refused", "timeout"):
+        return fate.verdict == {"refused": "refused", "timeout": "dropped"}[expected]
+    told = {c.target: "own" if not c.masqueraded else "masqueraded" for c in fate.chances}
+    shares = {c.probability for c in fate.chances}
+    wanted = {name: "own" if seen == "own" else "masqueraded" for name, seen in expected.items()}
+    return told == wanted and shares == {Fraction(1, len(expected))}
+
+
+@pytest.mark.parametrize("family", [FOUR, SIX], ids=["ipv4", "ipv6"])
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_a_walk_over_the_tables_tells_the_same_as_packets(world, served, family, protocol):
+    door = firewall.LibNftables(world.places["here"])
+    around = options.surroundings(
+        options.Options(tuple(world.pods.values()), tuple(world.services.values())), None
+    )
+    for client, name, place, expected in CONNECTIONS:
+        fate = predicted(world, door, around, (client, name, place, protocol), family)
+        assert agrees(fate, expected), (client, name, place, fate)
+
+
+def test_the_walk_knows_which_backend_a_client_already_has(world, proxy):
+    put(proxy, world, ROWS["sticky-all"])
+    asyncio.run(proxy.sync())
+    answer = world.ask("b", ROWS["sticky-all"].service.cluster_ips[FOUR], 80)
+    door, around = firewall.LibNftables(world.places["here"]), options.surroundings(options.Options(), None)
+    fate = predicted(world, door, around, ("b", "sticky-all", "vip", "tcp"), FOUR)
+    assert fate.stays == 100
+    assert fate.remembered == f"{world.addresses[answer.server][FOUR]}:{world.port}"
+    assert predicted(world, door, around, ("a", "sticky-all", "vip", "tcp"), FOUR).remembered == ""
+
+
 @pytest.mark.parametrize("family", [FOUR, SIX], ids=["ipv4", "ipv6"])
 def test_what_no_service_offers_is_refused_or_dropped(world, served, family):
     for client in ("b", "here"):
@@ -233,6 +281,14 @@ def test_what_is_chosen_about_pods_masquerading_and_node_addresses(world, row, f
         address, port = target(world, ROWS[name].service, place, family)
         got = world.ask(client, address, port, timeout=0.4 if expected == "timeout" else 4.0)
         assert fits(world, client, family, got, expected)
+        door = firewall.LibNftables(world.places["here"])
+        ranges = {"cluster_cidrs": tuple(world.pods.values()), "service_cidrs": ()}
+        around = options.surroundings(options.Options(**{**ranges, **chosen}), None)
+        unknown = chosen.get("local_link") == "other" or chosen == BY_NOTHING  # for the walk, no pod
+        origin = "outside" if unknown and client == "b" else client
+        fate = predicted(world, door, around, (origin, name, place, "tcp"), family)
+        closed = expected == "refused" and fate.verdict == "passed on"  # nobody listens on the node itself
+        assert closed or agrees(fate, expected)
         assert asyncio.run(one.check())
 
 

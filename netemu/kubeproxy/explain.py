@@ -1,0 +1,67 @@
+"""A Service on one node: each way to dial it, and what each client would get there. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from netemu.kubeproxy import layout, services, walk
+
+
+class Client(NamedTuple):
+    """Who asks, as the node sees it: an origin of `walk`, and an address of each family he has."""
+
+    title: str
+    origin: str
+    addresses: tuple[str, ...]
+
+
+class Line(NamedTuple):
+    """`dialled` is an address and port; `way`: cluster IP, external IP, load balancer IP or node port."""
+
+    way: str
+    dialled: str
+    port: services.Port
+    client: Client
+    fate: walk.Fate
+
+
+def explain(
+    service: services.Service,
+    tables: Mapping[str, walk.Held],
+    around: Mapping[str, layout.Surroundings],
+    own: frozenset[str],
+    clients: tuple[Client, ...],
+) -> Iterator[Line]:
+    """Every way to dial the Service, for every client that has an address of its family.
+
+    `tables` and `around` are by family name; `own` are the node's addresses.
+    """
+    for port in service.ports:
+        for way, address, number in _ways(service, port, own):
+            family = "ip6" if ":" in address else "ip"
+            for client in clients:
+                source = next((a for a in client.addresses if (":" in a) == (":" in address)), None)
+                if source is None or (client.origin == walk.OUTSIDE and way == "cluster IP"):
+                    continue  # nobody routes there from beyond the cluster
+                packet = walk.Packet(port.protocol, source, address, number, client.origin)
+                fate = walk.fate(tables[family], packet, around[family], own)
+                yield Line(way, _socket(address, number), port, client, fate)
+
+
+def _ways(
+    service: services.Service, port: services.Port, own: frozenset[str]
+) -> Iterator[tuple[str, str, int]]:
+    yield from (("cluster IP", address, port.port) for address in service.cluster_ips)
+    yield from (("external IP", address, port.port) for address in service.external_ips)
+    yield from (("load balancer IP", address, port.port) for address in service.balancer_ips)
+    if port.node_port:
+        for version in (False, True):
+            address = next((a for a in sorted(own) if (":" in a) == version), None)
+            served = any((":" in a) == version for a in service.cluster_ips)
+            if address is not None and served:
+                yield "node port", address, port.node_port
+
+
+def _socket(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -1,0 +1,219 @@
+"""What becomes of a packet: a walk over a node's Service tables, as the kernel lists them. Pure.
+
+The same look-ups in the same order as `layout`'s rules, with probabilities where those draw a number, and the
+reason in words. What it reads are elements; the rules themselves it knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
+from ipaddress import ip_address, ip_network
+from typing import Any, NamedTuple
+
+from netemu.kubeproxy import affinity, layout
+from netemu.wire import nft
+
+POD, NODE, OUTSIDE = "pod", "node", "outside"
+
+
+class Entry(NamedTuple):
+    """An element's value (empty in a set) and the comment that leads back to its object."""
+
+    value: str = ""
+    comment: str = ""
+    expires: int = 0  # seconds, of an entry of the affinity map
+
+
+Held = Mapping[str, Mapping[str, Entry]]  # set or map -> key -> entry, of the table of one family
+
+
+class Packet(NamedTuple):
+    """The first of a connection. `origin`: does the node take the sender for a pod, itself, or neither."""
+
+    protocol: str
+    source: str
+    destination: str
+    port: int
+    origin: str
+
+
+class Chance(NamedTuple):
+    """A backend that may get it. `masqueraded`: sees an address of the node's instead of the sender's."""
+
+    address: str
+    port: int
+    target: str
+    probability: Fraction
+    masqueraded: bool
+
+
+class Fate(NamedTuple):
+    """`verdict`: sent, refused, dropped, or passed on untouched. `stays`: seconds of affinity, if any."""
+
+    verdict: str
+    because: str
+    chances: tuple[Chance, ...] = ()
+    stays: int = 0
+    remembered: str = ""  # the backend that this client has, if the table tells
+
+
+def read(listing: Mapping[str, Any]) -> dict[str, dict[str, Entry]]:
+    """All sets and maps of libnftables' JSON of one table."""
+    held = {}
+    for entry in listing["nftables"]:
+        for noun in ("set", "map"):
+            if noun in entry:
+                held[entry[noun]["name"]] = dict(map(_entry, entry[noun].get("elem", ())))
+    return held
+
+
+def of(elements: Iterable[nft.Element]) -> dict[str, dict[str, Entry]]:
+    """The same of planned elements."""
+    held: dict[str, dict[str, Entry]] = {}
+    for element in elements:
+        held.setdefault(element.of, {})[element.key] = Entry(element.value, element.comment)
+    return held
+
+
+def fate(held: Held, packet: Packet, around: layout.Surroundings, own: frozenset[str]) -> Fate:
+    """What the tables do with it. `own` are the node's addresses."""
+    walk = _Walk(held, packet, around)
+    key = f"{packet.destination} . {packet.protocol} . {packet.port}"
+    if key in walk.get("guarded") and not walk.allowed(key):
+        return Fate("dropped", "the source is in none of loadBalancerSourceRanges")
+    found = walk.dispatched(key, "vip")
+    taken = packet.destination in own and walk.takes_node_ports()
+    if found is None and taken:
+        found = walk.dispatched(f"{packet.protocol} . {packet.port}", "node")
+    if found is not None:
+        return found
+    if key in walk.get("rejected") or (
+        taken and f"{packet.protocol} . {packet.port}" in walk.get("rejected-node-ports")
+    ):
+        return Fate("refused", "the Service has no endpoints")
+    if packet.destination in walk.get("cluster-ips"):
+        return Fate("refused", "the Service has no such port")
+    if walk.within(packet.destination, "service-ranges"):
+        return Fate("dropped", "no Service has this address")
+    return Fate("passed on", "it is no Service's")
+
+
+class _Walk:
+    def __init__(self, held: Held, packet: Packet, around: layout.Surroundings) -> None:
+        self._held, self._packet, self._around = held, packet, around
+
+    def get(self, name: str) -> Mapping[str, Entry]:
+        return self._held.get(name, {})
+
+    def within(self, address: str, name: str) -> bool:
+        return any(_covers(text, address) for text in self.get(name))
+
+    def allowed(self, key: str) -> bool:
+        ranges = (
+            text.removeprefix(f"{key} . ") for text in self.get("allowed") if text.startswith(f"{key} . ")
+        )
+        return any(_covers(text, self._packet.source) for text in ranges)
+
+    def takes_node_ports(self) -> bool:
+        destination = self._packet.destination
+        if ip_address(destination).is_loopback:
+            return False
+        return self._around.node_ports is None or self.within(destination, "node-port-addresses")
+
+    def dispatched(self, key: str, place: str) -> Fate | None:
+        if self._packet.origin == OUTSIDE:
+            entry = self.get(layout.LOCAL_SERVICES[place]).get(key)
+            if entry is not None:
+                return self._served(key, entry, "Local policy: only backends of this node, source kept")
+        entry = self.get(layout.SERVICES[place]).get(key)
+        return self._served(key, entry, "") if entry is not None else None
+
+    def _served(self, key: str, entry: Entry, because: str) -> Fate:
+        shape = layout.led_to(int(entry.value, 0))
+        if shape is None:
+            return Fate("dropped", "Local policy, and no backend on this node")
+        address, _, _ = key.rpartition(f"{self._packet.protocol} . {self._packet.port}")
+        masqueraded = self._masqueraded(shape.mode)
+        slotless = f"{address}{self._packet.port}"
+        chances = [
+            Chance(
+                ip,
+                int(port),
+                backend.comment,
+                Fraction(1, shape.size),
+                masqueraded or ip == self._packet.source,
+            )
+            for backend in self._backends(shape, key, slotless)
+            for ip, port in [backend.value.split(" . ")]
+        ]
+        reason = (
+            because
+            or {
+                "always": "external traffic is masqueraded (policy Cluster)",
+                "strangers": "cluster traffic",
+                "never": "source kept",
+            }[shape.mode.masquerade]
+        )
+        remembered = self._remembered(shape, key) if shape.seconds else ""
+        return Fate("sent", reason, tuple(chances), shape.seconds, remembered)
+
+    def _backends(self, shape: layout.Shape, key: str, slotless: str) -> Iterator[Entry]:
+        scope = shape.mode.scope
+        for slot in range(shape.size):
+            if shape.seconds:
+                number = self.get(affinity.drawn(scope))[f"{key} . {slot}"].value
+                yield self.get(affinity.numbered(scope))[f"{key} . {number}"]
+            else:
+                yield self.get(shape.mode.backends(self._packet.protocol))[f"{slotless} . {slot}"]
+
+    def _masqueraded(self, mode: layout.Mode) -> bool:
+        if mode.masquerade != "strangers":
+            return mode.masquerade == "always"
+        around, packet = self._around, self._packet
+        to_cluster_ip = packet.destination in self.get("cluster-ips")
+        if around.masquerade_all and mode is layout.CLUSTER and to_cluster_ip:
+            return True
+        if around.pods or around.link:
+            return packet.origin != POD
+        return packet.origin == NODE and not to_cluster_ip
+
+    def _remembered(self, shape: layout.Shape, key: str) -> str:
+        """IPv6 entries are hashes, which only the kernel computes."""
+        identity = self.get(affinity.identities(shape.mode.place)).get(key)
+        if identity is None or ":" in self._packet.source:
+            return ""
+        entry = self.get("affinity").get(f"{self._packet.source} . {int(identity.value, 0)}")
+        if entry is None:
+            return ""
+        backend = self.get(affinity.numbered(shape.mode.scope)).get(f"{key} . {entry.value}")
+        return backend.value.replace(" . ", ":") if backend is not None else ""
+
+
+def _covers(text: str, address: str) -> bool:
+    """Whether a range as nft spells it (`10.0.0.0/8`, `10.0.0.1-10.0.0.9`) holds the address."""
+    low, dash, high = text.partition("-")
+    one = ip_address(address)
+    if dash:
+        return int(ip_address(low)) <= int(one) <= int(ip_address(high))
+    return one in ip_network(text)
+
+
+def _entry(element: Any) -> tuple[str, Entry]:
+    key, value = element if isinstance(element, list) else (element, "")
+    inner = key.get("elem", {}) if isinstance(key, dict) else {}
+    words = _spelled(inner.get("val", key))
+    return words, Entry(_spelled(value), inner.get("comment", ""), inner.get("expires", 0))
+
+
+def _spelled(value: Any) -> str:
+    """As nft's text has it: concatenations by dots, ranges by a dash, prefixes by a slash."""
+    if isinstance(value, dict):
+        if "concat" in value:
+            return nft.key(*map(_spelled, value["concat"]))
+        if "prefix" in value:
+            return f"{value['prefix']['addr']}/{value['prefix']['len']}"
+        if "range" in value:
+            return "-".join(map(_spelled, value["range"]))
+        return " ".join(value)  # a verdict
+    return str(value)
