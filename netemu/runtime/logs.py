@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 LINE_LIMIT = 16 * 1024  # as containerd's max_container_log_line_size
+FILE_LIMIT = 10 * 1024 * 1024  # as kubelet's containerLogMaxSize; of the older file one is kept, too
 
 
 def stamp(nanoseconds: int) -> bytes:
@@ -52,6 +53,7 @@ class Log:
     def __init__(self, path: str, now: Callable[[], int] = time.time_ns) -> None:
         self._path, self._now = path, now
         self._fd = -1
+        self._size = 0
         self._streams: dict[str, Lines] = {}
         self.reopen()
 
@@ -62,6 +64,7 @@ class Log:
             os.makedirs(os.path.dirname(self._path), exist_ok=True)
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
             self._fd = os.open(self._path, flags, 0o640)
+            self._size = os.fstat(self._fd).st_size
 
     def write(self, stream: str, data: bytes) -> None:
         lines = self._streams.setdefault(stream, Lines(stream))
@@ -79,5 +82,9 @@ class Log:
             self._fd = -1
 
     def _append(self, records: bytes) -> None:
-        if self._fd >= 0 and records:
-            os.write(self._fd, records)
+        if self._fd < 0 or not records:
+            return
+        if self._size > FILE_LIMIT:
+            os.replace(self._path, f"{self._path}.1")
+            self.reopen()
+        self._size += os.write(self._fd, records)

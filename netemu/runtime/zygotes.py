@@ -5,6 +5,7 @@ between two forks, the zygote some dozen pages. Its children are siblings: the s
 """
 
 import array
+import contextlib
 import gc
 import marshal
 import os
@@ -140,7 +141,8 @@ def _rehearse(home: int) -> None:
     capabilities.Rights(capabilities.permitted()).restrict()
     containers.call(lambda _: 0, ("zygote",), (("PATH", ""),))
     containers.enter_directory("/")
-    serving.rehearse()
+    with contextlib.suppress(OSError):  # without a loopback it stays unrehearsed
+        serving.rehearse()
     os.environ.clear()
 
 

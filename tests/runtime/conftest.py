@@ -18,7 +18,7 @@ from netemu.kernel import linux, mounts, process
 from netemu.runtime import local, sandboxes, shim
 from netemu.wire import cri
 
-SOCKET = "/run/netemu/runtime.sock"
+SOCKET, HIDDEN = "/run/netemu/runtime.sock", "/srv/state"
 
 
 class NoNetwork:
@@ -131,6 +131,10 @@ def _be_pid_one(orders: socket.socket) -> None:
     mounts.private("/")
     mounts.proc("/proc")
     mounts.tmpfs("/run")
+    mounts.tmpfs("/srv")
+    Path(HIDDEN).mkdir()
+    Path(HIDDEN, "ca.key").write_text("secret")
+    Path("/srv/file").write_text("shown")
     socket.sethostname("worker-1")
     sandboxes.bring_up_loopback()
     runner = _start_shim(orders)
@@ -165,7 +169,7 @@ def _start_shim(orders: socket.socket) -> int:
         orders.close()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        _in_child(lambda: shim.main(SOCKET, "/run/netemu"))
+        _in_child(lambda: shim.main(SOCKET, "/run/netemu", (HIDDEN,)))
     return pid
 
 

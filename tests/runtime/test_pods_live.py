@@ -109,6 +109,8 @@ def test_a_container_sees_a_file_system_of_its_own(node: Node) -> None:
         can test -e /run/c
         cannot test -e /run/netemu
         cannot test -s /etc/shadow
+        is "$(cat /srv/file)" shown
+        cannot test -e /srv/state/ca.key
         is "$(ls /home /mnt)" "/home:
 
 /mnt:"

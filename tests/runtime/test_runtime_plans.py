@@ -5,6 +5,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -173,6 +174,19 @@ def test_long_lines_are_cut_into_partial_records() -> None:
         [b"stderr", b"F"],
     ]
     assert sum(len(record.split(b" ")[3]) for record in records) == 2 * logs.LINE_LIMIT + 5
+
+
+def test_a_log_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "FILE_LIMIT", 1000)
+    log = logs.Log(str(tmp_path / "deep" / "0.log"))
+    for number in range(100):
+        log.write("stdout", b"line %d\n" % number)
+    log.close()
+    older, newer = ((tmp_path / "deep" / name).read_text().splitlines() for name in ("0.log.1", "0.log"))
+    numbers = [int(line.split()[-1]) for line in (*older, *newer)]
+    assert numbers == list(range(numbers[0], 100)), "no line lost between the two"
+    assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == ["0.log", "0.log.1"]
+    assert all((tmp_path / "deep" / name).stat().st_size < 1100 for name in ("0.log.1", "0.log"))
 
 
 @pytest.mark.parametrize(
