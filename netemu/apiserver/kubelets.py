@@ -15,10 +15,10 @@ _REASONS = {400: "BadRequest", 403: "Forbidden", 404: "NotFound"}
 
 async def ask(call: contexts.Call, node: str, path: str, query: messages.Fields) -> messages.Response:
     """GET from the node's kubelet; the answer is streamed on. NotFound, ServiceUnavailable."""
-    address = _address(call, node)
+    where = address(call, node)
     if call.parts.kubelet_tls is None:
         raise statuses.unavailable("this server has no credentials for kubelets")
-    host = f"[{address}]" if ":" in address else address
+    host = f"[{where}]" if ":" in where else where
     pool = client.Connections(
         f"https://{host}:{call.parts.config.kubelet_port}", call.parts.kubelet_tls, timeout=30.0
     )
@@ -37,17 +37,17 @@ async def ask(call: contexts.Call, node: str, path: str, query: messages.Fields)
     if isinstance(response.body, bytes):
         await pool.close()
         return messages.Response(200, headers, response.body)
-    return messages.Response(200, headers, _Relay(response.body, pool))
+    return messages.Response(200, headers, Relay(response.body, pool))
 
 
-class _Relay:
+class Relay:
     """A streamed body with the connection it comes over."""
 
     def __init__(self, body: messages.Body, pool: client.Connections) -> None:
         self._body = body
         self._pool = pool
 
-    def __aiter__(self) -> _Relay:
+    def __aiter__(self) -> Relay:
         return self
 
     async def __anext__(self) -> bytes:
@@ -61,7 +61,8 @@ class _Relay:
         await self._pool.close()
 
 
-def _address(call: contexts.Call, node: str) -> str:
+def address(call: contexts.Call, node: str) -> str:
+    """Where a node is. NotFound, ServiceUnavailable."""
     found = call.parts.cache.of(kinds.of(core.Node)).get("", node)
     if found is None:
         raise statuses.not_found("", "nodes", node)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from netemu.api import core, kinds
 from netemu.apiserver import authentication, contexts, deleting, paths, reading, reviews, statuses, writing
-from netemu.apiserver.subresources import accounts, namespaces, pods, scales
+from netemu.apiserver.subresources import accounts, connections, namespaces, pods, scales
 from netemu.http import messages
 
 Verb = Callable[[contexts.Call], Awaitable[messages.Response]]
@@ -43,6 +43,17 @@ _SUB: dict[tuple[str, str], Verb] = {
     ("binding", "create"): pods.binding,
     ("eviction", "create"): pods.eviction,
     ("log", "get"): pods.log,
+    ("exec", "get"): connections.execute,
+    ("exec", "create"): connections.execute,
+    ("attach", "get"): connections.attach,
+    ("attach", "create"): connections.attach,
+    ("portforward", "get"): connections.forward,
+    ("portforward", "create"): connections.forward,
+    ("proxy", "get"): connections.proxy,
+    ("proxy", "create"): connections.proxy,
+    ("proxy", "update"): connections.proxy,
+    ("proxy", "patch"): connections.proxy,
+    ("proxy", "delete"): connections.proxy,
     ("token", "create"): accounts.token,
     ("finalize", "update"): namespaces.finalize,
 }
@@ -62,7 +73,7 @@ async def answer(
     if not target.subresource:
         return await _on_resource(call)
     sub = kind.subresource(target.subresource)
-    if sub is None or target.rest:
+    if sub is None or (target.rest and sub.name != "proxy"):
         raise statuses.no_such_resource()
     verb = _SUB.get((target.subresource, target.verb))
     if verb is None:

@@ -71,7 +71,7 @@ async def run(
     )
     crew = Crew(client, site)
     here = presence.Presence(client, node, host, network, clock)
-    answers = server.Server(node, observed, lambda: list(pods.objects.values()), clock)
+    answers = server.Server(node, observed, lambda: list(pods.objects.values()), clock, runtime)
     async with asyncio.TaskGroup() as tasks:
         if own:
             tasks.create_task(shared.run())

@@ -1,4 +1,4 @@
-"""The kubelet's HTTPS server: container logs for the API server, health for everybody.
+"""The kubelet's HTTPS server: logs and streams of containers for the API server, health for everybody.
 
 Who may ask: a client whose certificate, signed by the cluster's CA, says system:masters. Upstream's paths.
 """
@@ -12,10 +12,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from netemu.api import codec, core
 from netemu.base import clock, times
 from netemu.http import messages
-from netemu.kubelet import launch, logs, observations, recipes
+from netemu.kubelet import launch, logs, observations, recipes, runtimes
 
 _ALLOWED = "system:masters"
 _TEXT = (("content-type", "text/plain; charset=utf-8"),)
+_STREAMS = ("exec", "attach", "portForward")
 _LOOK = 0.1  # seconds between looks at a log that is followed
 
 
@@ -28,11 +29,13 @@ class Server:
         observed: observations.Observations,
         pods: Callable[[], list[core.Pod]],
         clock: clock.Clock,
+        runtime: runtimes.Runtime | None = None,
     ) -> None:
         self._node = node
         self._observed = observed
         self._pods = pods
         self._clock = clock
+        self._runtime = runtime
 
     async def handle(self, request: messages.Request) -> messages.Response:
         """One request."""
@@ -49,16 +52,53 @@ class Server:
             return messages.Response(200, (("content-type", "application/json"),), body)
         if parts[0] == "containerLogs" and len(parts) == 4:
             return self._logs(parts[1], parts[2], parts[3], request)
+        if parts[0] in _STREAMS and self._runtime is not None:
+            return self._streams(parts, request, self._runtime)
         return _plain(404, "404 page not found")
+
+    def _pod(self, namespace: str, name: str, uid: str = "") -> core.Pod | None:
+        for pod in self._pods():
+            about = pod.metadata
+            if (about.namespace, about.name) == (namespace, name) and uid in ("", about.uid):
+                return pod
+        return None
+
+    def _streams(
+        self, parts: list[str], request: messages.Request, runtime: runtimes.Runtime
+    ) -> messages.Response:
+        """/exec|attach/<namespace>/<pod>[/<uid>]/<container>, /portForward/<namespace>/<pod>[/<uid>]."""
+        from netemu.kubelet import streams  # few nodes ever need them
+
+        verb, *rest = parts
+        container = "" if verb == "portForward" or len(rest) < 3 else rest.pop()
+        if len(rest) not in (2, 3) or bool(container) == (verb == "portForward"):
+            return _plain(404, "404 page not found")
+        pod = self._pod(*rest)
+        if pod is None:
+            return _plain(404, f'pod "{rest[1]}" does not exist')
+        mine = self._observed.of(pod.metadata.uid)
+        try:
+            if verb == "portForward":
+                alive = [s for s in mine.sandboxes if s.state == "READY"]
+                if not alive:
+                    return _plain(500, f"pod {rest[1]} is not running")
+                return streams.forward(request, alive[-1].netns, f"{rest[1]}, uid {pod.metadata.uid}")
+            runs = [c for c in mine.containers if c.config.name == container and c.state == "RUNNING"]
+            if not runs:
+                return _plain(500, f'container not found ("{container}")')
+            target = streams.Container(runs[-1].id, runs[-1].config.tty)
+            return (streams.execute if verb == "exec" else streams.attach)(request, runtime, target)
+        except streams.Refused as refused:
+            return _plain(refused.status, refused.message)
 
     def _logs(
         self, namespace: str, name: str, container: str, request: messages.Request
     ) -> messages.Response:
-        found = [p for p in self._pods() if (p.metadata.namespace, p.metadata.name) == (namespace, name)]
-        if not found:
+        pod = self._pod(namespace, name)
+        if pod is None:
             return _plain(404, f'pod "{name}" does not exist')
-        pod = found[0]
-        if container not in {c.name for c in (*pod.spec.initContainers, *pod.spec.containers)}:
+        names = {c.name for c in (*pod.spec.initContainers, *pod.spec.containers)}
+        if container not in names | {c.name for c in pod.spec.ephemeralContainers}:
             return _plain(404, f'container "{container}" not found in pod "{name}"')
         try:
             wish = _wish(request, self._clock.now())

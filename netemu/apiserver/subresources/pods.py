@@ -88,32 +88,33 @@ async def eviction(call: contexts.Call) -> messages.Response:
 async def log(call: contexts.Call) -> messages.Response:
     """What a container has written, as its node's kubelet tells it."""
     pod = writing.find(call.kind, call).document()
-    container = _container(pod, call.request.parameter("container"))
+    chosen = container(pod, call.request.parameter("container"))
     node = pod["spec"].get("nodeName", "")
     if not node:
         raise statuses.bad_request(f"pod {call.name} does not have a host assigned")
     query = tuple((key, value) for key, value in call.request.query if key in _LOG_OPTIONS)
-    path = f"/containerLogs/{call.namespace}/{call.name}/{container}"
+    path = f"/containerLogs/{call.namespace}/{call.name}/{chosen}"
     return await kubelets.ask(call, node, path, query)
 
 
-def _container(pod: statuses.Document, wanted: str) -> str:
+def container(pod: statuses.Document, wanted: str) -> str:
+    """The container a request means: the one it names, or the only one, or the annotated one. BadRequest."""
     spec, name = pod["spec"], pod["metadata"]["name"]
     every = [
-        container["name"]
+        found["name"]
         for field in ("initContainers", "containers", "ephemeralContainers")
-        for container in spec.get(field, ())
+        for found in spec.get(field, ())
     ]
     if wanted:
         if wanted not in every:
             raise statuses.bad_request(f"container {wanted} is not valid for pod {name}")
         return wanted
-    names = [container["name"] for container in spec.get("containers", ())]
+    names = [found["name"] for found in spec.get("containers", ())]
     chosen = pod["metadata"].get("annotations", {}).get("kubectl.kubernetes.io/default-container", "")
     if len(names) == 1 or chosen in names:
         return str(chosen if chosen in names else names[0])
     message = f"a container name must be specified for pod {name}, choose one of: [{' '.join(names)}]"
-    init = [container["name"] for container in spec.get("initContainers", ())]
+    init = [found["name"] for found in spec.get("initContainers", ())]
     if init:
         message += f" or one of the init containers: [{' '.join(init)}]"
     raise statuses.bad_request(message)
