@@ -15,7 +15,9 @@ netemu proxy explain web --from pod/client
 """
 
 
-@click.group("proxy")
+@click.group(
+    "proxy", epilog="\b\nExample:\n" + "\n".join(f"  {line}" for line in _EXAMPLE.split("\n") if line)
+)
 def command() -> None:
     """Look into the Service proxy of each node."""
 
