@@ -7,6 +7,7 @@ import gc
 import importlib
 import os
 import socket
+from asyncio import sslproto
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ RUNTIME_SOCKET = "/run/netemu/runtime.sock"
 RUNTIME_ROOT = "/run/netemu/runtime"
 CREDENTIALS = "/run/netemu/pki"
 API_PORT = 6443
+TLS_BUFFER = 16 << 10  # bytes
 
 _SHARED = (
     "netemu.api.kinds",
@@ -42,6 +44,8 @@ def compose(spec: "supervisor.Spec", api: socket.socket, mark: Mark) -> Iterator
     first = spec.lab.nodes[0]
     inner = listen(spec.place.namespace(first.name, "net"))
     _bring_in(_SHARED)
+    # asyncio gives each TLS connection a zeroed buffer of 256 KiB, a millisecond's work; a record has 16.
+    sslproto.SSLProtocol.max_size = TLS_BUFFER
     _share()
     mark("supervisor", "shared modules imported")
     yield _control_plane(spec, first, (api, inner))
