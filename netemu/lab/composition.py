@@ -7,11 +7,12 @@ import gc
 import importlib
 import os
 import socket
+import time
 from asyncio import sslproto
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from netemu.kernel import linux, netns
+from netemu.kernel import linux, netns, process
 from netemu.lab import components, config, plan
 
 if TYPE_CHECKING:
@@ -42,11 +43,13 @@ def compose(spec: "supervisor.Spec", api: socket.socket, mark: Mark) -> Iterator
     The control plane has no use for what nodes need, so it is off and busy while that is imported.
     """
     first = spec.lab.nodes[0]
+    maker = process.fork(lambda: _make_credentials(spec))
     inner = listen(spec.place.namespace(first.name, "net"))
     _bring_in(_SHARED)
     # asyncio gives each TLS connection a zeroed buffer of 256 KiB, a millisecond's work; a record has 16.
     sslproto.SSLProtocol.max_size = TLS_BUFFER
     _share()
+    os.waitpid(maker, 0)  # if it failed, the control plane will meet the same and say so
     mark("supervisor", "shared modules imported")
     yield _control_plane(spec, first, (api, inner))
     _bring_in(_NODES)
@@ -58,6 +61,13 @@ def compose(spec: "supervisor.Spec", api: socket.socket, mark: Mark) -> Iterator
     for node in spec.lab.nodes:
         yield _runtime(spec, node)
         yield _agent(spec, node)
+
+
+def _make_credentials(spec: "supervisor.Spec") -> None:
+    """In a child, on the other processor, while the supervisor imports: cryptography takes its time."""
+    from netemu.lab import credentials
+
+    credentials.prepare(spec.place, spec.lab, spec.api_port, time.time())
 
 
 def listen(place: str) -> socket.socket:

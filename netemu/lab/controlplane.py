@@ -45,7 +45,7 @@ async def _run(
     identity = credentials.prepare(spec.place, lab, spec.api_port, time_of.now())
     mark("credentials written")
     store = sqlite.open(spec.place.store)
-    api = server.ApiServer(store, identity, _config(lab, identity), time_of)
+    api = server.ApiServer(store, server.Identity(*identity), _config(lab, identity), time_of)
     await api.start(sockets)
     mark("API server answers")
     async with asyncio.TaskGroup() as tasks:
@@ -72,7 +72,7 @@ async def _run(
 _GROUPS = (authentication.AUTHENTICATED,)
 
 
-def _config(lab: config.LabConfig, identity: server.Identity) -> contexts.Config:
+def _config(lab: config.LabConfig, identity: credentials.Identity) -> contexts.Config:
     return contexts.Config(
         service_cidrs=tuple(lab.ranges.services),
         endpoints=lab.nodes[0].ips,

@@ -7,15 +7,25 @@ import os
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
+from typing import NamedTuple
 
-from netemu.apiserver import pki, server
+from netemu.apiserver import pki
 from netemu.lab import composition, config, layout
 
 _MASTERS, _NODES = "system:masters", "system:nodes"
 _NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
 
 
-def prepare(place: layout.Layout, lab: config.LabConfig, api_port: int, now: float) -> server.Identity:
+class Identity(NamedTuple):
+    """What the API server is told, PEM; `account_key` signs the tokens of service accounts."""
+
+    ca: bytes
+    server: pki.Pair
+    kubelet_client: pki.Pair
+    account_key: bytes
+
+
+def prepare(place: layout.Layout, lab: config.LabConfig, api_port: int, now: float) -> Identity:
     """The lab's identity, made if it is not there; every node has its own then, the host a kubeconfig."""
     os.makedirs(place.pki, mode=0o700, exist_ok=True)
     directory = Path(place.pki)
@@ -26,7 +36,7 @@ def prepare(place: layout.Layout, lab: config.LabConfig, api_port: int, now: flo
     url = f"https://127.0.0.1:{api_port}"
     text = pki.kubeconfig(f"netemu-{lab.name}", url, authority.certificate, "netemu-admin", admin)
     _write(Path(place.kubeconfig), text.encode())
-    return server.Identity(
+    return Identity(
         authority.certificate,
         _kept(directory, "apiserver", lambda: _server(authority, lab, now)),
         _kept(
