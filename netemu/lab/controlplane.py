@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING
 from netemu.apiserver import authentication, contexts, server
 from netemu.base import clock
 from netemu.client import informers
-from netemu.controllers import agent as controllers
 from netemu.lab import addons, components, composition, config, credentials, readiness
-from netemu.scheduler import agent as scheduler
 from netemu.store import sqlite
 
 if TYPE_CHECKING:
@@ -48,6 +46,12 @@ async def _run(
     api = server.ApiServer(store, server.Identity(*identity), _config(lab, identity), time_of)
     await api.start(sockets)
     mark("API server answers")
+    # Only now: the nodes' agents are at work on their first answers meanwhile.
+    from netemu.controllers import agent as controllers
+
+    await asyncio.sleep(0)
+    from netemu.scheduler import agent as scheduler
+
     async with asyncio.TaskGroup() as tasks:
         client = api.local_client("system:kube-controller-manager", _GROUPS)
         shared = informers.Informers(client, time_of)
