@@ -7,7 +7,6 @@ chosen in the same way, among this node's own (KEP-2086).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import ip_address
 from typing import NamedTuple
 
 from netemu.api import discovery
@@ -78,7 +77,7 @@ def parse(slice_: discovery.EndpointSlice) -> Slice | None:
 def _endpoint(endpoint: discovery.Endpoint) -> Endpoint:
     conditions, hints, target = endpoint.conditions, endpoint.hints, endpoint.targetRef
     return Endpoint(
-        ip=str(ip_address(endpoint.addresses[0])),  # the API lets several be written, and means the first
+        ip=services.canonical(endpoint.addresses[0]),  # the API lets several be written, and means the first
         ready=conditions.ready is not False,
         serving=conditions.serving is not False,
         terminating=conditions.terminating is True,

@@ -6,7 +6,10 @@ The whole table is made anew at the start, after a failure, and when somebody el
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import itertools
+from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from netemu.base import clock
@@ -27,6 +30,18 @@ from netemu.kubeproxy import (
 from netemu.wire import nft
 
 _UNKNOWN = layout.INTERVALS | affinity.DYNAMIC  # what these hold is not compared
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """Plans are many small tuples and no cycles: looking through them for garbage takes as long as making them."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 class Generations(Protocol):
@@ -95,12 +110,14 @@ class Proxy:
         """
         async with self._busy:
             began, extent = self._time.monotonic(), "full" if self._whole else "partial"
-            transactions, affected, count = self._everything() if self._whole else self._changed()
+            with _without_collector():
+                transactions, affected, count = self._everything() if self._whole else self._changed()
+                document = "".join(map(str, transactions))
             self._whole = False
             if not transactions:
                 return 0
             try:
-                await asyncio.to_thread(self._apply, "".join(map(str, transactions)), affected)
+                await asyncio.to_thread(self._apply, document, affected)
             except BaseException:
                 self._whole = True  # the book says more than the kernel has
                 self.metrics.add("sync_proxy_rules_nftables_sync_failures_total")
