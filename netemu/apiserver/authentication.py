@@ -1,4 +1,4 @@
-"""Who asks: a user by client certificate or by service-account token; anonymous otherwise.
+"""Who asks: a user by client certificate, service-account token or bootstrap token; anonymous otherwise.
 
 Knows credentials and what they prove. Does not know what anybody may do.
 """
@@ -12,6 +12,7 @@ from netemu.apiserver import statuses, tokens
 from netemu.http import messages
 
 AUTHENTICATED = "system:authenticated"
+_ABOUT = "authentication.kubernetes.io/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,21 @@ ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 
 
 class Authenticator:
-    """Certificates were verified by TLS; tokens are here. `alive`: whether the account still is."""
+    """Certificates were verified by TLS; tokens are here.
 
-    def __init__(self, issuer: tokens.Issuer, alive: Callable[[tokens.Claims], bool]) -> None:
+    `alive`: whether an account, and what its token is bound to, still is. `bootstrap`: whose a bootstrap
+    token is: its name and groups.
+    """
+
+    def __init__(
+        self,
+        issuer: tokens.Issuer,
+        alive: Callable[[tokens.Claims], bool],
+        bootstrap: Callable[[str], tuple[str, tuple[str, ...]] | None] = lambda token: None,
+    ) -> None:
         self._issuer = issuer
         self._alive = alive
+        self._bootstrap = bootstrap
 
     def user(self, request: messages.Request) -> User:
         """The user. Unauthorized (Refusal) when credentials are given and wrong."""
@@ -55,16 +66,27 @@ class Authenticator:
             raise statuses.unauthorized()
         return user
 
-    def token(self, token: str, audiences: tuple[str, ...] = ()) -> User | None:
-        """The service account a token proves, for one of the audiences (empty: the API server's own)."""
+    def token(self, token: str) -> User | None:
+        """Whose token it is, if it is meant for the API server."""
+        found = self.review(token, (self._issuer.audience,))
+        return found[0] if found else None
+
+    def review(self, token: str, audiences: tuple[str, ...]) -> tuple[User, tuple[str, ...]] | None:
+        """Whose token it is, and for which of the audiences."""
         claims = self._issuer.verify(token, audiences)
-        if claims is None or not self._alive(claims):
-            return None
-        groups = ("system:serviceaccounts", f"system:serviceaccounts:{claims.namespace}", AUTHENTICATED)
-        extra = [("authentication.kubernetes.io/credential-id", (f"JTI={claims.id}",))]
-        if claims.pod_name:
-            extra += [
-                ("authentication.kubernetes.io/pod-name", (claims.pod_name,)),
-                ("authentication.kubernetes.io/pod-uid", (claims.pod_uid,)),
-            ]
-        return User(claims.subject, groups, claims.account_uid, tuple(extra))
+        if claims is not None:
+            if not self._alive(claims):
+                return None
+            return _account(claims), tuple(name for name in audiences if name in claims.audiences)
+        if self._issuer.audience in audiences and (found := self._bootstrap(token)):
+            name, groups = found
+            return User(name, (*groups, AUTHENTICATED)), (self._issuer.audience,)
+        return None
+
+
+def _account(claims: tokens.Claims) -> User:
+    groups = ("system:serviceaccounts", f"system:serviceaccounts:{claims.namespace}", AUTHENTICATED)
+    extra = [(f"{_ABOUT}credential-id", (f"JTI={claims.id}",))]
+    for what, name, uid in claims.bound:
+        extra += [(f"{_ABOUT}{what}-name", (name,)), (f"{_ABOUT}{what}-uid", (uid,))]
+    return User(claims.subject, groups, claims.account_uid, tuple(extra))

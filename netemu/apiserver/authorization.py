@@ -1,6 +1,6 @@
-"""Who may do what: a small literal table, behind the protocol that RBAC will take over.
+"""What may be asked for: attributes of requests, the protocol of who decides, and how a refusal is worded.
 
-Knows users, groups and attributes of requests. Does not know objects.
+Knows users, groups and attributes. Does not know who may do what (`rbac` does).
 """
 
 from __future__ import annotations
@@ -23,39 +23,9 @@ class Attributes(NamedTuple):
 
 
 class Authorizer(Protocol):
-    """Decides; the answer is empty when it is allowed, or says why not."""
+    """Decides."""
 
     def allowed(self, user: authentication.User, asked: Attributes) -> bool: ...
-
-
-_EVERYTHING = ("system:masters", "system:nodes", "system:serviceaccounts:kube-system")
-_COMPONENTS = "system:kube-"
-_OPEN_PATHS = ("/healthz", "/livez", "/readyz", "/version")
-DISCOVERY = ("/api", "/apis", "/openapi", "/version", "/healthz", "/livez", "/readyz")
-SELF_REVIEWS = (
-    ("authentication.k8s.io", "selfsubjectreviews"),
-    ("authorization.k8s.io", "selfsubjectaccessreviews"),
-    ("authorization.k8s.io", "selfsubjectrulesreviews"),
-)
-
-
-class Table:
-    """Administrators, nodes and the control plane may do everything; other accounts may look around."""
-
-    def allowed(self, user: authentication.User, asked: Attributes) -> bool:
-        if any(group in _EVERYTHING for group in user.groups) or user.name.startswith(_COMPONENTS):
-            return True
-        if not asked.resource and _under(asked.path, _OPEN_PATHS) and asked.verb == "get":
-            return True
-        if authentication.AUTHENTICATED not in user.groups:
-            return False
-        if asked.resource:
-            return asked.verb == "create" and (asked.group, asked.resource) in SELF_REVIEWS
-        return asked.verb == "get" and _under(asked.path, DISCOVERY)
-
-
-def _under(path: str, roots: tuple[str, ...]) -> bool:
-    return any(path == root or path.startswith(f"{root}/") for root in roots)
 
 
 def attributes(target: paths.Target) -> Attributes:

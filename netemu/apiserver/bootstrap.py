@@ -1,4 +1,4 @@
-"""What is there before anybody asks: the first namespaces, the `kubernetes` Service and its endpoints.
+"""What is there before anybody asks: namespaces, roles, the `kubernetes` Service and its endpoints ...
 
 Made through the server's own requests, so it is admitted and validated as everything else.
 """
@@ -7,16 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from netemu.apiserver import contexts
+from netemu.apiserver.rbac import policy
 from netemu.client import api
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _JSON = (("content-type", "application/json"),)
 _LABELS = {"component": "apiserver", "provider": "kubernetes"}
+_CRITICAL = {
+    "cluster": "Used for system critical pods that must run in the cluster, but can be moved to another node"
+    " if necessary.",
+    "node": "Used for system critical pods that must not be moved from their current node.",
+}
 _SLICE_LABELS = {"kubernetes.io/service-name": "kubernetes"}
 
 
@@ -34,7 +41,7 @@ def _namespace(name: str) -> dict[str, Any]:
 
 def _objects(config: contexts.Config) -> list[tuple[str, dict[str, Any], bool]]:
     """(path, object, whether an object that is there already must be made equal)."""
-    found: list[tuple[str, dict[str, Any], bool]] = []
+    found: list[tuple[str, dict[str, Any], bool]] = [(path, document, False) for path, document in _rules()]
     for namespace in NAMESPACES:
         base = f"/api/v1/namespaces/{namespace}"
         account = {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": {"name": "default"}}
@@ -57,6 +64,29 @@ def _objects(config: contexts.Config) -> list[tuple[str, dict[str, Any], bool]]:
         path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
         found.append((path, _slice(config, version, texts), True))
     return found
+
+
+def _rules() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Roles, bindings and priority classes."""
+    base = "/apis/rbac.authorization.k8s.io/v1"
+    yield from ((f"{base}/clusterroles", document) for document in policy.cluster_roles())
+    yield from ((f"{base}/clusterrolebindings", document) for document in policy.cluster_bindings())
+    for plural, documents in (("roles", policy.roles()), ("rolebindings", policy.bindings())):
+        for document in documents:
+            yield f"{base}/namespaces/{document['metadata']['namespace']}/{plural}", document
+    for name, value in (("system-cluster-critical", 2000000000), ("system-node-critical", 2000001000)):
+        use = "node" if "node" in name else "cluster"
+        yield (
+            "/apis/scheduling.k8s.io/v1/priorityclasses",
+            {
+                "kind": "PriorityClass",
+                "apiVersion": "scheduling.k8s.io/v1",
+                "metadata": {"name": name},
+                "value": value,
+                "preemptionPolicy": "PreemptLowerPriority",
+                "description": _CRITICAL[use],
+            },
+        )
 
 
 def _service(config: contexts.Config) -> dict[str, Any]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from netemu.apiserver import authentication, authorization, bodies, contexts, rendering, statuses
+from netemu.apiserver.rbac import authorizer, roles, rules
 from netemu.http import messages
+
+_EVERYTHING = (rules.Rule(("*",), ("*",), ("*",)), rules.Rule(("*",), urls=("*",)))
 
 
 async def answer(call: contexts.Call) -> messages.Response:
-    """POST of a review: the review with its status. BadRequest."""
+    """POST of a review: the review with its status. BadRequest, Invalid."""
     document = bodies.take(call.request, call.kind)
     spec = document.setdefault("spec", {})
     document["status"] = _ANSWERS[call.kind.kind](call, spec)
@@ -24,10 +27,14 @@ def _self(call: contexts.Call, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _token(call: contexts.Call, spec: dict[str, Any]) -> dict[str, Any]:
-    audiences = tuple(spec.get("audiences") or (call.parts.issuer.audience,))
-    user = call.parts.authenticator.token(spec.get("token", ""), audiences)
-    if user is None:
-        return {"authenticated": False, "user": {}, "error": "the token is not valid"}
+    if not spec.get("token"):
+        raise statuses.bad_request("token is required for TokenReview in authentication")
+    given = tuple(spec.get("audiences") or ())
+    wanted = given or (call.parts.issuer.audience,)
+    found = call.parts.authenticator.review(spec["token"], wanted)
+    if found is None:
+        return {"authenticated": False, "user": {}, "error": "[invalid bearer token]"}
+    user, audiences = found
     return {"authenticated": True, "user": user.document(), "audiences": list(audiences)}
 
 
@@ -38,17 +45,26 @@ def _self_access(call: contexts.Call, spec: dict[str, Any]) -> dict[str, Any]:
 def _access(call: contexts.Call, spec: dict[str, Any]) -> dict[str, Any]:
     name, groups = spec.get("user", ""), tuple(spec.get("groups") or ())
     if not name and not groups:
-        raise statuses.bad_request("at least one of user or group must be specified")
+        raise _invalid(call, "spec.user", "at least one of user or group must be specified", '""')
     return _verdict(call, authentication.User(name, groups), spec)
+
+
+def _local_access(call: contexts.Call, spec: dict[str, Any]) -> dict[str, Any]:
+    about = spec.get("resourceAttributes") or {}
+    if spec.get("nonResourceAttributes"):
+        raise _invalid(call, "spec.nonResourceAttributes", "disallowed on this kind of request", "{}")
+    if about and about.get("namespace", "") != call.namespace:
+        given = f'"{about.get("namespace", "")}"'
+        raise _invalid(call, "spec.resourceAttributes.namespace", "must match metadata.namespace", given)
+    return _access(call, spec)
 
 
 def _verdict(call: contexts.Call, user: authentication.User, spec: dict[str, Any]) -> dict[str, Any]:
     about, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
-    if bool(about) == bool(path):
-        raise statuses.bad_request(
-            "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-        )
-    if path:
+    if (about is None) == (path is None):
+        why = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+        raise _invalid(call, "spec.resourceAttributes", why, "null")
+    if path is not None:
         asked = authorization.Attributes(path.get("verb", ""), path=path.get("path", ""))
     else:
         assert about is not None
@@ -57,22 +73,23 @@ def _verdict(call: contexts.Call, user: authentication.User, spec: dict[str, Any
     return {"allowed": call.parts.authorizer.allowed(user, asked)}
 
 
+def _invalid(call: contexts.Call, field: str, why: str, given: str) -> statuses.Refusal:
+    cause = statuses.Cause("FieldValueInvalid", f"Invalid value: {given}: {why}", field)
+    return statuses.invalid(call.kind.group, call.kind.kind, "", [cause])
+
+
 def _rules(call: contexts.Call, spec: dict[str, Any]) -> dict[str, Any]:
-    everything = call.parts.authorizer.allowed(call.user, authorization.Attributes("*", "*", "*"))
-    if everything:
-        return {
-            "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
-            "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
-            "incomplete": False,
-        }
-    reviews = [
-        {"verbs": ["create"], "apiGroups": [group], "resources": [resource]}
-        for group, resource in authorization.SELF_REVIEWS
-    ]
-    urls = [*authorization.DISCOVERY, *(f"{path}/*" for path in authorization.DISCOVERY)]
+    namespace = spec.get("namespace", "")
+    if not namespace:
+        raise statuses.bad_request("no namespace on request")
+    deciding = call.parts.authorizer
+    known = deciding.roles if isinstance(deciding, authorizer.Authorizer) else None
+    held = list(_EVERYTHING) if authorizer.MASTERS in call.user.groups else []
+    if isinstance(known, roles.Roles):
+        held += known.rights(call.user).of(namespace)
     return {
-        "resourceRules": reviews,
-        "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": urls}],
+        "resourceRules": [rule.document() for rule in held if rule.resources],
+        "nonResourceRules": [rule.document() for rule in held if rule.urls],
         "incomplete": False,
     }
 
@@ -82,6 +99,6 @@ _ANSWERS = {
     "TokenReview": _token,
     "SelfSubjectAccessReview": _self_access,
     "SubjectAccessReview": _access,
-    "LocalSubjectAccessReview": _access,
+    "LocalSubjectAccessReview": _local_access,
     "SelfSubjectRulesReview": _rules,
 }

@@ -22,10 +22,12 @@ from netemu.apiserver import (
     authentication,
     authorization,
     bootstrap,
+    bootstraptokens,
     cache,
     catalogs,
     contexts,
     discovery,
+    impersonation,
     openapi,
     paths,
     pki,
@@ -33,6 +35,7 @@ from netemu.apiserver import (
     tokens,
     verbs,
 )
+from netemu.apiserver.rbac import authorizer as rbac
 from netemu.apiserver.subresources import accounts
 from netemu.base import clock
 from netemu.client import api
@@ -83,9 +86,11 @@ class ApiServer:
             rng=rng,
             issuer=issuer,
             authenticator=authentication.Authenticator(
-                issuer, lambda claims: accounts.alive(self._parts, claims)
+                issuer,
+                lambda claims: accounts.alive(self._parts, claims),
+                lambda token: bootstraptokens.user(caches, clock.now(), token),
             ),
-            authorizer=authorizer or authorization.Table(),
+            authorizer=authorizer or rbac.Authorizer(caches),
             services=allocations.Services(
                 config.service_cidrs, config.node_ports, caches.of(kinds.of(core.Service)), rng
             ),
@@ -143,6 +148,7 @@ class ApiServer:
             return statuses.internal("see the server's log").response()
 
     async def _answer(self, request: messages.Request, user: authentication.User) -> messages.Response:
+        user = impersonation.user(self._parts.authorizer, request, user)
         target = paths.parse(request)
         asked = authorization.attributes(target)
         if not self._parts.authorizer.allowed(user, asked):

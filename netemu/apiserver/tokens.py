@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 _REMEMBERED = 4096
+_BOUND = ("pod", "secret", "node")
 
 
 class Claims(NamedTuple):
@@ -26,8 +27,7 @@ class Claims(NamedTuple):
     namespace: str
     account: str
     account_uid: str
-    pod_name: str
-    pod_uid: str
+    bound: tuple[tuple[str, str, str], ...]  # what it ends with: "pod", "secret" or "node"; its name, its uid
     audiences: tuple[str, ...]
     issued: int
     expires: int
@@ -107,8 +107,8 @@ def _payload(claims: Claims) -> dict[str, Any]:
         "namespace": claims.namespace,
         "serviceaccount": {"name": claims.account, "uid": claims.account_uid},
     }
-    if claims.pod_name:
-        about["pod"] = {"name": claims.pod_name, "uid": claims.pod_uid}
+    for what, name, uid in claims.bound:
+        about[what] = {"name": name, "uid": uid}
     return {
         "aud": list(claims.audiences),
         "exp": claims.expires,
@@ -123,14 +123,12 @@ def _payload(claims: Claims) -> dict[str, Any]:
 
 def _claims(payload: dict[str, Any]) -> Claims:
     about = payload["kubernetes.io"]
-    pod = about.get("pod", {"name": "", "uid": ""})
     account = about["serviceaccount"]
     return Claims(
         about["namespace"],
         account["name"],
         account["uid"],
-        pod["name"],
-        pod["uid"],
+        tuple((what, about[what]["name"], about[what]["uid"]) for what in _BOUND if what in about),
         tuple(payload["aud"]),
         int(payload["iat"]),
         int(payload["exp"]),

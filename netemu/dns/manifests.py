@@ -7,13 +7,15 @@ from typing import Any
 
 IMAGE = "registry.k8s.io/coredns/coredns:v1.12.0"
 LABELS = {"k8s-app": "kube-dns"}
+_RBAC = "rbac.authorization.k8s.io/v1"
+_ROLE = "system:coredns"
 
 
 def documents(
     cluster_ips: Iterable[str], *, domain: str = "cluster.local", replicas: int = 1
 ) -> list[dict[str, Any]]:
     """What to create, in this order. `cluster_ips`: the Service's addresses, the primary family's first."""
-    return [_account(), _service(tuple(cluster_ips)), _deployment(domain, replicas)]
+    return [_account(), _role(), _role_binding(), _service(tuple(cluster_ips)), _deployment(domain, replicas)]
 
 
 def _named(name: str, **more: Any) -> dict[str, Any]:
@@ -22,6 +24,27 @@ def _named(name: str, **more: Any) -> dict[str, Any]:
 
 def _account() -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _named("coredns")}
+
+
+def _role() -> dict[str, Any]:
+    watched = {"apiGroups": [""], "resources": ["endpoints", "services", "pods", "namespaces"]}
+    slices = {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"]}
+    return {
+        "apiVersion": _RBAC,
+        "kind": "ClusterRole",
+        "metadata": {"name": _ROLE},
+        "rules": [{"verbs": ["list", "watch"], **what} for what in (watched, slices)],
+    }
+
+
+def _role_binding() -> dict[str, Any]:
+    return {
+        "apiVersion": _RBAC,
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": _ROLE},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": _ROLE},
+        "subjects": [{"kind": "ServiceAccount", "name": "coredns", "namespace": "kube-system"}],
+    }
 
 
 def _service(addresses: tuple[str, ...]) -> dict[str, Any]:

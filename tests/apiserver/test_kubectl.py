@@ -224,9 +224,10 @@ async def wait_and_delete(w: Any, k: Kubectl) -> None:
     assert (late.code, "timed out" in late.err) == (1, True)
     logs = await k("logs", "ran")
     assert (logs.code, "does not have a host assigned" in logs.err) == (1, True)
-    watching = asyncio.ensure_future(k("get", "pods", "-w", "--request-timeout=3s", "-o", "name"))
     listeners = w.server._parts.cache.of(kinds.of(core.Pod))._listeners
-    while not listeners:  # kubectl says nothing when it has begun
+    before = len(listeners)
+    watching = asyncio.ensure_future(k("get", "pods", "-w", "--request-timeout=3s", "-o", "name"))
+    while len(listeners) == before:  # kubectl says nothing when it has begun
         await asyncio.sleep(0.01)
     assert 'pod "ran" deleted' in await k.ok("delete", "pod", "ran")
     assert "pod/ran" in (await watching).out

@@ -210,11 +210,14 @@ def test_reviews_tell_the_truth(world: Any) -> None:
             'in API group "" in the namespace "default"'
         )
         other = {
-            "spec": {"user": "system:kube-scheduler", "nonResourceAttributes": {"verb": "get", "path": "/x"}}
+            "spec": {
+                "user": "system:kube-scheduler",
+                "resourceAttributes": {"verb": "create", "resource": "pods", "subresource": "binding"},
+            }
         }
         told = await w.make("/apis/authorization.k8s.io/v1/subjectaccessreviews", other)
         assert told["status"]["allowed"] is True
-        assert (await w.ask("POST", path, {"spec": {}})).status == 400
+        assert (await w.ask("POST", path, {"spec": {}})).status == 422
         assert (await w.ask("GET", path)).status == 405
 
     world(story)

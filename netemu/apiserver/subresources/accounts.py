@@ -9,6 +9,9 @@ from netemu.http import messages
 
 REQUEST = kinds.Kind(type=authentication.TokenRequest, plural="tokenrequests")
 _SHORTEST, _LONGEST, _USUAL = 600, 1 << 32, 3600
+_LEEWAY = 60.0  # seconds for which a token outlives the end of what it is bound to
+_BOUND = {"Pod": core.Pod, "Secret": core.Secret, "Node": core.Node}
+Bound = tuple[str, str, str]
 
 
 async def token(call: contexts.Call) -> messages.Response:
@@ -18,17 +21,16 @@ async def token(call: contexts.Call) -> messages.Response:
     spec = request.setdefault("spec", {})
     seconds = spec.get("expirationSeconds", _USUAL)
     if not _SHORTEST <= seconds <= _LONGEST:
-        why = f"Invalid value: {seconds}: may not specify a duration less than 10 minutes"
-        cause = statuses.Cause("FieldValueInvalid", why, "spec.expirationSeconds")
-        raise statuses.invalid(REQUEST.group, REQUEST.kind, call.name, [cause])
-    pod_name, pod_uid = _bound(call, spec.get("boundObjectRef") or {})
+        longest = "may not specify a duration larger than 2^32 seconds"
+        least = "may not specify a duration less than 10 minutes"
+        raise _invalid(call, "spec.expirationSeconds", seconds, longest if seconds > _LONGEST else least)
+    bound = _bound(call, spec.get("boundObjectRef") or {})
     now = int(call.parts.clock.now())
     claims = tokens.Claims(
         namespace=call.namespace,
         account=call.name,
         account_uid=account["metadata"]["uid"],
-        pod_name=pod_name,
-        pod_uid=pod_uid,
+        bound=bound,
         audiences=tuple(spec.get("audiences") or (call.parts.issuer.audience,)),
         issued=now,
         expires=now + seconds,
@@ -47,35 +49,57 @@ async def token(call: contexts.Call) -> messages.Response:
     return rendering.document(request, 201)
 
 
-def _bound(call: contexts.Call, reference: statuses.Document) -> tuple[str, str]:
-    """Name and uid of the pod a token is bound to; it ends with it."""
+def _bound(call: contexts.Call, reference: statuses.Document) -> tuple[Bound, ...]:
+    """What a token is bound to and ends with; of a pod's the node is told, too (KEP-4193)."""
     if not reference:
-        return "", ""
+        return ()
     kind, name = reference.get("kind", ""), reference.get("name", "")
-    if kind != "Pod":
-        cause = statuses.Cause(
-            "FieldValueInvalid",
-            f'Invalid value: "{kind}": only Pods are supported',
-            "spec.boundObjectRef.kind",
-        )
-        raise statuses.invalid(REQUEST.group, REQUEST.kind, call.name, [cause])
-    found = call.parts.cache.of(kinds.of(core.Pod)).get(call.namespace, name)
+    if kind not in _BOUND or reference.get("apiVersion", "v1") not in ("", "v1"):
+        why = f"cannot bind token to object of type {kind}"
+        raise statuses.bad_request(why)
+    found = _document(call.parts, kind, call.namespace, name)
+    plural = kinds.of(_BOUND[kind]).plural
     if found is None:
-        raise statuses.not_found("", "pods", name)
-    uid = found.document()["metadata"]["uid"]
+        raise statuses.not_found("", plural, name)
+    uid = found["metadata"]["uid"]
     if reference.get("uid") and reference["uid"] != uid:
         given = reference["uid"]
         why = f"the UID in the bound object reference ({given}) does not match the UID in record ({uid})"
-        raise statuses.conflict("", "pods", name, why)
-    return name, uid
+        raise statuses.conflict("", plural, name, why)
+    bound = ((kind.lower(), name, uid),)
+    if kind != "Pod":
+        return bound
+    spec = found.get("spec", {})
+    if spec.get("serviceAccountName", "default") != call.name:
+        why = (
+            f'cannot bind token for serviceaccount "{call.name}" to pod running with different serviceaccount'
+        )
+        raise statuses.bad_request(f"{why} name.")
+    node = _document(call.parts, "Node", "", spec.get("nodeName", ""))
+    return (*bound, ("node", spec["nodeName"], node["metadata"]["uid"])) if node else bound
 
 
-def alive(call_parts: contexts.Parts, claims: tokens.Claims) -> bool:
-    """Whether the account, and the pod a token is bound to, are still the same ones."""
-    account = call_parts.cache.of(kinds.of(core.ServiceAccount)).get(claims.namespace, claims.account)
+def _invalid(call: contexts.Call, field: str, given: object, why: str) -> statuses.Refusal:
+    cause = statuses.Cause("FieldValueInvalid", f"Invalid value: {given}: {why}", field)
+    return statuses.invalid(REQUEST.group, REQUEST.kind, call.name, [cause])
+
+
+def _document(parts: contexts.Parts, kind: str, namespace: str, name: str) -> statuses.Document | None:
+    where = "" if kind == "Node" else namespace
+    found = parts.cache.of(kinds.of(_BOUND[kind])).get(where, name)
+    return found.document() if found else None
+
+
+def alive(parts: contexts.Parts, claims: tokens.Claims) -> bool:
+    """Whether the account, and what a token is bound to, are still the same ones."""
+    account = parts.cache.of(kinds.of(core.ServiceAccount)).get(claims.namespace, claims.account)
     if account is None or account.document()["metadata"]["uid"] != claims.account_uid:
         return False
-    if not claims.pod_name:
+    if not claims.bound:
         return True
-    pod = call_parts.cache.of(kinds.of(core.Pod)).get(claims.namespace, claims.pod_name)
-    return pod is not None and bool(pod.document()["metadata"]["uid"] == claims.pod_uid)
+    what, name, uid = claims.bound[0]  # a pod's node is told and not insisted on
+    found = _document(parts, what.capitalize(), claims.namespace, name)
+    if found is None or found["metadata"]["uid"] != uid:
+        return False
+    ended = found["metadata"].get("deletionTimestamp", "")
+    return not ended or parts.clock.now() <= clocks.parse_rfc3339(ended) + _LEEWAY
