@@ -1,8 +1,7 @@
 """A netlink route socket of the standard library: many messages in one send, every acknowledgement collected.
 
 Knows sockets and errno; message layouts are wire.rtnetlink's. It belongs to the network namespace in which it
-was opened. For code that must start in milliseconds (CNI executables) and for the pod path; everything else
-goes through pyroute2 in kernel.network, and moves between namespaces by kernel.netns.
+was opened. It imports little, for CNI executables start with it; kernel.network speaks through it as well.
 """
 
 import _ctypes
