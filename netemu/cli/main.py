@@ -27,6 +27,7 @@ COMMANDS = {
     "delete": ("delete", "Delete objects and wait until they are gone."),
     "probe": ("probe", "Measure who reaches whom, with real packets."),
     "proxy": ("proxy", "Explain what a node's Service proxy does with a Service."),
+    "kube-proxy": ("kube_proxy", "Run the Service proxy alone, against any API server."),
     "exec": ("exec", "Run a command in a container."),
     "shell": ("shell", "Open a shell on a node, or outside."),
     "logs": ("logs", "Show logs of pods and of netemu's own parts."),

@@ -55,6 +55,7 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "proxy_healthz_total": ("counter", "Cumulative proxy healthz HTTP status"),
     "proxy_livez_total": ("counter", "Cumulative proxy livez HTTP status"),
 }
+NO_LOCAL = "sync_proxy_rules_no_local_endpoints_total"  # has a label more
 PLAIN = frozenset({"proxy_healthz_total", "proxy_livez_total"})  # without ip_family
 
 
@@ -68,7 +69,7 @@ class Metrics:
         for name, (kind, _) in CATALOGUE.items():
             if kind == "histogram":
                 self._observed[name] = [0] * (len(_buckets(name)) + 1)
-            elif name not in PLAIN:
+            elif name not in PLAIN | {NO_LOCAL}:
                 self._values[name] = {(): 0.0}
 
     def add(self, name: str, more: float = 1, labels: Labels = ()) -> None:
@@ -134,4 +135,4 @@ def no_local(counts: Mapping[tuple[str, str], int], metrics: Metrics) -> None:
     for family in FAMILIES:
         for policy in ("internal", "external"):
             labels = (("ip_family", family), ("traffic_policy", policy))
-            metrics.set("sync_proxy_rules_no_local_endpoints_total", counts.get((family, policy), 0), labels)
+            metrics.set(NO_LOCAL, counts.get((family, policy), 0), labels)

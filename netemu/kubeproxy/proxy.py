@@ -34,7 +34,7 @@ _UNKNOWN = layout.INTERVALS | affinity.DYNAMIC  # what these hold is not compare
 
 @contextlib.contextmanager
 def _without_collector() -> Iterator[None]:
-    """Plans are many small tuples and no cycles: looking through them for garbage takes as long as making them."""
+    """Plans are many small tuples and no cycles: the collector would take as long again."""
     was = gc.isenabled()
     gc.disable()
     try:

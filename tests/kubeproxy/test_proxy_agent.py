@@ -338,6 +338,7 @@ def test_the_metrics_port_tells_mode_configuration_and_metrics_under_kube_proxys
         no_local = 'kubeproxy_sync_proxy_rules_no_local_endpoints_total{ip_family="IPv4",traffic_policy='
         assert values[no_local + '"internal"}'] == "1"
         assert values[no_local + '"external"}'] == "0"
+        assert not [k for k in values if "no_local" in k and "traffic_policy" not in k]
         buckets = [
             float(v)
             for k, v in values.items()

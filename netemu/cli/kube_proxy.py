@@ -1,0 +1,128 @@
+"""`netemu kube-proxy`: the Service proxy of one node, on its own, against any Kubernetes API server."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from netemu.cli import options
+
+_EXAMPLE = """
+sudo netemu kube-proxy --kubeconfig kube-proxy.conf --node-name worker-1 --cluster-cidr 10.244.0.0/16
+sudo netemu kube-proxy --cleanup
+"""
+
+
+def _texts(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """Repeated or joined by commas, as kube-proxy's flags are."""
+    return tuple(text.strip() for one in value for text in one.split(",") if text.strip())
+
+
+@options.command("kube-proxy", example=_EXAMPLE)
+@click.option(
+    "--kubeconfig",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="How to reach the API server. Default: the service account of the pod it runs in.",
+)
+@click.option("--node-name", "--hostname-override", help="The Node that this is. Default: the host's name.")
+@click.option("--cluster-cidr", multiple=True, callback=_texts, help="Addresses of pods.")
+@click.option(
+    "--service-cidr",
+    multiple=True,
+    callback=_texts,
+    help="Addresses of Services. Default: what the API server's ServiceCIDRs say.",
+)
+@click.option("--masquerade-all", is_flag=True, help="Masquerade all traffic to cluster IPs.")
+@click.option(
+    "--detect-local-mode",
+    default="ClusterCIDR",
+    show_default=True,
+    help="How pods are known: ClusterCIDR, NodeCIDR, BridgeInterface, InterfaceNamePrefix.",
+)
+@click.option("--pod-bridge-interface", default="", help="The bridge that pods come from.")
+@click.option("--pod-interface-name-prefix", default="", help="What names of pods' links begin with.")
+@click.option(
+    "--nodeport-addresses", multiple=True, callback=_texts, help='Ranges that take node ports, or "primary".'
+)
+@click.option("--service-proxy-name", default="", help="Serve only Services with this label value.")
+@click.option("--healthz-bind-address", default="0.0.0.0:10256", show_default=True, help='"" for none.')
+@click.option("--metrics-bind-address", default="127.0.0.1:10249", show_default=True, help='"" for none.')
+@click.option("--cleanup", is_flag=True, help="Remove the tables and exit.")
+def command(*, kubeconfig: Path | None, node_name: str | None, cleanup: bool, **flags: Any) -> int:
+    """Serve Services on this machine, in this network namespace, until stopped.
+
+    The tables stay when it ends, so that connections go on; --cleanup removes them.
+    """
+    import logging
+    import platform
+    import sys
+
+    from netemu.kernel import firewall
+    from netemu.kubeproxy import layout
+    from netemu.wire import nft
+
+    if cleanup:
+        door = firewall.LibNftables()
+        door.apply("".join(str(nft.removal(family.table)) for family in layout.FAMILIES))
+        return 0
+    line = "%(asctime)s %(levelname)s %(name)s %(message)s"
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=line)
+    _run(kubeconfig, node_name or platform.node().lower(), settings(flags))
+    return 0
+
+
+def settings(flags: dict[str, Any]) -> Any:
+    """The flags as a proxy's options. Rejected."""
+    from netemu.kubeproxy import options as choices
+
+    mode = flags["detect_local_mode"]
+    link = {
+        "BridgeInterface": flags["pod_bridge_interface"],
+        "InterfaceNamePrefix": flags["pod_interface_name_prefix"],
+    }
+    return choices.check(
+        choices.Options(
+            cluster_cidrs=flags["cluster_cidr"],
+            service_cidrs=flags["service_cidr"],
+            healthz=flags["healthz_bind_address"],
+            metrics=flags["metrics_bind_address"],
+            masquerade_all=flags["masquerade_all"],
+            detect_local=mode,
+            local_link=link.get(mode, ""),
+            node_port_addresses=flags["nodeport_addresses"],
+            service_proxy_name=flags["service_proxy_name"],
+        )
+    )
+
+
+@options.blocking
+async def _run(kubeconfig: Path | None, node_name: str, chosen: Any) -> None:
+    from netemu.base import clock
+    from netemu.client import connect
+    from netemu.kernel import firewall
+    from netemu.kubeproxy import agent
+
+    connection = connect.from_kubeconfig(kubeconfig) if kubeconfig else connect.in_cluster()
+    async with connection as client:
+        ranges = chosen.service_cidrs or await _service_ranges(client)
+        await agent.run(
+            client,
+            node_name,
+            firewall.LibNftables(),
+            clock.SystemClock(),
+            chosen.cluster_cidrs,
+            service_cidrs=ranges,
+            settings=chosen,
+        )
+
+
+async def _service_ranges(client: Any) -> tuple[str, ...]:
+    """API servers before Kubernetes 1.33 know none; then nothing is dropped for having no Service."""
+    from netemu.api import networking
+    from netemu.client import errors
+
+    try:
+        found = await client.list(networking.ServiceCIDR)
+    except (errors.NotFound, errors.Forbidden):
+        return ()
+    return tuple(text for one in found.items for text in one.spec.cidrs)

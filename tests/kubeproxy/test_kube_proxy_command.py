@@ -1,0 +1,78 @@
+"""`netemu kube-proxy`: kube-proxy's flags as options, and the removal of what a proxy left."""
+
+import os
+
+import click
+import pytest
+
+from netemu.base import errors
+from netemu.cli import kube_proxy
+from netemu.kernel import firewall, netns
+from netemu.kubeproxy import layout, options
+from netemu.wire import nft
+
+
+def parsed(*arguments):
+    with kube_proxy.command.make_context("kube-proxy", list(arguments)) as context:
+        flags = dict(context.params)
+    for name in ("kubeconfig", "node_name", "cleanup"):
+        flags.pop(name)
+    return kube_proxy.settings(flags)
+
+
+def test_without_flags_it_is_what_kube_proxy_is():
+    assert parsed() == options.Options()
+
+
+def test_ranges_may_be_repeated_or_joined_by_commas():
+    found = parsed("--cluster-cidr", "10.0.0.0/8, fd00::/8", "--nodeport-addresses", "primary")
+    assert (found.cluster_cidrs, found.node_port_addresses) == (("10.0.0.0/8", "fd00::/8"), ("primary",))
+
+
+@pytest.mark.parametrize(
+    ("flag", "mode"),
+    [
+        ("--pod-bridge-interface", "BridgeInterface"),
+        ("--pod-interface-name-prefix", "InterfaceNamePrefix"),
+    ],
+)
+def test_each_mode_takes_its_own_link(flag, mode):
+    assert parsed(flag, "cni0", "--detect-local-mode", mode).local_link == "cni0"
+    with pytest.raises(errors.Rejected, match="name of a link"):
+        parsed("--detect-local-mode", mode)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--detect-local-mode", "Guess"),
+        ("--cluster-cidr", "10.0.0.1/8"),
+        ("--nodeport-addresses", "primary,10.0.0.0/8"),
+        ("--healthz-bind-address", "10256"),
+    ],
+)
+def test_what_cannot_be_meant_is_said(arguments):
+    with pytest.raises(errors.Rejected):
+        parsed(*arguments)
+
+
+def test_the_command_is_kube_proxy_and_says_so():
+    assert isinstance(kube_proxy.command, click.Command)
+    assert kube_proxy.command.name == "kube-proxy"
+
+
+@pytest.mark.root
+def test_cleanup_removes_the_tables_and_nothing_else():
+    place = netns.open_new()
+    try:
+        door = firewall.LibNftables(place)
+        door.apply("".join(f"add table {family.table}\n" for family in layout.FAMILIES))
+        door.apply(str(nft.Transaction(nft.Table("ip", "other"), (nft.Add(nft.Table("ip", "other")),))))
+        with netns.inside(place):
+            assert kube_proxy.command.main(["--cleanup"], standalone_mode=False) == 0
+        left = [
+            entry["table"]["name"] for entry in door.list_json("list tables")["nftables"] if "table" in entry
+        ]
+        assert left == ["other"]
+    finally:
+        os.close(place)
