@@ -175,4 +175,4 @@ def machine() -> str:
         ),
         platform.machine(),
     )
-    return f"{os.cpu_count()} cores, {model}, Linux {platform.release()}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores, {model}, Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}"
