@@ -175,4 +175,5 @@ def machine() -> str:
         ),
         platform.machine(),
     )
-    return f"{os.cpu_count()} cores, {model}, Linux {platform.release().partition('-')[0]}, Python {platform.python_version()}"
+    kernel = platform.release().partition("-")[0]
+    return f"{os.cpu_count()} cores, {model}, Linux {kernel}, Python {platform.python_version()}"
