@@ -14,6 +14,7 @@ from netemu.http import upgrades
 from netemu.wire import spdy, websocket
 
 _PIECE = 1 << 16
+_AHEAD = 1 << 18  # bytes read that nobody has asked for yet
 _LINGER = 2.0  # seconds the other side has to hang up after the last word
 LOST = (ConnectionError, TimeoutError, asyncio.IncompleteReadError)
 
@@ -39,25 +40,63 @@ class Bytes(Protocol):
 
 
 class Plain:
-    """The connection itself."""
+    """The connection itself. While somebody waits in `lost` it is read ahead, to hear of its end."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
+        self._ahead: deque[bytes] = deque()
+        self._size = 0
+        self._ended = False
+        self._room = asyncio.Event()
+        self._reading = asyncio.Lock()
         upgrades.be_patient(writer)
 
     async def read(self) -> bytes:
-        try:
-            return await self._reader.read(_PIECE)
-        except OSError:
+        while not self._ahead and not self._ended:
+            async with self._reading:
+                if not self._ahead and not self._ended:
+                    await self._fill()
+        if not self._ahead:
             return b""
+        data = self._ahead.popleft()
+        self._size -= len(data)
+        self._room.set()
+        return data
+
+    async def _fill(self) -> None:
+        try:
+            data = await self._reader.read(_PIECE)
+        except OSError:
+            data = b""
+        if data:
+            self._ahead.append(data)
+            self._size += len(data)
+        else:
+            self._ended = True
 
     async def write(self, data: bytes) -> None:
         self._writer.write(data)
         await self._writer.drain()
 
     async def lost(self) -> None:
-        with contextlib.suppress(OSError):
-            await asyncio.shield(self._writer.wait_closed())
+        closed = asyncio.ensure_future(asyncio.shield(self._writer.wait_closed()))
+        ended = asyncio.ensure_future(self._read_ahead())
+        try:
+            await asyncio.wait((closed, ended), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            closed.cancel()
+            ended.cancel()
+            await asyncio.gather(closed, ended, return_exceptions=True)
+
+    async def _read_ahead(self) -> None:
+        while not self._ended:
+            if self._size >= _AHEAD:
+                self._room.clear()
+                await self._room.wait()
+                continue
+            async with self._reading:
+                if not self._ended:
+                    await self._fill()
 
     async def hang_up(self) -> None:
         with contextlib.suppress(TimeoutError):

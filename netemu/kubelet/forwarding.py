@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -51,6 +52,11 @@ def _socket(network: str, family: int) -> socket.socket:
     if not network:
         return socket.socket(family, socket.SOCK_STREAM)
     return netns.call(network, socket.socket, family, socket.SOCK_STREAM)
+
+
+def _why(port: int, problem: OSError) -> str:
+    reason = os.strerror(problem.errno).lower() if problem.errno else str(problem)
+    return f"failed to connect to localhost:{port} in the pod's network: {reason}"
 
 
 class _Pair:
@@ -114,7 +120,7 @@ class OverSpdy:
             try:
                 reader, writer = await self._dial(pair.port)
             except OSError as problem:
-                why = f"error forwarding port {pair.port} to pod {self._about}: {problem}"
+                why = f"error forwarding port {pair.port} to pod {self._about}: {_why(pair.port, problem)}"
                 await self._session.send(spdy.Data(pair.error, why.encode()))
                 return
             try:
@@ -203,7 +209,7 @@ async def over_websocket(client: conversations.WebSocket, ports: Sequence[int], 
         try:
             reader, writer = await dial(port)
         except OSError as problem:
-            await client.send(error + f"error forwarding port {port}: {problem}".encode())
+            await client.send(error + f"error forwarding port {port}: {_why(port, problem)}".encode())
             return
         sending = asyncio.ensure_future(_drain(queues[index], writer))
         try:

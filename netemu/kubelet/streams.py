@@ -60,7 +60,7 @@ def execute(request: messages.Request, runtime: runtimes.Runtime, container: Con
 
 def attach(request: messages.Request, runtime: runtimes.Runtime, container: Container) -> messages.Response:
     """Join the client to the container's own streams. Refused."""
-    wish = _wish(request)._replace(tty=container.tty)
+    wish = _wish(request)
     return _remote(
         request,
         wish,
