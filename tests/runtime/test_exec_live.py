@@ -79,11 +79,15 @@ def test_a_terminal_is_one(node: Node) -> None:
         finally:
             os._exit(99)
     os.write(terminal, b"test -t 0 && echo it is $((6*7)); stty size\n")
-    assert "it is 42" in read_until(terminal, "24 80", "0 0")
-    os.write(terminal, b"(trap 'echo got INT; exit' INT; echo wait$((6*7)); sleep 1000)\n")
-    read_until(terminal, "wait42")
+    assert "it is 42" in read_until(terminal, "24 80\r\n# ", "0 0\r\n# ")
+    os.write(terminal, b"cat\n")
+    read_until(terminal, "cat\r\n")
+    os.write(terminal, b"back\n")
+    read_until(terminal, "back\r\nback\r\n")  # once from the terminal's echo, once from cat
     os.write(terminal, b"\x03")
-    read_until(terminal, "got INT\r\n")
+    read_until(terminal, "# ")
+    os.write(terminal, b"echo code $?\n")
+    read_until(terminal, "code 130")
     os.write(terminal, b"exit 4\n")
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 4
     os.close(terminal)
