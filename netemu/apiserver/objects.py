@@ -39,7 +39,13 @@ _COUNTED = frozenset(
     }
 )
 _SERVER_SET = ("uid", "creationTimestamp", "resourceVersion", "generation", "selfLink", "managedFields")
-_KEPT = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
+_KEPT = (
+    "uid",
+    "creationTimestamp",
+    "generation",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+)
 
 
 def counted(kind: kinds.Kind) -> bool:
@@ -74,8 +80,7 @@ def carry(kind: kinds.Kind, new: Document, old: Document, *, count: bool = True)
             about[name] = before[name]
         else:
             about.pop(name, None)
-    for name in ("selfLink", "managedFields"):
-        about.pop(name, None)
+    about.pop("selfLink", None)
     about["resourceVersion"] = before.get("resourceVersion", "")
     if count and counted(kind) and wishes(new) != wishes(old):
         about["generation"] = before.get("generation", 0) + 1

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from netemu.api import kinds, schema
-from netemu.apiserver import bodies, statuses
+from netemu.apiserver import bodies, contexts, ownership, statuses
 from netemu.base import errors
 from netemu.http import messages
 from netemu.wire import patches
 
 JSON = "application/json-patch+json"
+APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 
@@ -51,7 +52,7 @@ def read(request: messages.Request, kind: kinds.Kind, name: str = "") -> Patch:
     """The patch in a request. BadRequest, UnsupportedMediaType."""
     type = bodies.media(request)
     if type not in (JSON, MERGE, STRATEGIC):
-        raise statuses.unsupported_media((JSON, MERGE, STRATEGIC))
+        raise statuses.unsupported_media((JSON, MERGE, STRATEGIC, APPLY))
     try:
         content, duplicates = schema.read(request.body)
     except errors.Rejected as error:
@@ -64,3 +65,31 @@ def read(request: messages.Request, kind: kinds.Kind, name: str = "") -> Patch:
         return Patch(kind, name, lambda current: patches.merge(current, content), duplicates)
     lookup: patches.Lookup = lambda path: schema.merge_rule(kind, path)  # noqa: E731
     return Patch(kind, name, lambda current: patches.strategic(current, content, lookup), duplicates)
+
+
+def configuration(request: messages.Request, kind: kinds.Kind) -> tuple[statuses.Document, tuple[str, ...]]:
+    """The configuration to apply, and keys that stand twice in it. BadRequest."""
+    wanted, duplicates = bodies.read_yaml(request.body)
+    for name, value in (("apiVersion", kind.api_version), ("kind", kind.kind)):
+        if not wanted.get(name):
+            raise statuses.bad_request(f"invalid object type: {name} must be set")
+        if wanted[name] != value:
+            raise statuses.bad_request(f"{name} in the patch is {wanted[name]!r}, not {value!r}")
+    about = wanted.setdefault("metadata", {})
+    if not isinstance(about, dict):
+        raise statuses.bad_request("metadata is not an object")
+    if about.get("managedFields"):
+        raise statuses.bad_request("metadata.managedFields must be nil")
+    return wanted, duplicates
+
+
+def applied(
+    call: contexts.Call, live: statuses.Document, wanted: statuses.Document, *, force: bool
+) -> tuple[statuses.Document, tuple[ownership.Conflict, ...]]:
+    """What applying makes of the live object. BadRequest for what cannot be merged."""
+    try:
+        return ownership.applied(call, live, wanted, force=force)
+    except errors.Rejected as error:
+        raise statuses.bad_request(f"failed to create typed patch object: {error.message}") from None
+    except RecursionError:
+        raise statuses.bad_request("the patch is nested too deeply") from None

@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from netemu.api import defaults, kinds, validation
-from netemu.apiserver import bodies, contexts, entries, objects, patching, rendering, statuses
+from netemu.apiserver import (
+    bodies,
+    contexts,
+    entries,
+    objects,
+    ownership,
+    patching,
+    rendering,
+    statuses,
+)
 from netemu.apiserver.admission import chain, changes
 from netemu.http import messages
 from netemu.store import revisions
@@ -27,8 +36,11 @@ async def create(call: contexts.Call) -> messages.Response:
     return rendering.item(call, entry, status=201, warnings=warnings)
 
 
-async def new(call: contexts.Call, document: Document, *, dry: bool = False) -> entries.Entry:
-    """Store a new object that fits its kind's schema. AlreadyExists, Invalid, Forbidden."""
+async def new(
+    call: contexts.Call, document: Document, *, dry: bool = False, applied: ownership.Owners | None = None
+) -> entries.Entry:
+    """Store a new object that fits its kind's schema; `applied` says who owns its fields, if it was applied.
+    AlreadyExists, Invalid, Forbidden."""
     about = document.setdefault("metadata", {})
     _same_namespace(call, about)
     if not about.get("name") and not about.get("generateName"):
@@ -42,20 +54,26 @@ async def new(call: contexts.Call, document: Document, *, dry: bool = False) -> 
         attempt = {**document, "metadata": dict(about)} if about.get("generateName") else document
         generated = objects.begin(call.kind, attempt, call.namespace, call.parts.rng, call.parts.clock.now())
         try:
-            return await _store_new(call, attempt, dry=dry)
+            return await _store_new(call, attempt, dry=dry, applied=applied)
         except statuses.Refusal as refusal:
             if not generated or refusal.reason != "AlreadyExists":
                 raise
     raise statuses.already_exists(call.kind.group, call.kind.plural, objects.name(attempt))
 
 
-async def _store_new(call: contexts.Call, document: Document, *, dry: bool) -> entries.Entry:
+async def _store_new(
+    call: contexts.Call, document: Document, *, dry: bool, applied: ownership.Owners | None = None
+) -> entries.Entry:
     kind = call.kind
     if call.collection.get(call.namespace, objects.name(document)) is not None:
         raise statuses.already_exists(kind.group, kind.plural, objects.name(document))
     write = changes.Write(call.parts, kind, call.namespace, defaults.apply(kind, document))
     if kind.has_status:
         write.new.pop("status", None)
+    if applied is not None:
+        ownership.write(write.new, applied)
+    else:
+        ownership.created(call, write.new)  # before admission: what that adds is nobody's
     with write.held:
         await chain.mutate(write)
         _validate(write)
@@ -93,7 +111,9 @@ async def replace(call: contexts.Call) -> messages.Response:
 
 
 async def patch(call: contexts.Call) -> messages.Response:
-    """PATCH by merge, JSON or strategic merge. Without a resourceVersion in it, it is tried again."""
+    """PATCH in any of its forms. Without a resourceVersion in it, it is tried again."""
+    if bodies.media(call.request) == patching.APPLY:
+        return await _apply(call)
     change = patching.read(call.request, call.kind)
     warned: list[str] = []
 
@@ -110,6 +130,45 @@ async def patch(call: contexts.Call) -> messages.Response:
         return document, warnings
 
     entry = await update(call, apply, dry=dry_run(call))
+    return rendering.item(call, entry, warnings=tuple(warned))
+
+
+async def _apply(call: contexts.Call) -> messages.Response:
+    """PATCH by server-side apply: makes the object if there is none. Conflict with other managers' fields."""
+    wanted, duplicates = patching.configuration(call.request, call.kind)
+    force = call.request.parameter("force") in ("true", "1")
+    dry, warned = dry_run(call), list[str]()
+
+    def fit(document: Document, known: Document | None) -> Document:
+        fitting, warnings = bodies.fit(
+            document, call.kind, call.request, duplicates=duplicates, patched=True, known=known
+        )
+        warned[:] = warnings
+        return fitting
+
+    def prepare(current: Document) -> tuple[Document, tuple[str, ...]]:
+        fit(wanted, None)
+        document, conflicts = patching.applied(call, current, wanted, force=force)
+        if conflicts:
+            raise ownership.refusal(conflicts)
+        asked = wanted["metadata"].get("resourceVersion", "")
+        document["metadata"]["resourceVersion"] = asked
+        return document, ()
+
+    if call.collection.get(call.namespace, call.name) is None and not call.target.subresource:
+        if wanted["metadata"].get("uid"):
+            raise statuses.conflict(call.kind.group, call.kind.plural, call.name)
+        wanted["metadata"].setdefault("name", call.name)
+        document = fit(wanted, None)
+        after, _ = patching.applied(call, {"metadata": {}}, document, force=True)
+        owners = ownership.read(after["metadata"].pop("managedFields", None))
+        try:
+            entry = await new(call, after, dry=dry, applied=owners)
+            return rendering.item(call, entry, status=201, warnings=tuple(warned))
+        except statuses.Refusal as refusal:
+            if refusal.reason != "AlreadyExists":
+                raise
+    entry = await update(call, prepare, dry=dry)
     return rendering.item(call, entry, warnings=tuple(warned))
 
 
@@ -139,9 +198,11 @@ async def _store_changed(
     merged = _status_only(document, before) if call.target.subresource in _STATUS else document
     write = changes.Write(call.parts, kind, call.namespace, defaults.apply(kind, merged), before)
     with write.held:
+        if call.target.subresource not in _STATUS and kind.has_status:
+            _keep_status(write.new, before)
+        if bodies.media(call.request) != patching.APPLY:
+            ownership.changed(call, write.new, before)
         if call.target.subresource not in _STATUS:
-            if kind.has_status:
-                _keep_status(write.new, before)
             await chain.mutate(write)
         objects.carry(kind, write.new, before)
         if write.new == before:

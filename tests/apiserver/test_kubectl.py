@@ -180,8 +180,15 @@ async def change(k: Kubectl) -> None:
     assert (await k.ok("get", "svc", "web", "-o", "jsonpath={.metadata.labels.a}")) == "3"
     whole = await k.ok("get", "svc", "web", "-o", "yaml")
     assert "replaced" in await k.ok("replace", "-f", "-", given=whole.replace('a: "3"', 'a: "4"'))
-    server_side = await k("apply", "--server-side", "-f", "-", given=MANIFEST)
-    assert (server_side.code, "unknown format" in server_side.err) == (1, True)  # not there yet
+    mine = await k("apply", "--server-side", "--force-conflicts", "-f", "-", given=MANIFEST)
+    assert (mine.code, mine.err) == (0, "")
+    assert "deployment.apps/web serverside-applied" in mine.out
+    assert "conflict with" in (
+        await k("apply", "--server-side", "--field-manager=other", "-f", "-",
+                given=MANIFEST.replace("replicas: 3", "replicas: 4"))
+    ).err  # fmt: skip
+    different = await k("diff", "-f", "-", given=MANIFEST.replace("replicas: 3", "replicas: 4"))
+    assert (different.code, "+  replicas: 4" in different.out) == (1, True), different
     dry = await k.ok("apply", "--dry-run=server", "-f", "-", given=MANIFEST)
     assert "(server dry run)" in dry
 
