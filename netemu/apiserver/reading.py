@@ -35,9 +35,12 @@ async def listing(call: contexts.Call) -> messages.Response:
     match = selections.match(call.kind, call.request)
     options = selections.options(call.request)
     _not_future(call, options.revision or 0)
-    exact = options.pinned or (options.revision or 0) * (options.revision_match == "Exact")
+    exact = max(options.pinned, 0) or (options.revision or 0) * _is_exact(options)
     revision = exact or call.parts.cache.revision
     source = _past(call, options, revision) if exact else call.collection.all(call.namespace)
+    if options.pinned < 0:
+        start = tuple(options.after.split("/", 1))
+        source = (entry for entry in source if (entry.namespace, entry.name) > start)
     chosen: Iterator[entries.Entry] = source if match is None else filter(match, source)
     limit = 0 if options.revision == 0 else options.limit
     items, more = _page(chosen, limit)
@@ -48,6 +51,11 @@ async def listing(call: contexts.Call) -> messages.Response:
             about["remainingItemCount"] = more + sum(1 for _ in chosen)
     body = forms.listing(form, call.kind, items, about, call.parts.clock.now())
     return messages.Response(200, rendering.HEADERS, body)
+
+
+def _is_exact(options: selections.Options) -> bool:
+    """A page of a revision is of that very revision, unless told otherwise (older clients count on it)."""
+    return options.revision_match == "Exact" or bool(options.limit and not options.revision_match)
 
 
 def _page(source: Iterator[entries.Entry], limit: int) -> tuple[list[entries.Entry], int]:
@@ -71,9 +79,17 @@ def _past(call: contexts.Call, options: selections.Options, revision: int) -> It
         try:
             page = call.parts.store.read(span, after=after, limit=_CHUNK, at=revision)
         except revisions.Compacted:
+            if not options.pinned:
+                raise statuses.expired(
+                    f"The resourceVersion for the provided list is too old: {revision}"
+                ) from None
             raise statuses.expired(
                 "The provided continue parameter is too old to display a consistent list result. "
-                "You must start a new list without the continue parameter."
+                "You can start a new list without the continue parameter, or use the continue token in this "
+                "response to retrieve the remainder of the results. Continuing with the provided token "
+                "results in an inconsistent list - objects that were created, modified, or deleted between "
+                "the time the first chunk was returned and now may show up in the list.",
+                remainder=selections.rest(options.after),
             ) from None
         except revisions.Future as error:
             raise statuses.version_too_large(revision, error.current) from None

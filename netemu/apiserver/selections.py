@@ -28,7 +28,7 @@ class Options:
     revision_match: str = ""
     limit: int = 0
     after: str = ""  # from `continue`: the last key shown, namespace/name
-    pinned: int = 0  # from `continue`: the revision of the first page
+    pinned: int = 0  # from `continue`: the revision of the first page; -1: the current one
     timeout: float = 0.0
     bookmarks: bool = False
     initial_events: bool | None = None
@@ -125,6 +125,12 @@ def next_page(revision: int, entry: entries.Entry) -> str:
     return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
 
 
+def rest(after: str) -> str:
+    """The `continue` token of what follows a key, as of now."""
+    text = msgspec.json.encode({"rv": -1, "start": after})
+    return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
+
+
 def _token(text: str) -> _Token | None:
     if not text:
         return None
@@ -133,7 +139,7 @@ def _token(text: str) -> _Token | None:
         token = msgspec.json.decode(raw, type=_Token)
     except (binascii.Error, ValueError, msgspec.MsgspecError):
         raise statuses.bad_request("continue key is not valid") from None
-    if token.rv <= 0 or "/" not in token.start:
+    if (token.rv <= 0 and token.rv != -1) or "/" not in token.start:
         raise statuses.bad_request("continue key is not valid")
     return token
 

@@ -25,8 +25,10 @@ from netemu.apiserver import (
     bootstraptokens,
     cache,
     catalogs,
+    compressing,
     contexts,
     discovery,
+    expiring,
     impersonation,
     openapi,
     paths,
@@ -137,7 +139,8 @@ class ApiServer:
     ) -> messages.Response:
         """Answer a request; never raises."""
         try:
-            return await self._answer(request, user or self._parts.authenticator.user(request))
+            answer = await self._answer(request, user or self._parts.authenticator.user(request))
+            return await compressing.fit(request, answer)
         except statuses.Refusal as refusal:
             return refusal.response()
         except revisions.Failed as error:
@@ -179,7 +182,7 @@ class ApiServer:
 
     async def _forget(self) -> None:
         """Compact, once a minute, what happened longer ago than anybody should need it."""
-        parts, marks = self._parts, deque[tuple[float, int]]()
+        parts, marks, events = self._parts, deque[tuple[float, int]](), expiring.Expiry(self._parts)
         while True:
             now = parts.clock.monotonic()
             marks.append((now, parts.store.revision))
@@ -190,6 +193,7 @@ class ApiServer:
                 try:
                     await parts.store.compact(due)
                     parts.cache.forget(due)
+                    await events.look()
                 except revisions.Failed as error:
                     _log.warning("compaction failed error=%s", error)
             await parts.clock.sleep(_COMPACT_EVERY)

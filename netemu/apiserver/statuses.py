@@ -116,8 +116,12 @@ def conflict(group: str, plural: str, name: str, why: str = _MODIFIED) -> Refusa
     return Refusal(409, "Conflict", message, details=_about(group, plural, name))
 
 
-def expired(message: str) -> Refusal:
-    return Refusal(410, "Expired", message)
+def expired(message: str, *, remainder: str = "") -> Refusal:
+    """`remainder`: a continue token for what is left of a list, as it is now."""
+    refusal = Refusal(410, "Expired", message)
+    if remainder:
+        refusal.status["metadata"] = {"continue": remainder}
+    return refusal
 
 
 def too_large(limit: int) -> Refusal:
