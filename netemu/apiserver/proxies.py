@@ -41,6 +41,11 @@ class _Place(NamedTuple):
     tls: ssl.SSLContext | None
 
 
+def _unavailable(why: str) -> statuses.Refusal:
+    """Without Retry-After: clients would try it ten times over."""
+    return statuses.Refusal(503, "ServiceUnavailable", why)
+
+
 async def answer(call: contexts.Call) -> messages.Response:
     """Pass the request on, and the answer back."""
     name = _name(call.name)
@@ -57,7 +62,7 @@ async def answer(call: contexts.Call) -> messages.Response:
             return await upgrades.ask(place.host, place.port, place.tls, request)
         return _returned(await _send(place, request), base)
     except errors.Transient as error:
-        raise statuses.unavailable(f"error trying to reach service: {error.message}") from None
+        raise _unavailable(f"error trying to reach service: {error.message}") from None
 
 
 def _split(call: contexts.Call) -> tuple[str, str]:
@@ -122,7 +127,7 @@ def _service(call: contexts.Call, name: _Name) -> _Place:
     """A ready endpoint, by chance; without a selector of its own the proxy of kube-proxy is not needed."""
     ports = _found(call, name.name)["spec"].get("ports", ())
     if not name.port and len(ports) > 1:
-        raise statuses.unavailable(f'no endpoints available for service "{name.name}"')
+        raise _unavailable(f'no endpoints available for service "{name.name}"')
     number = _number(name.port)
     chosen = [
         port
@@ -130,7 +135,7 @@ def _service(call: contexts.Call, name: _Name) -> _Place:
         if not name.port or port.get("name") == name.port or (number is not None and port["port"] == number)
     ]
     if not chosen:
-        raise statuses.unavailable(f'no service port "{name.port}" found for service "{name.name}"')
+        raise _unavailable(f'no service port "{name.port}" found for service "{name.name}"')
     wanted = chosen[0].get("name", "")
     found = [
         (address, port["port"])
@@ -143,7 +148,7 @@ def _service(call: contexts.Call, name: _Name) -> _Place:
         for address in endpoint.get("addresses", ())[:1]
     ]
     if not found:
-        raise statuses.unavailable(f'no endpoints available for service "{call.name}"')
+        raise _unavailable(f'no endpoints available for service "{call.name}"')
     return _place(*random.choice(found), name.scheme)
 
 

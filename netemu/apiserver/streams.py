@@ -78,7 +78,7 @@ async def _pass_on(call: contexts.Call, node: str, path: str, query: messages.Fi
             kubelets.address(call, node), call.parts.config.kubelet_port, call.parts.kubelet_tls, request
         )
     except errors.Transient as error:
-        raise statuses.unavailable(f"kubelet of node {node}: {error.message}") from None
+        raise statuses.internal(f"error dialing backend: node {node}: {error.message}") from None
     if response.status == 101:
         return response
     text = (await messages.whole(response)).decode("utf-8", "replace").strip()
