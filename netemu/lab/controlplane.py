@@ -9,13 +9,15 @@ import gc
 import logging
 import socket
 from collections.abc import Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netemu.apiserver import authentication, contexts, server
 from netemu.base import clock
 from netemu.client import informers
-from netemu.lab import addons, components, composition, config, credentials, readiness
+from netemu.kernel import network
+from netemu.lab import addons, components, composition, config, credentials, layout, readiness
 from netemu.store import sqlite
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ async def _run(
         tasks.create_task(shared.run())
         settings = controllers.Config(tuple(lab.ranges.pods), identity.ca.decode())
         tasks.create_task(controllers.run(client, time_of, settings, shared=shared))
+        tasks.create_task(_balance(api, spec, time_of, shared))
         binding = api.local_client("system:kube-scheduler", _GROUPS)
         tasks.create_task(scheduler.run(binding, time_of, shared=shared))
         admin = api.local_client("netemu-admin", ("system:masters", authentication.AUTHENTICATED))
@@ -71,6 +74,23 @@ async def _run(
         await readiness.wait(admin, lab, lambda node: spec.place.namespace(node, "net"), said)
         channel.say("ready")
         _log.info("ready revision=%d kubeconfig=%s", store.revision, Path(spec.place.kubeconfig))
+
+
+async def _balance(
+    api: server.ApiServer, spec: "supervisor.Spec", time_of: clock.Clock, shared: informers.Informers
+) -> None:
+    """LoadBalancer Services, announced to the fabric's router and to the client beyond it."""
+    from netemu.cloud import agent as cloud
+    from netemu.cloud import announcing
+
+    fabric, outside = (
+        network.LinuxNetwork(spec.place.namespace(place, "net")) for place in (layout.FABRIC, layout.OUTSIDE)
+    )
+    routers = {int(router.ip.version): router.ip for router in spec.lab.outside_router}
+    announcer = announcing.Fabric(fabric, outside, routers)
+    accounts = ("system:serviceaccounts", "system:serviceaccounts:kube-system")
+    client = api.local_client("system:serviceaccount:kube-system:service-controller", (*accounts, *_GROUPS))
+    await cloud.run(client, time_of, tuple(map(ip_network, cloud.POOLS)), announcer, shared=shared)
 
 
 _GROUPS = (authentication.AUTHENTICATED,)

@@ -1,0 +1,186 @@
+"""LoadBalancer Services: which addresses they get, and which node each address is routed to. Pure.
+
+Addresses come from pools, one for each family of the Service; a Service keeps what it has. With
+externalTrafficPolicy Local only nodes with ready endpoints are sent to, so that the source is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import NamedTuple
+
+from netemu.api import core, discovery
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+CLASS = "netemu.io/announced"
+FINALIZER = "service.kubernetes.io/load-balancer-cleanup"
+EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
+LEAVING = "ToBeDeletedByClusterAutoscaler"
+SERVICE_LABEL = "kubernetes.io/service-name"
+_FAMILIES = {"IPv4": 4, "IPv6": 6}
+
+
+class Key(NamedTuple):
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Demand(NamedTuple):
+    """A Service that wants an address of each of `versions` (4, 6). `asked` is spec.loadBalancerIP."""
+
+    key: Key
+    since: str
+    versions: tuple[int, ...]
+    asked: Address | None = None
+    local: bool = False
+    held: tuple[Address, ...] = ()
+
+
+class Given(NamedTuple):
+    """Addresses by Service, and why some have not all that they want."""
+
+    addresses: dict[Key, tuple[Address, ...]]
+    lacking: dict[Key, str]
+
+
+class Machine(NamedTuple):
+    """A node that may be sent to, and its addresses on the common link."""
+
+    name: str
+    addresses: tuple[Address, ...]
+
+
+def key_of(service: core.Service) -> Key:
+    return Key(service.metadata.namespace, service.metadata.name)
+
+
+def demand(service: core.Service) -> Demand | None:
+    """None when it wants none of ours: another type, another class, or about to be deleted."""
+    spec = service.spec
+    if spec.type != "LoadBalancer" or spec.loadBalancerClass not in (None, "", CLASS):
+        return None
+    if service.metadata.deletionTimestamp is not None:
+        return None
+    return Demand(
+        key_of(service),
+        service.metadata.creationTimestamp or "",
+        tuple(_FAMILIES[family] for family in spec.ipFamilies or ("IPv4",)),
+        _address(spec.loadBalancerIP),
+        spec.externalTrafficPolicy == "Local",
+        ingress(service),
+    )
+
+
+def _address(text: str) -> Address | None:
+    """Nothing was asked for when it is no address."""
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
+
+
+def ingress(service: core.Service) -> tuple[Address, ...]:
+    """What its status says that it has."""
+    found = (_address(one.ip) for one in service.status.loadBalancer.ingress)
+    return tuple(address for address in found if address is not None)
+
+
+def allocate(demands: Iterable[Demand], pools: Iterable[Network]) -> Given:
+    """Who has an address keeps it; the others follow in the order in which they were made."""
+    ranges, taken = tuple(pools), dict[Address, Key]()
+    queue = sorted(demands, key=lambda one: (one.since, one.key))
+    for one in queue:
+        for address in one.held:
+            if _fits(one, address, ranges):
+                taken.setdefault(address, one.key)
+    given: dict[Key, tuple[Address, ...]] = {}
+    lacking: dict[Key, str] = {}
+    for one in queue:
+        found = []
+        for version in one.versions:
+            chosen, why = _choose(one, version, ranges, taken)
+            if chosen is None:
+                lacking[one.key] = why
+                continue
+            taken[chosen] = one.key
+            found.append(chosen)
+        given[one.key] = tuple(found)
+    return Given(given, lacking)
+
+
+def _choose(
+    one: Demand, version: int, ranges: tuple[Network, ...], taken: Mapping[Address, Key]
+) -> tuple[Address | None, str]:
+    held = [a for a in one.held if a.version == version and taken.get(a) == one.key]
+    if held:
+        return held[0], ""
+    asked = one.asked
+    if asked is not None and asked.version == version:
+        if not _fits(one, asked, ranges):
+            return None, f"{asked} is in no pool"
+        if asked in taken:
+            return None, f"{asked} is taken by {taken[asked]}"
+        return asked, ""
+    free = (a for net in ranges if net.version == version for a in net.hosts() if a not in taken)
+    first = next(free, None)
+    return first, "" if first else f"no IPv{version} address is left in the pools"
+
+
+def _fits(one: Demand, address: Address, ranges: tuple[Network, ...]) -> bool:
+    if one.asked is not None and one.asked.version == address.version and one.asked != address:
+        return False
+    return address.version in one.versions and any(address in net for net in ranges)
+
+
+def machine(node: core.Node) -> Machine | None:
+    """None while it must not be sent to: not ready, excluded by its label, or about to leave."""
+    ready = any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)
+    leaving = node.metadata.deletionTimestamp or any(t.key == LEAVING for t in node.spec.taints)
+    if not ready or leaving or EXCLUDED in node.metadata.labels:
+        return None
+    addresses = (a.address for a in node.status.addresses if a.type == "InternalIP")
+    return Machine(node.metadata.name, tuple(map(ip_address, addresses)))
+
+
+def serving(slices: Iterable[discovery.EndpointSlice]) -> frozenset[str]:
+    """Nodes with ready endpoints in these slices of one Service."""
+    ready = (e.nodeName for s in slices for e in s.endpoints if e.conditions.ready is not False)
+    return frozenset(name for name in ready if name)
+
+
+def announce(
+    address: Address, machines: Iterable[Machine], only: Collection[str] | None, before: Address | None
+) -> Address | None:
+    """The node's address that packets to `address` go to: as `before` while that may be, else by hash.
+
+    `only` these nodes have endpoints (None: it does not matter). None: nobody may have it.
+    """
+    able = {
+        next_hop: one.name
+        for one in machines
+        if only is None or one.name in only
+        for next_hop in [next((a for a in one.addresses if a.version == address.version), None)]
+        if next_hop is not None
+    }
+    if before in able:
+        return before
+    return min(able, key=lambda hop: hashlib.sha256(f"{address} {able[hop]}".encode()).digest(), default=None)
+
+
+class Route(NamedTuple):
+    """One address, and the way there."""
+
+    address: Address
+    via: Address
+
+
+def difference(wanted: Collection[Route], present: Collection[Route]) -> Iterator[tuple[str, Route]]:
+    """What to delete and, after that, to add."""
+    yield from (("delete", route) for route in sorted(set(present) - set(wanted), key=str))
+    yield from (("add", route) for route in sorted(set(wanted) - set(present), key=str))

@@ -1,0 +1,230 @@
+"""The LoadBalancer controller on a real API server; where addresses are announced is written down."""
+
+import asyncio
+import os
+import random
+from ipaddress import ip_address, ip_interface, ip_network
+
+import msgspec
+import pytest
+
+from netemu.api import codec, core, discovery
+from netemu.apiserver import bootstrap, contexts, pki, server
+from netemu.base import clock
+from netemu.client import errors as api_errors
+from netemu.client import informers
+from netemu.cloud import agent, announcing, plan
+from netemu.kernel import netns, network
+from netemu.kernel import operations as ops
+from netemu.store import memory
+
+
+class Board:
+    """Where announcements are pinned."""
+
+    def __init__(self):
+        self.ways = {}
+
+    def announce(self, ways):
+        self.ways = {str(address): str(via) for address, via in ways.items()}
+
+
+class Cluster:
+    def __init__(self):
+        self.clock, self.board = clock.FakeClock(), Board()
+        authority = pki.ca("test", self.clock.now())
+        identity = server.Identity(authority.certificate, authority, None, pki.key())
+        self.server = server.ApiServer(
+            memory.MemoryStore(), identity, contexts.Config(), self.clock, rng=random.Random(1)
+        )
+        self.admin = self.server.local_client("admin", ("system:masters",))
+
+    async def node(self, name, number):
+        address = core.NodeAddress(type="InternalIP", address=f"172.18.0.{number}")
+        made = await self.admin.create(codec.convert(core.Node, {"metadata": {"name": name}}))
+        ready = core.NodeCondition(type="Ready", status="True")
+        status = core.NodeStatus(conditions=(ready,), addresses=(address,))
+        return await self.admin.update_status(msgspec.structs.replace(made, status=status))
+
+    async def service(self, name, **spec):
+        document = {
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"type": "LoadBalancer", "ports": [{"port": 80}], **spec},
+        }
+        return await self.admin.create(codec.convert(core.Service, document))
+
+    async def endpoints(self, name, *nodes):
+        document = {
+            "metadata": {"name": f"{name}-1", "namespace": "default", "labels": {plan.SERVICE_LABEL: name}},
+            "addressType": "IPv4",
+            "endpoints": [
+                {"addresses": [f"10.244.0.{n}"], "nodeName": node} for n, node in enumerate(nodes, 2)
+            ],
+            "ports": [{"name": "", "port": 80}],
+        }
+        made = codec.convert(discovery.EndpointSlice, document)
+        try:
+            await self.admin.create(made)
+        except api_errors.AlreadyExists:
+            body = {"endpoints": document["endpoints"]}
+            await self.admin.patch(discovery.EndpointSlice, f"{name}-1", "default", body=body, how="merge")
+
+    async def addresses(self, name):
+        found = await self.admin.get(core.Service, name, "default")
+        return [one.ip for one in found.status.loadBalancer.ingress]
+
+    async def settle(self):
+        await self.clock.run_for(2.0, turns=300)
+
+
+def play(story):
+    async def whole():
+        async with asyncio.timeout(40):
+            cluster = Cluster()
+            await bootstrap.run(cluster.admin, contexts.Config())
+            accounts = ("system:serviceaccounts", "system:authenticated")
+            name = "system:serviceaccount:kube-system:service-controller"
+            client = cluster.server.local_client(name, accounts)
+            pools = (ip_network("198.51.100.0/29"), ip_network("2001:db8:51::/112"))
+            # As in a lab: it reads with the other controllers, and writes as upstream's service controller.
+            shared = informers.Informers(cluster.server.local_client(), cluster.clock)
+            reading = asyncio.create_task(shared.run())
+            running = asyncio.create_task(
+                agent.run(client, cluster.clock, pools, cluster.board, shared=shared)
+            )
+            await cluster.node("n1", 2)
+            await cluster.node("n2", 3)
+            await cluster.settle()
+            try:
+                await story(cluster)
+                assert not running.done() or running.result()
+            finally:
+                running.cancel()
+                reading.cancel()
+
+    asyncio.run(whole())
+
+
+def test_a_load_balancer_gets_an_address_which_leads_to_a_node_and_leaves_with_it():
+    async def story(s):
+        await s.service("web")
+        await s.settle()
+        assert await s.addresses("web") == ["198.51.100.1"]
+        assert s.board.ways["198.51.100.1"] in {"172.18.0.2", "172.18.0.3"}
+        found = await s.admin.get(core.Service, "web", "default")
+        assert found.metadata.finalizers == (plan.FINALIZER,)
+        events = (await s.admin.list(core.Event, "default")).items
+        assert {e.reason for e in events} == {"EnsuredLoadBalancer"}
+        await s.admin.delete(core.Service, "web", "default")
+        await s.settle()
+        assert s.board.ways == {}
+        with pytest.raises(api_errors.NotFound):
+            await s.admin.get(core.Service, "web", "default")
+
+    play(story)
+
+
+def test_the_address_moves_when_its_node_is_not_ready():
+    async def story(s):
+        await s.service("web")
+        await s.settle()
+        was = s.board.ways["198.51.100.1"]
+        name = {"172.18.0.2": "n1", "172.18.0.3": "n2"}[was]
+        node = await s.admin.get(core.Node, name)
+        lost = core.NodeCondition(type="Ready", status="Unknown")
+        status = msgspec.structs.replace(node.status, conditions=(lost,))
+        await s.admin.update_status(msgspec.structs.replace(node, status=status))
+        await s.settle()
+        assert s.board.ways["198.51.100.1"] == ({"172.18.0.2", "172.18.0.3"} - {was}).pop()
+
+    play(story)
+
+
+def test_with_policy_local_the_address_follows_the_endpoints():
+    async def story(s):
+        await s.service("web", externalTrafficPolicy="Local")
+        await s.settle()
+        assert await s.addresses("web") == ["198.51.100.1"]
+        assert s.board.ways == {}  # nobody could serve it
+        for node, address in (("n1", "172.18.0.2"), ("n2", "172.18.0.3"), ("n1", "172.18.0.2")):
+            await s.endpoints("web", node)
+            await s.settle()
+            assert s.board.ways == {"198.51.100.1": address}
+
+    play(story)
+
+
+def test_who_is_no_load_balancer_any_more_gives_its_address_back():
+    async def story(s):
+        await s.service("web")
+        await s.settle()
+        body = {"spec": {"type": "ClusterIP"}}
+        await s.admin.patch(core.Service, "web", "default", body=body, how="merge")
+        await s.settle()
+        assert await s.addresses("web") == []
+        assert s.board.ways == {}
+        assert (await s.admin.get(core.Service, "web", "default")).metadata.finalizers == ()
+        await s.service("other")
+        await s.settle()
+        assert await s.addresses("other") == ["198.51.100.1"]
+
+    play(story)
+
+
+def test_when_the_pool_is_empty_an_event_says_so_and_the_next_one_free_is_given():
+    async def story(s):
+        for number in range(7):
+            await s.service(f"s{number}")
+            await s.settle()
+        assert await s.addresses("s6") == []
+        events = (await s.admin.list(core.Event, "default")).items
+        assert "no IPv4 address is left in the pools" in " ".join(
+            e.message for e in events if e.reason == "SyncLoadBalancerFailed"
+        )
+        await s.admin.delete(core.Service, "s2", "default")
+        await s.settle()
+        await s.settle()
+        assert await s.addresses("s6") == ["198.51.100.3"]
+
+    play(story)
+
+
+@pytest.mark.root
+def test_routes_are_made_changed_and_removed_and_those_of_others_stay():
+    places = [netns.open_new() for _ in range(2)]
+    nets = [network.LinuxNetwork(place) for place in places]
+    try:
+        for net, own in zip(nets, ("172.18.0.1/16", "203.0.113.10/24"), strict=True):
+            net.apply(
+                [
+                    ops.AddBridge("eth0"),
+                    ops.AddAddress("eth0", ip_interface(own)),
+                    ops.AddAddress("eth0", ip_interface("fd00:18::1/64")),
+                    ops.SetUp("eth0"),
+                ]
+            )
+        nets[0].apply([ops.AddRoute(ip_network("192.0.2.0/24"), ip_address("172.18.0.9"))])
+        routers = {4: ip_address("203.0.113.1"), 6: ip_address("fd00:18::2")}
+        fabric = announcing.Fabric(*nets, routers)
+        four, six = ip_address("198.51.100.1"), ip_address("2001:db8:51::1")
+
+        def routes(net):
+            return {
+                (str(r.dst), str(r.via)) for r in net.observe().routes if r.protocol == announcing.PROTOCOL
+            }
+
+        for via in ("172.18.0.2", "172.18.0.3"):
+            fabric.announce({four: ip_address(via), six: ip_address("fd00:18::3")})
+            assert routes(nets[0]) == {("198.51.100.1/32", via), ("2001:db8:51::1/128", "fd00:18::3")}
+            assert routes(nets[1]) == {
+                ("198.51.100.1/32", "203.0.113.1"),
+                ("2001:db8:51::1/128", "fd00:18::2"),
+            }
+        fabric.announce({})
+        assert routes(nets[0]) == routes(nets[1]) == set()
+        assert any(str(r.dst) == "192.0.2.0/24" for r in nets[0].observe().routes)
+    finally:
+        for net in nets:
+            net.close()
+        for place in places:
+            os.close(place)
