@@ -13,6 +13,7 @@ from netemu.cli import options
 _EXAMPLE = """
 netemu logs web-7d9f8b6c5-x2k4q -f
 netemu logs duo -c server --tail 20
+netemu logs deployment/web
 netemu logs --component worker-1 -f
 netemu logs --components
 """
@@ -44,7 +45,7 @@ def command(
     timestamps: bool,
     name: str,
 ) -> None:
-    """Show the log of a POD, or of one of netemu's own parts."""
+    """Show the log of a POD (or of one pod of a KIND/NAME), or of one of netemu's own parts."""
     from netemu.base import errors
 
     lab = options.open_lab(name)
@@ -70,7 +71,7 @@ def command(
         "timestamps": "true" if timestamps else None,
     }
     chosen = tuple((key, value) for key, value in query.items() if value is not None)
-    _show_pod(lab, pod.removeprefix("pod/"), namespace, chosen)
+    _show_pod(lab, pod, namespace, chosen)
 
 
 def _parts(lab: Any) -> dict[str, pathlib.Path]:
@@ -99,7 +100,7 @@ async def _show_pod(lab: Any, pod: str, namespace: str, query: tuple[tuple[str, 
     from netemu.scenario import applying
 
     async with options.client(lab) as client:
-        path = kinds.of(core.Pod).path(namespace, pod, "log")
+        path = kinds.of(core.Pod).path(namespace, await _pod(client, pod, namespace), "log")
         response = await client.raw("GET", path, query=query)
         if response.status >= 400:
             raise applying.refusal(response.status, await messages.whole(response))
@@ -111,3 +112,28 @@ async def _show_pod(lab: Any, pod: str, namespace: str, query: tuple[tuple[str, 
                 out.write(part)
                 out.flush()
         out.flush()
+
+
+async def _pod(client: Any, word: str, namespace: str) -> str:
+    """The pod's name that `web-1`, `pod/web-1` or `deployment/web` means."""
+    from netemu.api import core, kinds, meta, selectors
+    from netemu.base import errors
+    from netemu.cli import resources
+
+    if "/" not in word:
+        return word
+    kind, name = resources.parse([word])[0]
+    if kind is kinds.of(core.Pod):
+        return name
+    owner = await client.get(kind.type, name, namespace)
+    selector = getattr(getattr(owner, "spec", None), "selector", None)
+    by_labels = isinstance(selector, meta.LabelSelector)
+    chosen = selectors.of(selector) if by_labels else selectors.exactly(selector or {})
+    if chosen.everything:
+        raise errors.Rejected(f"{word} selects no pods")
+    pods = (await client.list(core.Pod, namespace, labels=str(chosen))).items
+    if not pods:
+        raise errors.Rejected(f"{word} has no pods")
+    if len(pods) > 1:
+        click.echo(f"found {len(pods)} pods, using pod/{pods[0].metadata.name}", err=True)
+    return pods[0].metadata.name

@@ -139,6 +139,8 @@ def test_logs(netemu):
     assert netemu("logs", "duo", "-c", "shell").stdout == "hello from the shell\n"
     assert "agent-worker-1" in netemu("logs", "--components").stdout.splitlines()
     assert "node registered" in netemu("logs", "--component", "agent-worker-1").stdout
+    assert "zone=cluster.local" in netemu("logs", "deployment/coredns", "-n", "kube-system").stdout
+    assert "selects no pods" in netemu("logs", "service/kubernetes").stderr
     assert netemu("logs", "nobody").returncode == 2
     assert "parts: " in netemu("logs", "--component", "nobody").stderr
 
