@@ -32,6 +32,7 @@ def _texts(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> tup
     callback=_texts,
     help="Addresses of Services. Default: what the API server's ServiceCIDRs say.",
 )
+@click.option("--proxy-mode", default="nftables", show_default=True, help="nftables or iptables.")
 @click.option("--masquerade-all", is_flag=True, help="Masquerade all traffic to cluster IPs.")
 @click.option(
     "--detect-local-mode",
@@ -57,18 +58,30 @@ def command(*, kubeconfig: Path | None, node_name: str | None, cleanup: bool, **
     import platform
     import sys
 
-    from netemu.kernel import firewall
-    from netemu.kubeproxy import layout
-    from netemu.wire import nft
-
     if cleanup:
-        door = firewall.LibNftables()
-        door.apply("".join(str(nft.removal(family.table)) for family in layout.FAMILIES))
+        _remove("nftables", "iptables")
         return 0
+    chosen = settings(flags)
+    _remove({"nftables": "iptables", "iptables": "nftables"}[chosen.mode])
     line = "%(asctime)s %(levelname)s %(name)s %(message)s"
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=line)
-    _run(kubeconfig, node_name or platform.node().lower(), settings(flags))
+    _run(kubeconfig, node_name or platform.node().lower(), chosen)
     return 0
+
+
+def _remove(*modes: str) -> None:
+    """What a proxy of these modes left. iptables is left alone where it is not installed."""
+    import shutil
+
+    from netemu.kernel import firewall
+    from netemu.kubeproxy import layout, programs
+    from netemu.wire import nft
+
+    if "nftables" in modes:
+        door = firewall.LibNftables()
+        door.apply("".join(str(nft.removal(family.table)) for family in layout.FAMILIES))
+    if "iptables" in modes and shutil.which("iptables-save"):
+        programs.Iptables({}).remove()
 
 
 def settings(flags: dict[str, Any]) -> Any:
@@ -91,6 +104,7 @@ def settings(flags: dict[str, Any]) -> Any:
             local_link=link.get(mode, ""),
             node_port_addresses=flags["nodeport_addresses"],
             service_proxy_name=flags["service_proxy_name"],
+            mode=flags["proxy_mode"],
         )
     )
 

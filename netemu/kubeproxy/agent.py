@@ -13,7 +13,7 @@ from netemu.api import core, discovery
 from netemu.base import backoff, clock, errors
 from netemu.client import api, informers
 from netemu.kernel import conntrack, firewall, generations
-from netemu.kubeproxy import endpoints, health, listeners, metrics, options, proxy, services
+from netemu.kubeproxy import endpoints, health, listeners, metrics, options, programs, proxy, services
 
 BREATHER = 0.02  # seconds between two transactions while changes keep coming
 CHECK_INTERVAL = 5.0  # seconds between looks at whether the tables are still ours
@@ -33,7 +33,7 @@ async def run(
     service_cidrs: Iterable[str] = (),
     settings: options.Options | None = None,
     tracking: conntrack.Conntrack | None = None,
-    counting: proxy.Generations | None = None,
+    counting: programs.Generations | None = None,
 ) -> None:
     """Serve Services on this node for ever. Sources outside `cluster_cidrs` are no pods, and masqueraded.
 
@@ -44,6 +44,7 @@ async def run(
     chosen = (settings or options.Options())._replace(
         cluster_cidrs=tuple(cluster_cidrs), service_cidrs=tuple(service_cidrs)
     )
+    around = options.surroundings(options.check(chosen), None)
     one = proxy.Proxy(
         node_name,
         proxy.Doors(
@@ -51,8 +52,9 @@ async def run(
             tracking if tracking is not None else conntrack.NetlinkConntrack(),
             counting if counting is not None else generations.Generations(),
         ),
-        options.surroundings(options.check(chosen), None),
+        around,
         clock,
+        programs.Iptables(around) if chosen.mode == "iptables" else None,
     )
     loop = _Loop(one, clock, chosen)
     held = informers.Informers(client, clock)

@@ -108,7 +108,7 @@ def admin(
         kind = ("content-type", "text/plain; version=0.0.4; charset=utf-8")
         return messages.Response(200, (kind,), counted.text().encode())
     if path == "/proxyMode":
-        return plain(200, "nftables")
+        return plain(200, str(settings["mode"]))
     if path == "/healthz":
         return plain(200, "ok") if healthy else plain(503, "not synced\n")
     if path == "/configz":

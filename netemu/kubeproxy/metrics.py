@@ -47,6 +47,10 @@ CATALOGUE: dict[str, tuple[str, str]] = {
         "gauge",
         "Number of services with a Local traffic policy and no endpoints",
     ),
+    "sync_proxy_rules_iptables_restore_failures_total": (
+        "counter",
+        "Cumulative proxy iptables restore failures",
+    ),
     "sync_proxy_rules_nftables_sync_failures_total": ("counter", "Cumulative proxy nftables sync failures"),
     "sync_proxy_rules_nftables_cleanup_failures_total": (
         "counter",

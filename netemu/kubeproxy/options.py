@@ -12,6 +12,7 @@ from netemu.kubeproxy import layout
 
 DETECTIONS = ("ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix")
 PRIMARY = "primary"
+MODES = ("nftables", "iptables")
 
 
 class Options(NamedTuple):
@@ -30,13 +31,14 @@ class Options(NamedTuple):
     local_link: str = ""
     node_port_addresses: tuple[str, ...] = ()
     service_proxy_name: str = ""
+    mode: str = "nftables"
 
     def document(self) -> dict[str, Any]:
         """As kube-proxy tells its configuration at /configz."""
         return {
             "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
             "kind": "KubeProxyConfiguration",
-            "mode": "nftables",
+            "mode": self.mode,
             "clusterCIDR": ",".join(self.cluster_cidrs),
             "healthzBindAddress": self.healthz,
             "metricsBindAddress": self.metrics,
@@ -48,6 +50,8 @@ class Options(NamedTuple):
 
 def check(options: Options) -> Options:
     """The same; Rejected when it cannot be meant."""
+    if options.mode not in MODES:
+        raise errors.Rejected(f"there is no proxy mode {options.mode!r}", hint=f"one of {', '.join(MODES)}")
     if options.detect_local not in ("", *DETECTIONS):
         raise errors.Rejected(
             f"there is no local detection mode {options.detect_local!r}",

@@ -10,13 +10,11 @@ import contextlib
 import gc
 import itertools
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from netemu.base import clock
 from netemu.kernel import conntrack, firewall
 from netemu.kubeproxy import (
-    affinity,
-    audit,
     changes,
     endpoints,
     health,
@@ -24,12 +22,15 @@ from netemu.kubeproxy import (
     ledger,
     metrics,
     plan,
+    programs,
     services,
     stale,
 )
-from netemu.wire import nft
 
-_UNKNOWN = layout.INTERVALS | affinity.DYNAMIC  # what these hold is not compared
+_FAILURES = {
+    "nftables": "sync_proxy_rules_nftables_sync_failures_total",
+    "iptables": "sync_proxy_rules_iptables_restore_failures_total",
+}
 
 
 @contextlib.contextmanager
@@ -44,18 +45,12 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-class Generations(Protocol):
-    """Counts transactions of everybody in the namespace."""
-
-    def current(self) -> int: ...
-
-
 class Doors(NamedTuple):
     """The namespace that is served: its packet filter, its tracked flows, and who else changes it."""
 
     firewall: firewall.Firewall
     tracking: conntrack.Conntrack
-    counting: Generations
+    counting: programs.Generations
 
 
 class Proxy:
@@ -67,20 +62,25 @@ class Proxy:
         doors: Doors,
         surroundings: dict[str, layout.Surroundings],
         time: clock.Clock,
+        program: programs.Program | None = None,
     ) -> None:
+        """`program` is how Services are brought into the kernel; None: by nftables."""
         self.changes = changes.Changes()
         self.metrics = metrics.Metrics()
         self.checks: dict[services.Key, health.Check] = {}  # as of the last sync
-        self._door, self._tracking, self._generations = doors
+        self._tracking = doors.tracking
+        self._program = program or programs.Nftables(doors.firewall, doors.counting, surroundings)
         self._time = time
         self._surroundings = surroundings
         self._topology = endpoints.Topology(node)
         self._ledger = ledger.Ledger(node)
-        self._tables = ledger.Tables(surroundings)
         self._identities = itertools.count(1)
         self._whole = True
-        self._trusted: int | None = None  # the generation whose tables are known to be ours
         self._busy = asyncio.Lock()  # planning, applying and checking see one state of the books
+
+    @property
+    def mode(self) -> str:
+        return self._program.mode
 
     @property
     def pending(self) -> bool:
@@ -94,7 +94,7 @@ class Proxy:
         """The node or the cluster is otherwise than it was."""
         if surroundings != self._surroundings:
             self._surroundings = surroundings
-            self._tables = ledger.Tables(surroundings)
+            self._program.surround(surroundings)
             self.start_over()
 
     def move(self, zone: str) -> None:
@@ -111,16 +111,15 @@ class Proxy:
         async with self._busy:
             began, extent = self._time.monotonic(), "full" if self._whole else "partial"
             with _without_collector():
-                transactions, affected, count = self._everything() if self._whole else self._changed()
-                document = "".join(map(str, transactions))
+                planned, affected, count = self._everything() if self._whole else self._changed()
             self._whole = False
-            if not transactions:
+            if not planned:
                 return 0
             try:
-                await asyncio.to_thread(self._apply, document, affected)
+                await asyncio.to_thread(self._apply, planned, affected)
             except BaseException:
                 self._whole = True  # the book says more than the kernel has
-                self.metrics.add("sync_proxy_rules_nftables_sync_failures_total")
+                self.metrics.add(_FAILURES[self.mode])
                 raise
             took = self._time.monotonic() - began
             self.metrics.observe("sync_proxy_rules_duration_seconds", took)
@@ -130,7 +129,7 @@ class Proxy:
     async def check(self) -> bool:
         """Whether the tables still are what we made them. Cheap while nobody else changed any table."""
         async with self._busy:
-            return self._whole or await asyncio.to_thread(self._intact)
+            return self._whole or await asyncio.to_thread(self._program.intact, self._ledger)
 
     def no_local(self) -> dict[tuple[str, str], int]:
         """Service ports with a Local policy and backends only elsewhere, by family and policy."""
@@ -155,7 +154,7 @@ class Proxy:
         else:
             self.checks.pop(key, None)
 
-    def _everything(self) -> tuple[tuple[nft.Transaction, ...], stale.Live, int]:
+    def _everything(self) -> tuple[Any, stale.Live, int]:
         self._ledger = ledger.Ledger(self._topology.node)
         states = self.changes.everything()
         self.checks.clear()
@@ -165,9 +164,9 @@ class Proxy:
             key: plan.place(state, self._topology, None, self._identities) for key, state in states.items()
         }
         added = self._ledger.fill(wanted)
-        return self._tables.fresh(added), stale.live(self._ledger, wanted.values()), len(added)
+        return self._program.fresh(self._ledger, added), stale.live(self._ledger, wanted.values()), len(added)
 
-    def _changed(self) -> tuple[tuple[nft.Transaction, ...], stale.Live, int]:
+    def _changed(self) -> tuple[Any, stale.Live, int]:
         taken = self.changes.take()
         for key, change in taken.items():
             self._check(key, change.current)
@@ -179,13 +178,10 @@ class Proxy:
         difference = self._ledger.update(wanted)
         affected = stale.live(self._ledger, (*before.values(), *wanted.values())) if difference else {}
         count = len(difference.deleted) + len(difference.added)
-        return self._tables.change(difference), affected, count
+        return self._program.change(self._ledger, difference), affected, count
 
-    def _apply(self, document: str, affected: stale.Live) -> None:
-        before = self._generations.current()
-        self._door.apply(document)
-        if self._trusted in (before, None) and self._generations.current() == before + 1:
-            self._trusted = before + 1  # else somebody else's transaction is among them
+    def _apply(self, planned: Any, affected: stale.Live) -> None:
+        self._program.apply(planned)
         # Tracked flows go after the rules: a packet in flight would learn the old translation again.
         if affected:
             began = self._time.monotonic()
@@ -194,23 +190,3 @@ class Proxy:
             self.metrics.add("conntrack_reconciler_deleted_entries_total", len(flows))
             took = self._time.monotonic() - began
             self.metrics.observe("conntrack_reconciler_sync_duration_seconds", took)
-
-    def _intact(self) -> bool:
-        now = self._generations.current()
-        if now == self._trusted:
-            return True
-        chains = {family: self._tables.rules(family) for family in layout.FAMILIES}
-        try:
-            listings = {f: audit.contents(self._door.list_json, f, chains[f]) for f in layout.FAMILIES}
-        except firewall.FirewallError:
-            return False
-        held: dict[layout.Family, list[nft.Element]] = {family: [] for family in layout.FAMILIES}
-        for family, element in self._ledger.elements():
-            held[family].append(element)
-        if not all(
-            audit.same(listing, held[family], chains[family], _UNKNOWN)
-            for family, listing in listings.items()
-        ):
-            return False
-        self._trusted = now  # what came after it was read is looked at next time
-        return True

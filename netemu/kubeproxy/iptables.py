@@ -1,0 +1,311 @@
+"""Services as kube-proxy's iptables mode writes them: the same chains, the same names, the same order. Pure.
+
+Names are hashes of what they serve (pkg/proxy/iptables/proxier.go), so that one finds what books show.
+Every sync writes all of it; chains that nobody wants any more are removed in the same restore.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from netemu.kubeproxy import endpoints, layout, plan, services
+
+# table, chain, what the jump matches, target, comment; inserted at the top when missing
+JUMPS = (
+    (
+        "filter",
+        "INPUT",
+        "-m conntrack --ctstate NEW",
+        "KUBE-EXTERNAL-SERVICES",
+        "externally-visible service portals",
+    ),
+    (
+        "filter",
+        "FORWARD",
+        "-m conntrack --ctstate NEW",
+        "KUBE-EXTERNAL-SERVICES",
+        "externally-visible service portals",
+    ),
+    ("filter", "INPUT", "", "KUBE-NODEPORTS", "health check service ports"),
+    ("filter", "FORWARD", "-m conntrack --ctstate NEW", "KUBE-SERVICES", "service portals"),
+    ("filter", "OUTPUT", "-m conntrack --ctstate NEW", "KUBE-SERVICES", "service portals"),
+    ("filter", "FORWARD", "", "KUBE-FORWARD", "forwarding rules"),
+    ("filter", "INPUT", "-m conntrack --ctstate NEW", "KUBE-PROXY-FIREWALL", "load balancer firewall"),
+    ("filter", "OUTPUT", "-m conntrack --ctstate NEW", "KUBE-PROXY-FIREWALL", "load balancer firewall"),
+    ("filter", "FORWARD", "-m conntrack --ctstate NEW", "KUBE-PROXY-FIREWALL", "load balancer firewall"),
+    ("nat", "OUTPUT", "", "KUBE-SERVICES", "service portals"),
+    ("nat", "PREROUTING", "", "KUBE-SERVICES", "service portals"),
+    ("nat", "POSTROUTING", "", "KUBE-POSTROUTING", "postrouting rules"),
+)
+FIXED = {
+    "filter": (
+        "KUBE-SERVICES",
+        "KUBE-EXTERNAL-SERVICES",
+        "KUBE-FORWARD",
+        "KUBE-NODEPORTS",
+        "KUBE-PROXY-FIREWALL",
+    ),
+    "nat": ("KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-MASQ"),
+}
+_OURS = re.compile(r"KUBE-(?:SVC|SVL|EXT|FW|SEP)-[A-Z2-7]{16}$")
+_MARK = f"0x{layout.MASQUERADE:08x}"
+
+
+class Rule(NamedTuple):
+    """One line of a restore, without its `-A`."""
+
+    table: str
+    chain: str
+    text: str
+
+
+def chain(kind: str, name: str, protocol: str, endpoint: str = "") -> str:
+    """KUBE-SVC, -SVL, -EXT, -FW or -SEP and sixteen letters of a hash."""
+    digest = hashlib.sha256(f"{name}{protocol}{endpoint}".encode()).digest()
+    return f"KUBE-{kind}-{base64.b32encode(digest).decode()[:16]}"
+
+
+def document(
+    family: layout.Family,
+    wanted: Iterable[plan.Wanted],
+    around: layout.Surroundings,
+    saved: str,
+) -> str:
+    """What `iptables-restore --noflush` is to read; `saved` is what iptables-save told."""
+    rules = tuple(_everything(family, wanted, around))
+    return "".join(
+        line + "\n" for table in ("filter", "nat") for line in _table(table, rules, _observed(saved, table))
+    )
+
+
+def removal(saved: str) -> str:
+    """Takes away all that kube-proxy makes, jumps included; empty when there is nothing."""
+    lines = []
+    for table in ("filter", "nat"):
+        observed = _observed(saved, table)
+        ours = [name for name in observed.chains if _OURS.match(name) or name in FIXED[table]]
+        if ours:
+            lines += [f"*{table}", *(f":{name} - [0:0]" for name in ours)]
+            lines += [f"-D{rule[2:]}" for rule in observed.jumps if rule.rsplit(" ", 1)[-1] in ours]
+            lines += [*(f"-X {name}" for name in ours), "COMMIT"]
+    return "".join(line + "\n" for line in lines)
+
+
+class _Observed(NamedTuple):
+    chains: tuple[str, ...]
+    jumps: tuple[str, ...]  # rules of built-in chains
+
+
+def _observed(saved: str, table: str) -> _Observed:
+    _, _, rest = saved.partition(f"*{table}\n")
+    lines = rest.partition("COMMIT")[0].splitlines()
+    chains = tuple(line[1:].split()[0] for line in lines if line.startswith(":KUBE-"))
+    return _Observed(chains, tuple(line for line in lines if line.startswith("-A ") and line[3:7] != "KUBE"))
+
+
+def _table(table: str, rules: tuple[Rule, ...], observed: _Observed) -> Iterator[str]:
+    mine = [rule for rule in rules if rule.table == table]
+    chains = dict.fromkeys((*FIXED[table], *(rule.chain for rule in mine)))
+    stale = [name for name in observed.chains if _OURS.match(name) and name not in chains]
+    yield f"*{table}"
+    yield from (f":{name} - [0:0]" for name in (*chains, *stale))
+    for of, base, match, target, comment in JUMPS:
+        there = any(j.startswith(f"-A {base} ") and j.endswith(f"-j {target}") for j in observed.jumps)
+        if of == table and not there:
+            yield _joined(f"-I {base}", match, f'-m comment --comment "kubernetes {comment}" -j {target}')
+    yield from (f"-A {rule.chain} {rule.text}" for rule in mine)
+    yield from (f"-X {name}" for name in stale)
+    yield "COMMIT"
+
+
+def _everything(
+    family: layout.Family, wanted: Iterable[plan.Wanted], around: layout.Surroundings
+) -> Iterator[Rule]:
+    yield Rule("nat", "KUBE-POSTROUTING", f"-m mark ! --mark {_MARK}/{_MARK} -j RETURN")
+    yield Rule("nat", "KUBE-POSTROUTING", f"-j MARK --xor-mark {_MARK}")
+    why = _comment("kubernetes service traffic requiring SNAT")
+    yield Rule("nat", "KUBE-POSTROUTING", f"{why} -j MASQUERADE --random-fully")
+    yield Rule("nat", "KUBE-MARK-MASQ", f"-j MARK --or-mark {_MARK}")
+    for one in wanted:
+        for placement in one.placements:
+            if placement.family is family:
+                yield from _Port(family, one.service, placement, around).rules()
+        port = one.service.health_check_node_port
+        if port and one.service.external_local:
+            check = _comment(f"{one.service.key} health check node port")
+            yield Rule("filter", "KUBE-NODEPORTS", f"{check} -m tcp -p tcp --dport {port} -j ACCEPT")
+    last = _comment("kubernetes service nodeports; NOTE: this must be the last rule in this chain")
+    loopback = "127.0.0.0/8" if family is layout.IP else "::1/128"
+    for net in around.node_ports if around.node_ports is not None else ("",):
+        to = f"-d {net} " if net else f"! -d {loopback} "
+        yield Rule("nat", "KUBE-SERVICES", f"{last} {to}-m addrtype --dst-type LOCAL -j KUBE-NODEPORTS")
+    yield Rule("filter", "KUBE-FORWARD", "-m conntrack --ctstate INVALID -j DROP")
+    forwarding = _comment("kubernetes forwarding rules")
+    yield Rule("filter", "KUBE-FORWARD", f"{forwarding} -m mark --mark {_MARK}/{_MARK} -j ACCEPT")
+    known = _comment("kubernetes forwarding conntrack rule")
+    yield Rule("filter", "KUBE-FORWARD", f"{known} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
+
+
+class _Port:
+    """The rules of one Service port in one family."""
+
+    def __init__(
+        self,
+        family: layout.Family,
+        service: services.Service,
+        placement: plan.Placement,
+        around: layout.Surroundings,
+    ) -> None:
+        self._family, self._service, self._around = family, service, around
+        self._port, self._cluster, self._local = placement.port, placement.cluster, placement.local
+        self._name = str(service.key) + (f":{self._port.name}" if self._port.name else "")
+
+    def rules(self) -> Iterator[Rule]:
+        if not (self._cluster or self._local):
+            yield from self._refused("has no endpoints", "REJECT", "REJECT")
+            return
+        service, port = self._service, self._port
+        internal = self._chain("SVL" if service.internal_local else "SVC")
+        if not service.internal_local or self._local:
+            for address in self._mine(service.cluster_ips):
+                yield self._entry("cluster IP", address, internal)
+                yield from self._masquerade(internal, address)
+        yield from self._refused(
+            "has no local endpoints",
+            "DROP" if service.internal_local and not self._local else "",
+            "DROP" if service.external_local and not self._local else "",
+        )
+        external = self._chain("EXT")
+        if self._mine(service.externals) or port.node_port:
+            yield from self._externals(external)
+        yield from self._balanced("SVC", self._cluster, used=bool(self._cluster))
+        yield from self._balanced("SVL", self._local, used=service.internal_local or service.external_local)
+        for backend in dict.fromkeys((*self._cluster, *self._local)):
+            yield from self._backend(backend)
+
+    def _externals(self, external: str) -> Iterator[Rule]:
+        service, port, name = self._service, self._port, self._name
+        for address in self._mine(service.external_ips):
+            yield self._entry("external IP", address, external)
+        for address in self._mine(service.balancer_ips):
+            guarded = bool(service.source_ranges)
+            yield self._entry("loadbalancer IP", address, self._chain("FW") if guarded else external)
+            if guarded:
+                yield from self._firewall(address, external)
+        if port.node_port:
+            match = f"-m {port.protocol} -p {port.protocol} --dport {port.node_port}"
+            yield Rule("nat", "KUBE-NODEPORTS", f"{_comment(name)} {match} -j {external}")
+        if not service.external_local:
+            why = _comment(f"masquerade traffic for {name} external destinations")
+            yield Rule("nat", external, f"{why} -j KUBE-MARK-MASQ")
+            yield Rule("nat", external, f"-j {self._chain('SVC')}")
+            return
+        pods = self._pods("")
+        if pods and self._cluster:
+            why = _comment(f"pod traffic for {name} external destinations")
+            yield Rule("nat", external, f"{why} {pods} -j {self._chain('SVC')}")
+        if self._cluster:
+            why, own = _comment(f"masquerade LOCAL traffic for {name} external destinations"), "-m addrtype"
+            yield Rule("nat", external, f"{why} {own} --src-type LOCAL -j KUBE-MARK-MASQ")
+            why = _comment(f"route LOCAL traffic for {name} external destinations")
+            yield Rule("nat", external, f"{why} {own} --src-type LOCAL -j {self._chain('SVC')}")
+        if self._local:
+            yield Rule("nat", external, f"-j {self._chain('SVL')}")
+
+    def _firewall(self, address: str, external: str) -> Iterator[Rule]:
+        firewall, name = self._chain("FW"), self._name
+        why = _comment(f"{name} loadbalancer IP")
+        for net in self._mine(self._service.source_ranges):
+            yield Rule("nat", firewall, f"{why} -s {net} -j {external}")
+        other = _comment(f"other traffic to {name} will be dropped by KUBE-PROXY-FIREWALL")
+        yield Rule("nat", firewall, other)
+        why = _comment(f"{name} traffic not accepted by {firewall}")
+        yield Rule("filter", "KUBE-PROXY-FIREWALL", f"{why} {self._to(address)} -j DROP")
+
+    def _refused(self, why: str, internal: str, external: str) -> Iterator[Rule]:
+        text, port = _comment(f"{self._name} {why}"), self._port
+        if internal:
+            for address in self._mine(self._service.cluster_ips):
+                yield Rule("filter", "KUBE-SERVICES", f"{text} {self._to(address)} -j {internal}")
+        if external:
+            for address in self._mine(self._service.externals):
+                yield Rule("filter", "KUBE-EXTERNAL-SERVICES", f"{text} {self._to(address)} -j {external}")
+            if port.node_port:
+                match = f"-m {port.protocol} -p {port.protocol} --dport {port.node_port}"
+                local = f"{text} -m addrtype --dst-type LOCAL {match} -j {external}"
+                yield Rule("filter", "KUBE-EXTERNAL-SERVICES", local)
+
+    def _masquerade(self, of: str, address: str) -> Iterator[Rule]:
+        strangers = "" if self._around.masquerade_all else self._pods("! ")
+        if strangers or self._around.masquerade_all:
+            match = _joined(_comment(f"{self._name} cluster IP"), self._to(address), strangers)
+            yield Rule("nat", of, f"{match} -j KUBE-MARK-MASQ")
+
+    def _balanced(self, kind: str, backends: plan.Backends, *, used: bool) -> Iterator[Rule]:
+        of = self._chain(kind)
+        if not used:
+            return
+        if self._service.affinity_seconds:
+            for backend in backends:
+                one, seconds = self._endpoint(backend), self._service.affinity_seconds
+                recent = f"-m recent --name {one} --rcheck --seconds {seconds} --reap"
+                yield Rule("nat", of, f"{_comment(self._to_backend(backend))} {recent} -j {one}")
+        for number, backend in enumerate(backends):
+            left = len(backends) - number
+            chance = f"-m statistic --mode random --probability {1 / left:.10f}" if left > 1 else ""
+            text = _joined(_comment(self._to_backend(backend)), chance, f"-j {self._endpoint(backend)}")
+            yield Rule("nat", of, text)
+
+    def _backend(self, backend: endpoints.Backend) -> Iterator[Rule]:
+        of, why, protocol = self._endpoint(backend), _comment(self._name), self._port.protocol
+        yield Rule("nat", of, f"{why} -s {backend.ip} -j KUBE-MARK-MASQ")
+        keep = f"-m recent --name {of} --set" if self._service.affinity_seconds else ""
+        send = f"-m {protocol} -p {protocol} -j DNAT --to-destination {_socket(backend)}"
+        yield Rule("nat", of, _joined(why, keep, send))
+
+    def _entry(self, what: str, address: str, target: str) -> Rule:
+        text = f"{_comment(f'{self._name} {what}')} {self._to(address)} -j {target}"
+        return Rule("nat", "KUBE-SERVICES", text)
+
+    def _to(self, address: str) -> str:
+        protocol = self._port.protocol
+        return f"-m {protocol} -p {protocol} -d {address} --dport {self._port.port}"
+
+    def _pods(self, negation: str) -> str:
+        """Matches sources that are pods, or with "! " those that are none; empty when that is unknown."""
+        if self._around.link:
+            return f"{negation}-i {self._around.link.replace('*', '+')}"
+        return f"{negation}-s {self._around.pods[0]}" if self._around.pods else ""
+
+    def _mine(self, texts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(text for text in texts if (":" in text) == (self._family is layout.IP6))
+
+    def _chain(self, kind: str) -> str:
+        return chain(kind, self._name, self._port.protocol)
+
+    def _endpoint(self, backend: endpoints.Backend) -> str:
+        return chain("SEP", self._name, self._port.protocol, _socket(backend))
+
+    def _to_backend(self, backend: endpoints.Backend) -> str:
+        return f"{self._name} -> {_socket(backend)}"
+
+
+def _comment(text: str) -> str:
+    return f'-m comment --comment "{text}"'
+
+
+def _joined(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
+
+
+def _socket(backend: endpoints.Backend) -> str:
+    return f"[{backend.ip}]:{backend.port}" if ":" in backend.ip else f"{backend.ip}:{backend.port}"
+
+
+def names(wanted: Mapping[services.Key, plan.Wanted]) -> tuple[plan.Wanted, ...]:
+    """Services in the order of their names, which the rules keep."""
+    return tuple(wanted[key] for key in sorted(wanted))
