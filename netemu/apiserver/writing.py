@@ -25,6 +25,7 @@ from netemu.store import revisions
 Document = statuses.Document
 Prepare = Callable[[Document], tuple[Document, tuple[str, ...]]]
 _TRIES = 8
+_OWN_RULES = ("ephemeralcontainers", "resize")  # subresources that may change what the object itself may not
 _STATUS = ("status", "approval")  # subresources that write nothing but status
 
 
@@ -195,7 +196,8 @@ async def _store_changed(
 ) -> entries.Entry:
     kind, before = call.kind, old.fresh()
     _same_identity(call, document, before)
-    merged = _status_only(document, before) if call.target.subresource in _STATUS else document
+    part = _PARTS.get(call.target.subresource)
+    merged = part(document, before) if part else document
     write = changes.Write(call.parts, kind, call.namespace, defaults.apply(kind, merged), before)
     with write.held:
         if call.target.subresource not in _STATUS and kind.has_status:
@@ -207,7 +209,7 @@ async def _store_changed(
         objects.carry(kind, write.new, before)
         if write.new == before:
             return old
-        _validate(write)
+        _validate(write, call.target.subresource)
         if call.target.subresource not in _STATUS:
             await chain.allocate(write)
         return await _put(call, write.new, before, old, dry=dry)
@@ -254,8 +256,9 @@ def gone(document: Document) -> bool:
     return not about.get("deletionGracePeriodSeconds", 0)
 
 
-def _validate(write: changes.Write) -> None:
-    wrong = validation.check(write.kind, write.new, write.old)
+def _validate(write: changes.Write, subresource: str = "") -> None:
+    own = subresource if subresource in _OWN_RULES else ""
+    wrong = validation.check(write.kind, write.new, write.old, subresource=own)
     if wrong:
         raise write.invalid(*(statuses.Cause(e.reason, e.message, e.field) for e in wrong))
 
@@ -317,3 +320,24 @@ def find(kind: kinds.Kind, call: contexts.Call) -> entries.Entry:
     if entry is None:
         raise statuses.not_found(kind.group, kind.plural, call.name)
     return entry
+
+
+def _ephemeral_only(document: Document, before: Document) -> Document:
+    """Nothing but the list of ephemeral containers is taken."""
+    spec = document.get("spec") if isinstance(document.get("spec"), dict) else {}
+    given = spec.get("ephemeralContainers") if spec else None
+    kept = {key: value for key, value in before["spec"].items() if key != "ephemeralContainers"}
+    about = {**before["metadata"]}
+    if "managedFields" in document.get("metadata", {}):
+        about["managedFields"] = document["metadata"]["managedFields"]
+    return {
+        **before,
+        "metadata": about,
+        "spec": {**kept, **({"ephemeralContainers": given} if given else {})},
+    }
+
+
+_PARTS: dict[str, Callable[[Document, Document], Document]] = {
+    **dict.fromkeys(_STATUS, _status_only),
+    "ephemeralcontainers": _ephemeral_only,
+}

@@ -77,6 +77,9 @@ def plan(view: views.View, now: float) -> Plan:
         found = _initialize(view, home, now)
     else:
         found = _run(view, home, now)
+    if home is not None and home.state == "READY":  # whoever looks into a pod need not wait for its start
+        looking = [_container(view, c, home, "Never", now) for c in views.ephemeral(view.pod)]
+        found = _together([found, *looking])
     old = _superfluous(view)
     moments = [m for m in (found.wake_at, dead_line) if m is not None]
     return Plan((*found.actions, *old), min(moments, default=None))

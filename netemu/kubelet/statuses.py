@@ -30,6 +30,10 @@ def status(view: views.View, place: Place, now: float) -> core.PodStatus:
     pod, old = view.pod, view.pod.status
     mains = tuple(_container(view, c, initial=False) for c in pod.spec.containers)
     inits = tuple(_container(view, c, initial=True) for c in pod.spec.initContainers)
+    looking = tuple(
+        msgspec.structs.replace(_container(view, c, initial=False), ready=False, started=None)
+        for c in views.ephemeral(pod)
+    )
     phase, reason, message = _phase(view, now)
     home = views.ready_sandbox(view)
     ips = _ips(view, place)
@@ -44,6 +48,7 @@ def status(view: views.View, place: Place, now: float) -> core.PodStatus:
         startTime=old.startTime or times.rfc3339(now),
         containerStatuses=mains,
         initContainerStatuses=inits,
+        ephemeralContainerStatuses=looking,
         qosClass=old.qosClass or qos_class(pod),
     )
     flags = _conditions(view, found, connected=home is not None)
@@ -65,6 +70,7 @@ _OWNED = (
     "startTime",
     "containerStatuses",
     "initContainerStatuses",
+    "ephemeralContainerStatuses",
     "qosClass",
 )
 
@@ -138,6 +144,8 @@ def _finishing(view: views.View) -> bool:
 
 def _will_restart(view: views.View, spec: core.Container, last: cri.Container) -> bool:
     if _finishing(view):
+        return False
+    if any(c.name == spec.name for c in view.pod.spec.ephemeralContainers):
         return False
     initial = any(c.name == spec.name for c in view.pod.spec.initContainers)
     policy = view.pod.spec.restartPolicy or "Always"

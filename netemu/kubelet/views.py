@@ -72,6 +72,15 @@ def is_sidecar(container: core.Container) -> bool:
     return container.restartPolicy == "Always"
 
 
+def ephemeral(pod: core.Pod) -> tuple[core.Container, ...]:
+    """The containers somebody added to look into the pod, as ordinary ones; each runs once (KEP-277)."""
+    shared = set(core.Container.__struct_fields__) & set(core.EphemeralContainer.__struct_fields__)
+    return tuple(
+        core.Container(**{name: getattr(found, name) for name in shared})
+        for found in pod.spec.ephemeralContainers
+    )
+
+
 def initialized(view: View) -> bool:
     """Whether the init containers have done their part in the present sandbox: the others may start."""
     home = sandbox(view)

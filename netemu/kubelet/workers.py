@@ -190,8 +190,9 @@ class Worker:
 
     async def _start(self, action: plan.StartContainer, view: views.View) -> None:
         home = next(s for s in view.sandboxes if s.id == action.sandbox_id)
-        everything = (*self._pod.spec.initContainers, *self._pod.spec.containers)
-        spec = next(c for c in everything if c.name == action.name)
+        spec = self._pod.spec
+        everything = (*spec.initContainers, *spec.containers, *views.ephemeral(self._pod))
+        wanted = next(c for c in everything if c.name == action.name)
         if action.attempt and not await self._site.observed.confirm(home.id):
             return  # what ended the last run ended its sandbox, too
         try:
@@ -199,7 +200,7 @@ class Worker:
                 await self._mount(home.ips, age=supplies.FRESH)
             assert self._places is not None
             await launch.container(
-                self._site, self._pod, spec, home, attempt=action.attempt, where=self._places
+                self._site, self._pod, wanted, home, attempt=action.attempt, where=self._places
             )
         except launch.Failed as problem:
             self._failed(action, problem)

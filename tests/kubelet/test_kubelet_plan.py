@@ -275,3 +275,17 @@ async def _apply(runtime, action, given, delays):
             await runtime.remove_pod_sandbox(sandbox_id)
         case plan.RemoveContainer(container_id):
             await runtime.remove_container(container_id)
+
+
+def test_an_ephemeral_container_runs_once_whatever_becomes_of_it(given):
+    looking = (core.EphemeralContainer(name="look", image="busybox"),)
+    pod = given.pod(given.container("a"), ephemeralContainers=looking)
+    (start,) = actions(given.view(pod, None, [given.run("a")]), given.now)
+    assert start[::2] == ("look", 0)
+    for state in ("RUNNING", "EXITED"):
+        runs = [given.run("a"), given.run("look", state=state, code=1)]
+        assert actions(given.view(pod, None, runs), given.now) == ()
+    starting = given.pod(
+        given.container("a"), ephemeralContainers=looking, initContainers=(given.container("i"),)
+    )
+    assert [a.name for a in actions(given.view(starting, None, [given.run("i")]), given.now)] == ["look"]

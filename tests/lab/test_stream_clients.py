@@ -270,6 +270,14 @@ def test_run_in_the_foreground(kubectl: Kubectl) -> None:
     assert name not in kubectl("get", "pods", "-o", "name").out
 
 
+def test_debug_adds_a_container_to_look_from(kubectl: Kubectl) -> None:
+    words = ("debug", "box", "-i", "--quiet", "--image=busybox", "-c", kubectl.name, "--")
+    done = kubectl(*words, "sh", "-c", 'read x; echo "$x"', stdin=b"looking\n")
+    assert done.out == "looking\n"
+    path = f"{{.status.ephemeralContainerStatuses[?(@.name=='{kubectl.name}')].state.terminated.reason}}"
+    assert kubectl("get", "pod", "box", "-o", f"jsonpath={path}").out == "Completed"
+
+
 def forwarded(kubectl: Kubectl, what: str, port: int) -> str:
     with kubectl.running("port-forward", what, f":{port}") as running:
         assert running.stdout is not None
