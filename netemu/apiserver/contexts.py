@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import ssl
 
     from netemu.apiserver import allocations
+    from netemu.apiserver.admission import quotas, webhooks
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class Parts:
     authenticator: authentication.Authenticator
     authorizer: authorization.Authorizer
     services: allocations.Services
+    quotas: quotas.Books
+    webhooks: webhooks.Webhooks
     kubelet_tls: ssl.SSLContext | None
 
 

@@ -19,6 +19,7 @@ from netemu.apiserver import (
     statuses,
     writing,
 )
+from netemu.apiserver.admission import chain
 from netemu.base import clock as clocks
 from netemu.base import errors
 from netemu.http import messages
@@ -113,6 +114,7 @@ async def delete(call: contexts.Call, options: meta.DeleteOptions) -> Outcome:
     for _ in range(_TRIES):
         old = writing.find(call.kind, call)
         _preconditions(call, options, old)
+        await chain.delete(call, old.document(), dry=bool(options.dryRun))
         document = old.fresh()
         changed = _mark(call, document, options)
         try:

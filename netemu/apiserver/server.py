@@ -35,8 +35,10 @@ from netemu.apiserver import (
     pki,
     statuses,
     tokens,
+    upkeep,
     verbs,
 )
+from netemu.apiserver.admission import quotas, webhooks
 from netemu.apiserver.rbac import authorizer as rbac
 from netemu.apiserver.subresources import accounts
 from netemu.base import clock
@@ -96,18 +98,23 @@ class ApiServer:
             services=allocations.Services(
                 config.service_cidrs, config.node_ports, caches.of(kinds.of(core.Service)), rng
             ),
+            quotas=quotas.Books(caches),
+            webhooks=webhooks.Webhooks(caches, rng),
             kubelet_tls=tls.client(identity.ca, *identity.kubelet_client)
             if identity.kubelet_client
             else None,
         )
         self._http: server.Server | None = None
         self._compaction: asyncio.Task[None] | None = None
+        self._keep = upkeep.Upkeep(store, caches, self._parts.quotas, clock)
+        self._upkeep: asyncio.Task[None] | None = None
         self._ready = False
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Make what every cluster has, then answer on the bound sockets (TLS)."""
         await bootstrap.run(self.local_client(_ROOT.name, _ROOT.groups), self._parts.config)
         self._compaction = asyncio.create_task(self._forget())
+        self._upkeep = asyncio.create_task(self._keep.run(self.local_client(_ROOT.name, _ROOT.groups)))
         context = tls.server(*self._identity.server, self._identity.ca)
         self._http = await server.serve(self.handle, sockets, context, refuse=statuses.refuse)
         self._ready = True
@@ -120,6 +127,11 @@ class ApiServer:
         if self._compaction is not None:
             self._compaction.cancel()
             await asyncio.gather(self._compaction, return_exceptions=True)
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+            await asyncio.gather(self._upkeep, return_exceptions=True)
+        self._keep.close()
+        await self._parts.webhooks.close()
         self._parts.cache.close()
 
     def addresses(self) -> tuple[tuple[str, int], ...]:

@@ -68,7 +68,7 @@ async def _store_new(
     kind = call.kind
     if call.collection.get(call.namespace, objects.name(document)) is not None:
         raise statuses.already_exists(kind.group, kind.plural, objects.name(document))
-    write = changes.Write(call.parts, kind, call.namespace, defaults.apply(kind, document))
+    write = changes.Write(call.parts, kind, call.namespace, defaults.apply(kind, document), None, call, dry)
     if kind.has_status:
         write.new.pop("status", None)
     if applied is not None:
@@ -78,7 +78,7 @@ async def _store_new(
     with write.held:
         await chain.mutate(write)
         _validate(write)
-        await chain.allocate(write)
+        await chain.admit(write)
         key_name = objects.name(write.new)
         if dry:
             return call.transient(write.new)
@@ -198,20 +198,18 @@ async def _store_changed(
     _same_identity(call, document, before)
     part = _PARTS.get(call.target.subresource)
     merged = part(document, before) if part else document
-    write = changes.Write(call.parts, kind, call.namespace, defaults.apply(kind, merged), before)
+    write = changes.Write(call.parts, kind, call.namespace, defaults.apply(kind, merged), before, call, dry)
     with write.held:
         if call.target.subresource not in _STATUS and kind.has_status:
             _keep_status(write.new, before)
         if bodies.media(call.request) != patching.APPLY:
             ownership.changed(call, write.new, before)
-        if call.target.subresource not in _STATUS:
-            await chain.mutate(write)
+        await chain.mutate(write)
         objects.carry(kind, write.new, before)
         if write.new == before:
             return old
         _validate(write, call.target.subresource)
-        if call.target.subresource not in _STATUS:
-            await chain.allocate(write)
+        await chain.admit(write)
         return await _put(call, write.new, before, old, dry=dry)
 
 

@@ -200,7 +200,9 @@ class Connections:
         *,
         headers: messages.Fields = (),
         timeout: float = 60.0,
+        dial: tuple[str, int] | None = None,
     ) -> None:
+        """`dial`: the address and port to connect to instead of the URL's, which still names the server."""
         url = urlsplit(base_url)
         if url.scheme not in ("http", "https") or not url.hostname:
             raise errors.Rejected(
@@ -212,6 +214,7 @@ class Connections:
         self._fixed = messages.render((("host", url.netloc.rpartition("@")[2]), *headers))
         self._prefix = url.path.rstrip("/")
         self._timeout = timeout
+        self._dialled = dial
         self._idle: list[_Exchange] = []
         self._busy: set[_Exchange] = set()
 
@@ -279,8 +282,7 @@ class Connections:
         try:
             _, exchange = await loop.create_connection(
                 _Exchange,
-                self._host,
-                self._port,
+                *(self._dialled or (self._host, self._port)),
                 ssl=self._tls,
                 server_hostname=self._host if self._tls else None,
             )

@@ -18,7 +18,6 @@ MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _TOKEN_SECONDS = 3607  # upstream's odd number tells these tokens from others
 _PATIENCE = 2.0  # seconds a pod waits for the account of a namespace that is just being made
 _LASTING = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
-_PRIORITIES = {"system-node-critical": 2000001000, "system-cluster-critical": 2000000000}
 _MIRROR = "kubernetes.io/config.mirror"
 
 
@@ -106,18 +105,6 @@ async def tolerations(write: changes.Write) -> None:
 
 def _covers(toleration: dict[str, Any], key: str) -> bool:
     return toleration.get("key", "") in ("", key) and toleration.get("effect", "") in ("", "NoExecute")
-
-
-async def priority(write: changes.Write) -> None:
-    """The Priority plugin, with the two classes every cluster has."""
-    if write.old is not None:
-        return
-    spec = write.new["spec"]
-    name = spec.get("priorityClassName", "")
-    if name and name not in _PRIORITIES:
-        raise write.forbidden(f"no PriorityClass with name {name} was found")
-    spec["priority"] = _PRIORITIES.get(name, 0)
-    spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
 
 
 async def status(write: changes.Write) -> None:

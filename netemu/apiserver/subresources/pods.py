@@ -6,6 +6,7 @@ from typing import Any
 
 from netemu.api import core, kinds
 from netemu.apiserver import bodies, contexts, deleting, kubelets, rendering, statuses, writing
+from netemu.apiserver.admission import budgets
 from netemu.base import clock as clocks
 from netemu.http import messages
 
@@ -69,7 +70,7 @@ def _scheduled(pod: statuses.Document, now: str) -> None:
 
 
 async def eviction(call: contexts.Call) -> messages.Response:
-    """Delete the pod as evicted. (Disruption budgets are not kept yet.)"""
+    """Delete the pod as evicted, if its disruption budget allows it. TooManyRequests."""
     given: dict[str, Any] = {}
     if call.request.body:
         given, _ = bodies.read(call.request, call.kind)
@@ -81,6 +82,7 @@ async def eviction(call: contexts.Call) -> messages.Response:
     pod = contexts.Call(
         call.parts, call.request, call.target._replace(subresource=""), call.user, kinds.of(core.Pod)
     )
+    budgets.check(call.parts.cache, writing.find(pod.kind, pod).document())
     await deleting.delete(pod, deleting.convert_options(options))
     return rendering.document(_SUCCESS, 201)
 
