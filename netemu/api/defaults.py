@@ -36,6 +36,9 @@ def apply(kind: kinds.Kind, document: Document) -> Document:
     """A normalised copy with every default set; applying it twice changes nothing more. The document must be
     without `schema.problems`."""
     whole = schema.normalise(kind, document)
+    if kind.custom is not None:
+        defaulted: Document = kind.custom.default(whole)
+        return defaulted
     _default(whole, kind.type)
     return whole
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from netemu.api import fields, kinds, shapes
+from netemu.api import fields, kinds, meta, shapes
 from netemu.base import errors
 
 Path = tuple[str, ...]
@@ -50,6 +50,12 @@ class Malformed(errors.Rejected):
 def of(kind: kinds.Kind) -> Node:
     """How objects of a kind merge."""
     return kind.custom.merging if kind.custom is not None else _record(kind.type)
+
+
+def custom(node: Node) -> Node:
+    """A custom kind's node with the metadata all kinds have."""
+    own = _record(meta.Object).children
+    return Node("record", {**node.children, **own}, item=node.item)
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from netemu.api import fields, fitting, kinds, quantities, shapes, times
+from netemu.api import fields, fitting, kinds, meta, quantities, shapes, times
 from netemu.base import errors
 
 Document = dict[str, Any]
@@ -40,8 +40,13 @@ def read(data: bytes) -> tuple[Any, tuple[str, ...]]:
 
 
 def inspect(kind: kinds.Kind, document: Any) -> fitting.Inspection:
-    """Every value of the wrong type, and every unknown field, in one walk."""
-    return fitting.inspect(document, _root(kind))
+    """Every value of the wrong type, and every unknown field, in one walk. Of a custom kind only metadata can
+    be unreadable: its other values are for validation to judge."""
+    if kind.custom is None or not isinstance(document, dict):
+        return fitting.inspect(document, _root(kind))
+    about = {name: document[name] for name in _CUSTOM if name in document}
+    found = fitting.inspect(about, _root(kind))
+    return fitting.Inspection(found.problems, (*found.unknown, *kind.custom.unknown(document)))
 
 
 def problems(kind: kinds.Kind, document: Any) -> tuple[fitting.Problem, ...]:
@@ -56,6 +61,9 @@ def unknown(kind: kinds.Kind, document: Any) -> tuple[str, ...]:
 
 def prune(kind: kinds.Kind, document: Document) -> Document:
     """A copy without the fields the kind does not have."""
+    if kind.custom is not None:
+        document = kind.custom.prune(document)
+        return document | {"metadata": _pruned(document.get("metadata", {}), _metadata())}
     return _pruned(document, _root(kind))
 
 
@@ -64,6 +72,9 @@ def normalise(kind: kinds.Kind, document: Document) -> Document:
     writes them, times and quantities in canonical form. Wrong types stay as they are.
     Where Go writes null for an empty list it is [] here, which every client reads."""
     named = {"kind": kind.kind, "apiVersion": kind.api_version}
+    if kind.custom is not None:
+        about = {"metadata": _normal(document.get("metadata") or {}, _metadata())}
+        return named | about | {k: v for k, v in kind.custom.prune(document).items() if k not in _CUSTOM}
     return named | _normal(document, _root(kind)) | named
 
 
@@ -80,6 +91,13 @@ def list_keys(kind: kinds.Kind, path: tuple[str, ...]) -> tuple[str, ...]:
     """Server-side apply: the keys of the list at a path, () if it is a set or replaced whole."""
     found = shapes.at(kind.type, path)
     return found.field.keys if found else ()
+
+
+_CUSTOM = ("apiVersion", "kind", "metadata")  # what Kubernetes knows of a custom kind
+
+
+def _metadata() -> shapes.Shape:
+    return shapes.Shape(record=meta.ObjectMeta)
 
 
 @functools.cache

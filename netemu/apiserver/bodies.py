@@ -34,7 +34,7 @@ def read(request: messages.Request, kind: kinds.Kind) -> tuple[Document, tuple[s
                 document = _json(request.body)
         elif type in ("application/yaml", "text/yaml", "application/x-yaml"):
             document = _yaml(request.body)
-        elif type == "application/vnd.kubernetes.protobuf":
+        elif type == "application/vnd.kubernetes.protobuf" and kind.custom is None:
             document = protobufs.decode(kind.type, request.body)
         else:
             raise statuses.unsupported_media(_ACCEPTED)

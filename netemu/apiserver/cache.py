@@ -183,6 +183,10 @@ class Window(Collection):
         missed = self.below.since(revision)
         return None if missed is None else map(self._event, missed)
 
+    @property
+    def watched(self) -> bool:
+        return bool(self._listeners)
+
     def receive_from_below(self, event: Event) -> None:
         """Tell what the collection below has told."""
         if self._listeners:
@@ -263,7 +267,7 @@ class Cache:
             self._collections.pop(prefix(kind), None)
             return
         window = self._windows.pop(kind, None)
-        if window is not None:
+        if window is not None and not window.watched:  # who watches goes on seeing what happens
             window.below.leave(window.receive_from_below)
 
     def forget(self, revision: int) -> None:

@@ -53,6 +53,8 @@ def read(request: messages.Request, kind: kinds.Kind, name: str = "") -> Patch:
     type = bodies.media(request)
     if type not in (JSON, MERGE, STRATEGIC):
         raise statuses.unsupported_media((JSON, MERGE, STRATEGIC, APPLY))
+    if type == STRATEGIC and kind.custom is not None:
+        raise statuses.unsupported_media((JSON, MERGE, APPLY))
     try:
         content, duplicates = schema.read(request.body)
     except errors.Rejected as error:

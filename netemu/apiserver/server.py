@@ -27,6 +27,7 @@ from netemu.apiserver import (
     catalogs,
     compressing,
     contexts,
+    definitions,
     discovery,
     expiring,
     impersonation,
@@ -104,6 +105,7 @@ class ApiServer:
             if identity.kubelet_client
             else None,
         )
+        self._definitions = definitions.Definitions(caches, self._parts.catalog, store)
         self._http: server.Server | None = None
         self._compaction: asyncio.Task[None] | None = None
         self._keep = upkeep.Upkeep(store, caches, self._parts.quotas, clock)
@@ -127,6 +129,7 @@ class ApiServer:
         if self._compaction is not None:
             self._compaction.cancel()
             await asyncio.gather(self._compaction, return_exceptions=True)
+        await self._definitions.close()
         if self._upkeep is not None:
             self._upkeep.cancel()
             await asyncio.gather(self._upkeep, return_exceptions=True)

@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from netemu.api import apps, codec, coordination, core, discovery, kinds, names, networking, rbac
-from netemu.api.validation import furnishing, metadata, pods, policies, records, services, words, workloads
+from netemu.api import apps, codec, coordination, core, discovery, extensions, kinds, names, networking, rbac
+from netemu.api.validation import (
+    definitions,
+    furnishing,
+    metadata,
+    pods,
+    policies,
+    records,
+    services,
+    words,
+    workloads,
+)
 from netemu.api.validation.findings import FieldError
 
 Create = Callable[[Any], Iterator[FieldError]]
@@ -38,6 +48,7 @@ _CREATE: dict[type, Create] = {
     networking.IPAddress: services.ip_address,
     networking.NetworkPolicy: policies.check,
     networking.ServiceCIDR: services.service_cidr,
+    extensions.CustomResourceDefinition: definitions.definition,
     **furnishing.CREATE,
 }
 
@@ -53,6 +64,7 @@ _UPDATE: dict[type, Update] = {
     discovery.EndpointSlice: services.slice_update,
     networking.IPAddress: services.ip_address_update,
     networking.ServiceCIDR: services.service_cidr_update,
+    extensions.CustomResourceDefinition: definitions.definition_update,
     **furnishing.UPDATE,
 }
 
@@ -76,6 +88,8 @@ def check(
             wish.metadata, namespaced=kind.namespaced, naming=_NAMING.get(kind.type, names.subdomain)
         )
     )
+    if kind.custom is not None:
+        found += kind.custom.check(new)
     if old is None:
         found += words.check(new, kind.type)
         found += _CREATE[kind.type](wish) if kind.type in _CREATE else ()

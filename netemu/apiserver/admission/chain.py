@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from netemu.apiserver import contexts, statuses
 from netemu.apiserver.admission import (
     changes,
+    definitions,
     escalation,
     hooks,
     jobs,
@@ -31,6 +32,7 @@ _MUTATE: dict[tuple[str, str], tuple[Rule, ...]] = {
     ("", "persistentvolumeclaims"): (limits.claim,),
     ("", "pods"): (pods.service_account, pods.tolerations, priorities.resolve, limits.pod, pods.status),
     ("", "services"): (services.fill,),
+    ("apiextensions.k8s.io", "customresourcedefinitions"): (definitions.establish,),
     ("batch", "jobs"): (jobs.select,),
     ("scheduling.k8s.io", "priorityclasses"): (priorities.single_default,),
     (_RBAC, "clusterroles"): (escalation.role,),

@@ -1,0 +1,276 @@
+"""Kinds that users define: served like Kubernetes' own as soon as their definition is written."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netemu.api import fieldsets, structural
+from netemu.http import messages
+
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+WHEELS = "/apis/example.com/v1/namespaces/default/wheels"
+OLDER = "/apis/example.com/v1beta1/namespaces/default/wheels"
+APPLY = (("content-type", "application/apply-patch+yaml"),)
+SCHEMA = {
+    "type": "object",
+    "required": ["spec"],
+    "properties": {
+        "spec": {
+            "type": "object",
+            "required": ["size"],
+            "properties": {
+                "size": {"type": "integer", "minimum": 1, "maximum": 30},
+                "color": {"type": "string", "enum": ["red", "blue"], "default": "red"},
+                "replicas": {"type": "integer", "default": 2},
+                "label": {"type": "string", "pattern": "^[a-z]+$"},
+                "any": {"x-kubernetes-int-or-string": True},
+                "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                "spokes": {
+                    "type": "array",
+                    "x-kubernetes-list-type": "map",
+                    "x-kubernetes-list-map-keys": ["id"],
+                    "items": {
+                        "type": "object",
+                        "required": ["id"],
+                        "properties": {"id": {"type": "integer"}, "of": {"type": "string"}},
+                    },
+                },
+            },
+        },
+        "status": {
+            "type": "object",
+            "properties": {"replicas": {"type": "integer"}, "turning": {"type": "boolean"}},
+        },
+    },
+}
+
+
+def definition(**changes: Any) -> dict[str, Any]:
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": SCHEMA},
+        "subresources": {
+            "status": {},
+            "scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"},
+        },
+        "additionalPrinterColumns": [{"name": "Size", "type": "integer", "jsonPath": ".spec.size"}],
+        "selectableFields": [{"jsonPath": ".spec.color"}],
+    }
+    older = {**version, "name": "v1beta1", "storage": False}
+    return {
+        "metadata": {"name": "wheels.example.com"},
+        "spec": {
+            "group": "example.com",
+            "scope": "Namespaced",
+            "names": {"plural": "wheels", "kind": "Wheel", "shortNames": ["wh"]},
+            "versions": [{**version, **changes}, older],
+        },
+    }
+
+
+def wheel(name: str = "a", **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "example.com/v1",
+        "kind": "Wheel",
+        "metadata": {"name": name},
+        "spec": {"size": 7, **spec},
+    }
+
+
+def test_a_custom_kind_lives_like_any_other(world: Any) -> None:
+    async def story(w: Any) -> None:
+        assert (await w.ask("GET", WHEELS)).status == 404
+        made = await w.make(CRDS, definition())
+        assert {c["type"]: c["status"] for c in made["status"]["conditions"]}["Established"] == "True"
+        assert made["status"]["storedVersions"] == ["v1"]
+        one = await w.make(WHEELS, wheel(odd=1, free={"x": [1]}))
+        assert one["spec"] == {"size": 7, "color": "red", "replicas": 2, "free": {"x": [1]}}
+        assert one["metadata"]["generation"] == 1
+        same = (await w.ask("GET", f"{OLDER}/a")).body
+        assert same == one | {"apiVersion": "example.com/v1beta1"}
+        strict = await w.ask("POST", f"{WHEELS}?fieldValidation=Strict", wheel("b", odd=1))
+        assert (strict.status, 'unknown field "spec.odd"' in strict.message) == (400, True)
+        patched = await w.ask("PATCH", f"{WHEELS}/a", {"spec": {"size": 8}})
+        assert (patched.body["spec"]["size"], patched.body["metadata"]["generation"]) == (8, 2)
+        strategic = (("content-type", "application/strategic-merge-patch+json"),)
+        assert (await w.ask("PATCH", f"{WHEELS}/a", {}, headers=strategic)).status == 415
+        turning = {"spec": {"size": 1}, "status": {"turning": True}}
+        status = await w.ask("PATCH", f"{WHEELS}/a/status", turning)
+        assert (status.body["spec"]["size"], status.body["status"]) == (8, {"turning": True})
+        assert status.body["metadata"]["generation"] == 2
+        scaled = await w.ask("PATCH", f"{WHEELS}/a/scale", {"spec": {"replicas": 5}})
+        assert scaled.body["spec"] == {"replicas": 5}
+        chosen = (await w.ask("GET", f"{WHEELS}?fieldSelector=spec.color=red")).body["items"]
+        assert [(c["metadata"]["name"], c["spec"]["replicas"]) for c in chosen] == [("a", 5)]
+        table = (
+            await w.ask("GET", WHEELS, headers=(("accept", "application/json;as=Table;g=meta.k8s.io;v=v1"),))
+        ).body
+        assert [c["name"] for c in table["columnDefinitions"]] == ["Name", "Size"]
+        assert table["rows"][0]["cells"] == ["a", 8]
+
+    world(story)
+
+
+def test_apply_merges_by_the_schemas_keys(world: Any) -> None:
+    async def story(w: Any) -> None:
+        await w.make(CRDS, definition())
+        at = f"{WHEELS}/a?fieldManager="
+        mine = wheel(spokes=[{"id": 1, "of": "steel"}])
+        assert (await w.ask("PATCH", at + "one", mine, headers=APPLY)).status == 201
+        other = {**wheel(), "spec": {"spokes": [{"id": 2}]}}
+        both = await w.ask("PATCH", at + "two", other, headers=APPLY)
+        assert both.body["spec"]["spokes"] == [{"id": 1, "of": "steel"}, {"id": 2}]
+        clash = await w.ask("PATCH", at + "two", wheel(size=9), headers=APPLY)
+        assert clash.body["details"]["causes"][0]["field"] == ".spec.size"
+
+    world(story)
+
+
+WRONG = [
+    ({"size": 0}, "spec.size", "should be greater than or equal to 1"),
+    ({"size": 31}, "spec.size", "should be less than or equal to 30"),
+    ({"size": "big"}, "spec.size", 'must be of type integer: "string"'),
+    ({"color": "green"}, "spec.color", 'Unsupported value: "green": supported values: "red", "blue"'),
+    ({"label": "X"}, "spec.label", "should match '^[a-z]+$'"),
+    ({"any": True}, "spec.any", "must be of type integer,string"),
+    ({"spokes": [{}]}, "spec.spokes[0].id", "Required value"),
+    ({"spokes": [{"id": 1}, {"id": 1}]}, "spec.spokes[1]", "Duplicate value"),
+]
+
+
+@pytest.mark.parametrize(("spec", "field", "sentence"), WRONG, ids=[row[1] + row[2][:9] for row in WRONG])
+def test_values_are_checked(spec: dict[str, Any], field: str, sentence: str) -> None:
+    found = list(structural.Schema(SCHEMA).check(wheel(**spec)))
+    assert [one.field for one in found] == [field]
+    assert sentence in str(found[0])
+
+
+WORDS = [
+    *("type", "properties", "items", "default", "required", "enum", "minimum", "pattern", "anyOf", "not"),
+    *("additionalProperties", "nullable", "maxItems", "spec", "x-kubernetes-list-type"),
+    *("x-kubernetes-list-map-keys", "x-kubernetes-preserve-unknown-fields"),
+]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["object", "array", "x", "(", "string"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(schema=JSON, document=st.dictionaries(st.sampled_from(["spec", "properties", "x"]), JSON, max_size=3))
+@settings(max_examples=500, deadline=None)
+def test_no_schema_and_no_object_breaks_anything(schema: Any, document: dict[str, Any]) -> None:
+    inside = {"type": "object", "properties": {"spec": schema}}
+    if any(structural.faults(inside, "")):
+        return
+    found = structural.Schema(inside)
+    pruned = found.default(found.prune(document))
+    assert found.unknown(pruned) == ()
+    assert found.default(pruned) == pruned
+    list(found.check(pruned))
+    assert fieldsets.merge(pruned, pruned, found.merging) == pruned or any(found.check(pruned))
+
+
+def test_bad_objects_and_definitions_are_refused(world: Any) -> None:
+    async def story(w: Any) -> None:
+        await w.make(CRDS, definition())
+        bad = await w.ask("POST", WHEELS, wheel(size=0))
+        assert (bad.status, bad.reason) == (422, "Invalid")
+        assert bad.message == (
+            'Wheel.example.com "a" is invalid: spec.size: Invalid value: 0: spec.size in body should be '
+            "greater than or equal to 1"
+        )
+        for changes, field in (
+            ({"storage": False}, "spec.versions"),
+            ({"schema": {}}, "spec.versions[0].schema.openAPIV3Schema"),
+            (
+                {"schema": {"openAPIV3Schema": {"type": "array"}}},
+                "spec.versions[0].schema.openAPIV3Schema.type",
+            ),
+        ):
+            refused = await w.ask("POST", CRDS, definition(**changes))
+            assert refused.status in (409, 422)
+            wrong = definition(**changes)
+            wrong["metadata"]["name"] = "spokes.example.com"
+            wrong["spec"]["names"] = {"plural": "spokes", "kind": "Spoke"}
+            told = await w.ask("POST", CRDS, wrong)
+            assert told.status == 422, (field, told.body)
+            assert field in [cause["field"] for cause in told.body["details"]["causes"]]
+
+    world(story)
+
+
+def test_watches_and_the_end(world: Any) -> None:
+    async def story(w: Any) -> None:
+        made = await w.make(CRDS, definition())
+        answer = await w.client.raw("GET", WHEELS, query=(("watch", "1"),))
+        frames: asyncio.Queue[Any] = asyncio.Queue()
+
+        async def read() -> None:
+            async for chunk in answer.body:
+                for line in chunk.splitlines():
+                    frames.put_nowait(json.loads(line))
+
+        reader = asyncio.create_task(read())
+        await w.make(WHEELS, wheel())
+        added = await frames.get()
+        assert (added["type"], added["object"]["apiVersion"]) == ("ADDED", "example.com/v1")
+        made["spec"]["versions"][0]["additionalPrinterColumns"] = []
+        assert (await w.ask("PUT", f"{CRDS}/wheels.example.com", made)).status == 200
+        await w.ask("PATCH", f"{WHEELS}/a", {"spec": {"size": 9}})
+        assert (await frames.get())["object"]["spec"]["size"] == 9
+        assert (await w.ask("DELETE", f"{CRDS}/wheels.example.com")).status == 200
+        assert (await frames.get())["type"] == "DELETED"
+        assert (await w.ask("GET", WHEELS)).status == 404
+        await w.make(CRDS, definition())
+        assert (await w.ask("GET", WHEELS)).body["items"] == []
+        reader.cancel()
+        await asyncio.gather(reader, return_exceptions=True)
+
+    world(story)
+
+
+def test_objects_go_with_their_namespace(world: Any) -> None:
+    async def story(w: Any) -> None:
+        await w.make(CRDS, definition())
+        await w.make("/api/v1/namespaces", {"metadata": {"name": "ns"}})
+        await w.make(WHEELS.replace("default", "ns"), wheel())
+        await w.make(WHEELS, wheel())
+        await w.ask("DELETE", "/api/v1/namespaces/ns")
+        namespace = (await w.ask("GET", "/api/v1/namespaces/ns")).body
+        namespace["spec"] = {}
+        assert (await w.ask("PUT", "/api/v1/namespaces/ns/finalize", namespace)).status == 200
+        await asyncio.sleep(0)
+        left = (await w.ask("GET", "/apis/example.com/v1/wheels")).body["items"]
+        assert [one["metadata"]["namespace"] for one in left] == ["default"]
+
+    world(story)
+
+
+def test_discovery_and_openapi_know_it(world: Any) -> None:
+    async def story(w: Any) -> None:
+        before = (await w.ask("GET", "/openapi/v3")).body["paths"]
+        await w.make(CRDS, definition())
+        groups = {g["name"]: g for g in (await w.ask("GET", "/apis")).body["groups"]}
+        assert groups["example.com"]["preferredVersion"]["version"] == "v1"
+        resources = (await w.ask("GET", "/apis/example.com/v1")).body["resources"]
+        assert [r["name"] for r in resources] == ["wheels", "wheels/scale", "wheels/status"]
+        after = (await w.ask("GET", "/openapi/v3")).body["paths"]
+        assert before["api/v1"] == after["api/v1"]
+        document = (await w.ask("GET", "/openapi/v3/apis/example.com/v1")).body
+        schema = document["components"]["schemas"]["com.example.v1.Wheel"]
+        assert schema["properties"]["spec"] == SCHEMA["properties"]["spec"]
+        whole = await messages.whole(await w.client.raw("GET", "/openapi/v3/apis/example.com/v1"))
+        assert b"strategic-merge-patch" not in whole
+        await w.ask("DELETE", f"{CRDS}/wheels.example.com")
+        assert (await w.ask("GET", "/apis/example.com")).status == 404
+
+    world(story)
