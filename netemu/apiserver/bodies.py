@@ -28,7 +28,7 @@ def read(request: messages.Request, kind: kinds.Kind) -> tuple[Document, tuple[s
     duplicates: tuple[str, ...] = ()
     try:
         if type in ("application/json", "text/json"):
-            if request.parameter("fieldValidation") in ("Strict", ""):
+            if request.parameter("fieldValidation") != "Ignore":
                 document, duplicates = schema.read(request.body)
             else:
                 document = _json(request.body)

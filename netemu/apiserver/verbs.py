@@ -82,6 +82,11 @@ async def answer(
     return await verb(call)
 
 
+def serves(sub: kinds.Subresource) -> bool:
+    """Whether every verb that discovery shows of a subresource is answered."""
+    return all((sub.name, verb) in _SUB for verb in sub.verbs)
+
+
 async def _on_resource(call: contexts.Call) -> messages.Response:
     kind, target = call.kind, call.target
     wanted = "watch" if target.verb == "watch" else target.verb
