@@ -1,0 +1,261 @@
+"""Admission webhooks asked over HTTPS: which writes they see, and what becomes of their answers."""
+
+import asyncio
+import base64
+import ipaddress
+import json
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from netemu.apiserver import pki
+from netemu.http import messages, server, tls
+
+CONFIGS = "/apis/admissionregistration.k8s.io/v1"
+MAPS = "/api/v1/namespaces/default/configmaps"
+Answer = Callable[[dict[str, Any]], dict[str, Any]]
+MAP_RULE = {"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}
+
+
+class Hook:
+    """A webhook server on localhost, and what it was asked."""
+
+    def __init__(self, world: Any, answer: Answer, address: str = "127.0.0.1") -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.queries: list[messages.Fields] = []
+        self.answer = answer
+        self._authority = world.authority
+        self._address = address
+
+    async def __aenter__(self) -> "Hook":
+        address = [ipaddress.ip_address("127.0.0.1")]
+        names = ["localhost", "hook.default.svc"]
+        pair = pki.server(self._authority, "hook", names, address, time.time())
+        sock = socket.create_server((self._address, 0))
+        self.port = sock.getsockname()[1]
+        self._server = await server.serve(self._handle, [sock], tls.server(*pair))
+        return self
+
+    async def __aexit__(self, *_: Any) -> None:
+        await self._server.close(grace=0.1)
+
+    async def _handle(self, request: messages.Request) -> messages.Response:
+        review = json.loads(request.body)
+        self.asked.append(review["request"])
+        self.queries.append(request.query)
+        reply = {"uid": review["request"]["uid"], **self.answer(review["request"])}
+        if reply.get("hang"):
+            await asyncio.Event().wait()
+        body = {"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": reply}
+        return messages.Response(200, (("content-type", "application/json"),), json.dumps(body).encode())
+
+    def config(self, kind: str, name: str = "hook", **webhook: Any) -> dict[str, Any]:
+        bundle = base64.b64encode(self._authority.certificate).decode()
+        one = {
+            "name": f"{name}.example.com",
+            "clientConfig": {"url": f"https://localhost:{self.port}/ask", "caBundle": bundle},
+            "rules": [MAP_RULE],
+            "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+            **webhook,
+        }
+        return {
+            "kind": f"{kind}WebhookConfiguration",
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "metadata": {"name": name},
+            "webhooks": [one],
+        }
+
+
+def allow(_: dict[str, Any]) -> dict[str, Any]:
+    return {"allowed": True}
+
+
+def patch(*operations: dict[str, Any]) -> Answer:
+    text = base64.b64encode(json.dumps(operations).encode()).decode()
+    return lambda _: {"allowed": True, "patchType": "JSONPatch", "patch": text}
+
+
+async def configure(w: Any, document: dict[str, Any]) -> None:
+    await w.make(f"{CONFIGS}/{document['kind'].lower()}s", document)
+
+
+def test_a_webhook_sees_the_write_and_refuses_it(world: Any) -> None:
+    def judge(request: dict[str, Any]) -> dict[str, Any]:
+        data = (request["object"] or request["oldObject"]).get("data", {})
+        if data.get("bad"):
+            return {
+                "allowed": False,
+                "status": {"message": "bad is not good", "code": 403, "reason": "Forbidden"},
+            }
+        return {"allowed": True}
+
+    async def story(w: Any) -> None:
+        async with Hook(w, judge) as hook:
+            await configure(w, hook.config("Validating", timeoutSeconds=7))
+            await w.make(MAPS, w.config_map("good", k="v"))
+            seen = hook.asked[-1]
+            assert (seen["operation"], seen["name"], seen["namespace"]) == ("CREATE", "good", "default")
+            assert seen["resource"] == {"group": "", "version": "v1", "resource": "configmaps"}
+            assert seen["kind"] == {"group": "", "version": "v1", "kind": "ConfigMap"}
+            assert seen["object"]["data"] == {"k": "v"}
+            assert seen["oldObject"] is None
+            assert seen["userInfo"] == {
+                "username": "admin",
+                "groups": ["system:masters", "system:authenticated"],
+            }
+            assert seen["options"] == {"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"}
+            assert hook.queries[-1] == (("timeout", "7s"),)
+            refused = await w.ask("POST", MAPS, w.config_map("evil", bad="yes"))
+            assert (refused.status, refused.reason) == (403, "Forbidden")
+            assert (
+                refused.message == 'admission webhook "hook.example.com" denied the request: bad is not good'
+            )
+            assert (await w.ask("GET", f"{MAPS}/evil")).status == 404
+            changed = await w.ask("PATCH", f"{MAPS}/good", {"data": {"bad": "yes"}})
+            assert changed.status == 403
+            assert hook.asked[-1]["oldObject"]["data"] == {"k": "v"}
+            assert (await w.ask("DELETE", f"{MAPS}/good")).status == 200
+            assert (hook.asked[-1]["operation"], hook.asked[-1]["object"]) == ("DELETE", None)
+            count = len(hook.asked)
+            await w.make("/api/v1/namespaces/default/secrets", {"metadata": {"name": "s"}})
+            assert len(hook.asked) == count
+            await w.ask("DELETE", f"{CONFIGS}/validatingwebhookconfigurations/hook")
+            await w.make(MAPS, w.config_map("evil", bad="yes"))
+            assert len(hook.asked) == count
+
+    world(story)
+
+
+def test_a_webhook_changes_the_object(world: Any) -> None:
+    async def story(w: Any) -> None:
+        label = {"op": "add", "path": "/metadata/labels", "value": {"seen": "yes"}}
+        name = {"op": "replace", "path": "/metadata/name", "value": "stolen"}
+        async with Hook(w, patch(label, name)) as first, Hook(w, allow) as second:
+            await configure(w, first.config("Mutating", "a"))
+            await configure(w, second.config("Mutating", "b"))
+            made = await w.make(MAPS, w.config_map("m"))
+            assert (made["metadata"]["name"], made["metadata"]["labels"]) == ("m", {"seen": "yes"})
+            assert second.asked[-1]["object"]["metadata"]["labels"] == {"seen": "yes"}
+            assert len(first.asked) == 1
+            first.answer = patch({"op": "add", "path": "/data", "value": "no map"})
+            broken = await w.ask("POST", MAPS, w.config_map("n"))
+            assert (broken.status, broken.reason) == (500, "InternalError")
+            first.answer = patch({"op": "remove", "path": "/nothing"})
+            assert (await w.ask("POST", MAPS, w.config_map("n"))).status == 500
+
+    world(story)
+
+
+def test_a_webhook_is_asked_again_when_it_wants_to(world: Any) -> None:
+    async def story(w: Any) -> None:
+        async with (
+            Hook(w, allow) as first,
+            Hook(w, patch({"op": "add", "path": "/data", "value": {}})) as last,
+        ):
+            await configure(w, first.config("Mutating", "a", reinvocationPolicy="IfNeeded"))
+            last.answer = patch({"op": "add", "path": "/data", "value": {"x": "y"}})
+            await configure(w, last.config("Mutating", "b"))
+            await w.make(MAPS, w.config_map("m"))
+            assert [len(first.asked), len(last.asked)] == [2, 1]
+            assert first.asked[-1]["object"]["data"] == {"x": "y"}
+
+    world(story)
+
+
+def test_which_writes_are_meant(world: Any) -> None:
+    async def story(w: Any) -> None:
+        async with Hook(w, allow) as hook:
+
+            async def asked(path: str, body: Any, **webhook: Any) -> bool:
+                await configure(w, hook.config("Validating", **webhook))
+                before = len(hook.asked)
+                assert (await w.ask("POST", f"{path}?dryRun=All", body)).status == 201
+                await w.ask("DELETE", f"{CONFIGS}/validatingwebhookconfigurations/hook")
+                return len(hook.asked) > before
+
+            plain, labelled = w.config_map("m"), w.config_map("m")
+            labelled["metadata"]["labels"] = {"app": "x"}
+            rule = {**MAP_RULE, "apiGroups": ["*"], "resources": ["*"]}
+            here = {"matchLabels": {"kubernetes.io/metadata.name": "default"}}
+            there = {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}
+            app = {"matchLabels": {"app": "x"}}
+            space = {"metadata": {"name": "new", "labels": {"app": "x"}}}
+            rows = [
+                (MAPS, plain, {}, True),
+                (MAPS, plain, {"rules": []}, False),
+                (MAPS, plain, {"rules": [rule]}, True),
+                (MAPS, plain, {"rules": [{**rule, "resources": ["*/*"]}]}, True),
+                (MAPS, plain, {"rules": [{**rule, "resources": ["pods", "configmaps/status"]}]}, False),
+                (MAPS, plain, {"rules": [{**rule, "operations": ["UPDATE", "DELETE"]}]}, False),
+                (MAPS, plain, {"rules": [{**rule, "scope": "Cluster"}]}, False),
+                (MAPS, plain, {"rules": [{**rule, "apiGroups": ["apps"]}]}, False),
+                (MAPS, plain, {"namespaceSelector": here}, True),
+                (MAPS, plain, {"namespaceSelector": there}, False),
+                (MAPS, plain, {"objectSelector": app}, False),
+                (MAPS, labelled, {"objectSelector": app}, True),
+                ("/api/v1/namespaces", space, {"rules": [rule], "namespaceSelector": app}, True),
+                ("/api/v1/namespaces", space, {"rules": [rule], "namespaceSelector": here}, False),
+            ]
+            for path, body, webhook, expected in rows:
+                assert await asked(path, body, **webhook) is expected, webhook
+
+    world(story)
+
+
+def test_failures_are_fatal_or_not(world: Any) -> None:
+    async def story(w: Any) -> None:
+        async with Hook(w, allow) as hook:
+            path = f"{CONFIGS}/validatingwebhookconfigurations/hook"
+
+            async def write(**webhook: Any) -> Any:
+                await configure(w, hook.config("Validating", **webhook))
+                answer = await w.ask("POST", f"{MAPS}?dryRun=All", w.config_map("m"))
+                await w.ask("DELETE", path)
+                return answer
+
+            nobody = {"url": "https://127.0.0.1:1/", "caBundle": ""}
+            refused = await write(clientConfig=nobody)
+            assert (refused.status, refused.reason) == (500, "InternalError")
+            begin = (
+                'Internal error occurred: failed calling webhook "hook.example.com": failed to call webhook: '
+            )
+            assert refused.message.startswith(f'{begin}Post "https://127.0.0.1:1/?timeout=10s": ')
+            assert (await write(clientConfig=nobody, failurePolicy="Ignore")).status == 201
+            untrusted = {"url": f"https://localhost:{hook.port}/"}
+            assert (await write(clientConfig=untrusted)).status == 500
+            gone = {"service": {"namespace": "default", "name": "ghost"}}
+            assert 'service "ghost" not found' in (await write(clientConfig=gone)).message
+            assert (await write(admissionReviewVersions=["v9"])).status == 500
+            loud = await write(sideEffects="Some")
+            assert loud.status in (400, 422)
+            hook.answer = lambda _: {"allowed": True, "uid": "another"}
+            assert (await write()).status == 500
+            hook.answer = lambda _: {"allowed": True, "hang": True}
+            late = await write(timeoutSeconds=1)
+            assert (late.status, "deadline exceeded" in late.message) == (500, True)
+            hook.answer = lambda _: {"allowed": False}
+            assert (await write()).message.endswith("denied the request without explanation")
+
+    world(story)
+
+
+def test_a_service_is_asked_at_its_address(world: Any) -> None:
+    """The name in the certificate is the service's; here its address is the loopback's."""
+
+    async def story(w: Any) -> None:
+        async with Hook(w, allow, "127.0.0.9") as hook:
+            await w.make(
+                "/api/v1/namespaces/default/services",
+                w.service("hook", clusterIP="127.0.0.9", ports=[{"port": hook.port}]),
+            )
+            config = hook.config("Validating")
+            about = config["webhooks"][0]["clientConfig"]
+            del about["url"]
+            about["service"] = {"namespace": "default", "name": "hook", "port": hook.port, "path": "/v"}
+            await configure(w, config)
+            await w.make(MAPS, w.config_map("m"))
+            assert len(hook.asked) == 1
+
+    world(story, service_cidrs=(ipaddress.IPv4Network("127.0.0.0/24"),))
