@@ -188,11 +188,25 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[handle.Handle]:
 def kubectl(
     request: pytest.FixtureRequest, lab: handle.Handle, tmp_path_factory: pytest.TempPathFactory
 ) -> Kubectl:
-    if request.param is None:
+    return made(request.param, lab, tmp_path_factory)
+
+
+@pytest.fixture(
+    params=kubectls()[:1] + kubectls()[1:][-1:] or [None], ids=lambda path: getattr(path, "name", "none")
+)
+def either_end(
+    request: pytest.FixtureRequest, lab: handle.Handle, tmp_path_factory: pytest.TempPathFactory
+) -> Kubectl:
+    """The oldest and the newest, for what is not a matter of protocols."""
+    return made(request.param, lab, tmp_path_factory)
+
+
+def made(path: Path | None, lab: handle.Handle, tmp_path_factory: pytest.TempPathFactory) -> Kubectl:
+    if path is None:
         pytest.skip("there is no kubectl on this machine")
-    home = tmp_path_factory.getbasetemp() / f"home-{request.param.name}"
+    home = tmp_path_factory.getbasetemp() / f"home-{path.name}"
     home.mkdir(exist_ok=True)
-    return Kubectl(request.param, home, lab.kubeconfig)
+    return Kubectl(path, home, lab.kubeconfig)
 
 
 def test_exec(kubectl: Kubectl) -> None:
@@ -247,7 +261,8 @@ def test_cp_both_ways(kubectl: Kubectl, tmp_path: Path) -> None:
     assert back.read_bytes() == sent.read_bytes()
 
 
-def test_logs(kubectl: Kubectl) -> None:
+def test_logs(either_end: Kubectl) -> None:
+    kubectl = either_end
     assert kubectl("logs", "often").out == "line 1\nline 2\nline 3\n"
     assert kubectl("logs", "often", "--previous").out == "first\n"
     assert kubectl("logs", "often", "--tail=2", "-c", "main").out == "line 2\nline 3\n"
@@ -270,7 +285,8 @@ def test_run_in_the_foreground(kubectl: Kubectl) -> None:
     assert name not in kubectl("get", "pods", "-o", "name").out
 
 
-def test_debug_adds_a_container_to_look_from(kubectl: Kubectl) -> None:
+def test_debug_adds_a_container_to_look_from(either_end: Kubectl) -> None:
+    kubectl = either_end
     words = ("debug", "box", "-i", "--quiet", "--image=busybox", "-c", kubectl.name, "--")
     done = kubectl(*words, "sh", "-c", 'read x; echo "$x"', stdin=b"looking\n")
     assert done.out == "looking\n"
@@ -310,7 +326,8 @@ def test_a_port_where_nobody_listens(kubectl: Kubectl) -> None:
         assert b"connection refused" in running.stderr.readline()
 
 
-def test_proxies(kubectl: Kubectl) -> None:
+def test_proxies(either_end: Kubectl) -> None:
+    kubectl = either_end
     base = "/api/v1/namespaces/default"
     for path in ("services/web:http", "services/http:web:8080", "services/web", "pods/web:80", "pods/web"):
         assert NGINX in kubectl("get", "--raw", f"{base}/{path}/proxy/").out
