@@ -55,7 +55,7 @@ def _socket(network: str, family: int) -> socket.socket:
 
 
 def _why(port: int, problem: OSError) -> str:
-    reason = os.strerror(problem.errno).lower() if problem.errno else str(problem)
+    reason = os.strerror(problem.errno).lower() if problem.errno else "timed out"
     return f"failed to connect to localhost:{port} in the pod's network: {reason}"
 
 
@@ -113,7 +113,7 @@ class OverSpdy:
             return
         for piece in (event.data or None, None if event.fin else b""):
             if piece != b"" and not pair.over.is_set():
-                await _first(pair.waiting.put(piece), pair.over.wait())
+                await _put(pair.waiting, piece, pair.over)
 
     async def _carry(self, request: str, pair: _Pair) -> None:
         try:
@@ -158,6 +158,14 @@ class _Over(Exception):
     """The client is gone: everything of it ends."""
 
 
+async def _put(queue: asyncio.Queue[bytes | None], piece: bytes | None, over: asyncio.Event) -> None:
+    """Wait for room, but not for a connection that is over."""
+    if queue.full():
+        await _first(queue.put(piece), over.wait())
+    else:
+        queue.put_nowait(piece)
+
+
 async def _first(one: Awaitable[None], other: Awaitable[object]) -> None:
     """Whichever is done first; the other is cancelled."""
     tasks = [asyncio.ensure_future(one), asyncio.ensure_future(other)]
@@ -195,11 +203,13 @@ async def over_spdy(stream: conversations.Bytes, dial: Dial, about: str) -> None
 async def over_websocket(client: conversations.WebSocket, ports: Sequence[int], dial: Dial) -> None:
     """v4.channel.k8s.io: channel 2i is the data of the i-th port, 2i + 1 its errors; each begins with it."""
     queues: list[asyncio.Queue[bytes | None]] = [asyncio.Queue(_WAITING) for _ in ports]
+    over = [asyncio.Event() for _ in ports]
 
     async def follow() -> None:
         while (message := await client.receive()) is not None:
-            if len(message) > 1 and message[0] % 2 == 0 and message[0] // 2 < len(ports):
-                await queues[message[0] // 2].put(message[1:])
+            index, error = divmod(message[0], 2) if len(message) > 1 else (len(ports), 0)
+            if index < len(ports) and not error and not over[index].is_set():
+                await _put(queues[index], message[1:], over[index])
 
     async def carry(index: int, port: int) -> None:
         data, error = bytes([2 * index]), bytes([2 * index + 1])
@@ -209,12 +219,14 @@ async def over_websocket(client: conversations.WebSocket, ports: Sequence[int], 
         try:
             reader, writer = await dial(port)
         except OSError as problem:
+            over[index].set()
             await client.send(error + f"error forwarding port {port}: {_why(port, problem)}".encode())
             return
         sending = asyncio.ensure_future(_drain(queues[index], writer))
         try:
             await _pour(reader, lambda piece: client.send(data + piece))
         finally:
+            over[index].set()
             sending.cancel()
             writer.close()
             await asyncio.gather(sending, return_exceptions=True)

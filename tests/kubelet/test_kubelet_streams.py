@@ -321,6 +321,30 @@ def test_spdy_in_websocket_is_a_plain_byte_stream() -> None:
     tell(story)
 
 
+def test_ports_over_websocket_do_not_wait_for_each_other() -> None:
+    async def story(kubelet: Kubelet) -> None:
+        async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(await reader.readexactly(5))
+            writer.close()
+
+        server = await asyncio.start_server(echo, "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            client = await kubelet.connect()
+            path = f"/portForward?port=1&port={port}"
+            assert await client.upgrade(path, "v4.channel.k8s.io") == 101
+            ours = Messages(client)
+            for _ in range(200):  # to the port where nobody listens
+                ours.send(b"\0" + bytes(1000))
+            ours.send(b"\2hello")
+            said, code = await ours.to_the_end()
+            number = port.to_bytes(2, "little")
+            assert (said[0], said[2], said[3], code) == (b"\1\0", number + b"hello", number, 1000)
+            assert b"connection refused" in said[1]
+
+    tell(story)
+
+
 # -- bad clients
 
 
