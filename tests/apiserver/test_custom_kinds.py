@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from netemu.api import fieldsets, structural
 from netemu.http import messages
+from netemu.store import sqlite
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 WHEELS = "/apis/example.com/v1/namespaces/default/wheels"
@@ -274,3 +276,25 @@ def test_discovery_and_openapi_know_it(world: Any) -> None:
         assert (await w.ask("GET", "/apis/example.com")).status == 404
 
     world(story)
+
+
+def test_a_successor_serves_what_was_defined(world: Any, tmp_path: Path) -> None:
+    """Also when another version has become the one objects are stored in."""
+
+    async def before(w: Any) -> None:
+        made = await w.make(CRDS, definition())
+        await w.make(WHEELS, wheel())
+        first, second = made["spec"]["versions"]
+        first["storage"], second["storage"] = False, True
+        changed = await w.ask("PUT", f"{CRDS}/wheels.example.com", made)
+        assert changed.body["status"]["storedVersions"] == ["v1", "v1beta1"]
+
+    async def after(w: Any) -> None:
+        for path, version in ((WHEELS, "example.com/v1"), (OLDER, "example.com/v1beta1")):
+            (found,) = (await w.ask("GET", path)).body["items"]
+            assert (found["apiVersion"], found["spec"]["size"]) == (version, 7)
+        bad = await w.ask("PATCH", f"{WHEELS}/a", {"spec": {"size": 0}})
+        assert bad.status == 422
+
+    for story in (before, after):
+        world(story, store=sqlite.open(tmp_path / "store.db"))
