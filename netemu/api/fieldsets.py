@@ -96,7 +96,7 @@ def _given(value: Any, node: Node, path: Path) -> Iterator[Path]:
     if node.sort in ("record", "map") and isinstance(value, dict):
         for name, inner in value.items():
             here = (*path, f"f:{name}")
-            if inner is None or inner == {} or node.sort == "map":
+            if inner in (None, {}, []) or node.sort == "map":
                 yield here
             yield from _given(inner, node.child(name, inner), here)
     elif node.sort in ("list", "set") and isinstance(value, list):

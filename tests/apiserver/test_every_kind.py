@@ -142,3 +142,30 @@ def test_a_job_selects_its_own_pods(world: Any, good: dict[type, dict[str, Any]]
         assert (labels["batch.kubernetes.io/job-name"], labels["job-name"]) == ("once", "once")
 
     world(story)
+
+
+def test_applying_twice_changes_nothing(world: Any, good: dict[type, dict[str, Any]]) -> None:
+    apply = (("content-type", "application/apply-patch+yaml"),)
+
+    async def story(w: Any) -> None:
+        await w.make("/api/v1/namespaces", {"metadata": {"name": "ns"}})
+        await w.make("/api/v1/namespaces/ns/serviceaccounts", {"metadata": {"name": "default"}})
+        for kind in kinds.ALL:
+            if "create" not in kind.verbs or kind.type is core.Namespace:
+                continue
+            wanted = {"kind": kind.kind, "apiVersion": kind.api_version, **good[kind.type]}
+            base = kind.path("ns") if kind.namespaced else kind.path()
+            at = f"{base}/{wanted['metadata']['name']}"
+            if (await w.ask("GET", at)).status == 200:
+                continue
+            first = await w.ask("PATCH", f"{at}?fieldManager=one", wanted, headers=apply)
+            assert first.status == 201, (kind.qualified, first.body)
+            second = await w.ask("PATCH", f"{at}?fieldManager=one", wanted, headers=apply)
+            assert (second.status, second.body) == (200, first.body), kind.qualified
+            bare = {key: wanted[key] for key in ("kind", "apiVersion", "metadata")}
+            shared = await w.ask("PATCH", f"{at}?fieldManager=two", bare, headers=apply)
+            assert shared.status == 200, (kind.qualified, shared.body)
+            own = [e["manager"] for e in first.body["metadata"].get("managedFields", ())]
+            assert own in (["one"], []), kind.qualified
+
+    world(story)
