@@ -85,6 +85,15 @@ LOCAL_SERVICES = {"vip": "local-services", "node": "local-node-ports"}
 REJECTED = {"vip": "rejected", "node": "rejected-node-ports"}
 INTERVALS = frozenset({"pods", "node-port-addresses", "service-ranges", "allowed"})
 KIND_MAPS = frozenset((*SERVICES.values(), *LOCAL_SERVICES.values()))
+SLOTS = frozenset(
+    name
+    for mode in MODES.values()
+    for name in (
+        *(mode.backends(protocol) for protocol in PROTOCOLS),
+        affinity.drawn(mode.scope),
+        affinity.numbered(mode.scope),
+    )
+)
 MARK_MAPS = KIND_MAPS | {affinity.identities("vip"), affinity.identities("node")}
 DROP = 0xFF0000  # the kind of a Service port that has backends, but none that this traffic may reach
 

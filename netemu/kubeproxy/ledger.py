@@ -215,22 +215,35 @@ class Tables:
             for family in layout.FAMILIES
         )
 
-    def change(self, difference: Difference) -> tuple[nft.Transaction, ...]:
-        """The commands that take the tables there; chains for a new number of backends first."""
+    def change(self, difference: Difference) -> tuple[tuple[nft.Transaction, ...], ...]:
+        """The commands that take the tables there, in one document after another.
+
+        A packet may have read how many backends there were before the first, and draw a slot after it: slots
+        that nobody draws any more go in a document of their own, when such packets are through.
+        """
         new = set(_shapes(difference.added)) - self._shapes
         self._shapes |= new
-        found = []
+        replaced = {_place(p) for p in difference.added}
+        first, last = [], []
         for family in layout.FAMILIES:
             chains = layout.chains(family, (s for f, s in new if f is family), self._around[family.name])
-            gone = sorted((p.element for p in difference.deleted if p.family is family), key=_of)
+            gone = sorted((p for p in difference.deleted if p.family is family), key=_set)
+            spare = [p.element for p in gone if p.element.of in layout.SLOTS and _place(p) not in replaced]
+            rest = [p.element for p in gone if p.element.of not in layout.SLOTS or _place(p) in replaced]
             come = sorted((p.element for p in difference.added if p.family is family), key=_of)
-            found.append(
-                nft.Transaction(
-                    family.table,
-                    (*map(nft.Add, chains), *map(nft.Delete, gone), *map(nft.Add, come)),
-                )
+            commands: tuple[nft.Command, ...] = (
+                *map(nft.Add, chains),
+                *map(nft.Delete, rest),
+                *map(nft.Add, come),
             )
-        return tuple(t for t in found if t)
+            first.append(nft.Transaction(family.table, commands))
+            last.append(nft.Transaction(family.table, tuple(map(nft.Delete, spare))))
+        documents = (tuple(t for t in one if t) for one in (first, last))
+        return tuple(document for document in documents if document)
+
+
+def _set(programmed: plan.Programmed) -> str:
+    return programmed.element.of
 
 
 def _of(element: nft.Element) -> str:

@@ -43,7 +43,7 @@ class Program(Protocol):
 
 
 class Nftables:
-    """One transaction for both tables; a difference is a few elements."""
+    """One transaction for both tables, and sometimes one to clean up after it."""
 
     mode = "nftables"
 
@@ -55,17 +55,18 @@ class Nftables:
     def surround(self, around: Surroundings) -> None:
         self._tables = ledger.Tables(around)
 
-    def fresh(self, book: ledger.Ledger, added: tuple[plan.Programmed, ...]) -> str:
-        return "".join(map(str, self._tables.fresh(added)))
+    def fresh(self, book: ledger.Ledger, added: tuple[plan.Programmed, ...]) -> tuple[str, ...]:
+        return ("".join(map(str, self._tables.fresh(added))),)
 
-    def change(self, book: ledger.Ledger, difference: ledger.Difference) -> str:
-        return "".join(map(str, self._tables.change(difference)))
+    def change(self, book: ledger.Ledger, difference: ledger.Difference) -> tuple[str, ...]:
+        return tuple("".join(map(str, document)) for document in self._tables.change(difference))
 
-    def apply(self, planned: str) -> None:
-        before = self._generations.current()
-        self._door.apply(planned)
-        if self._trusted in (before, None) and self._generations.current() == before + 1:
-            self._trusted = before + 1  # else somebody else's transaction is among them
+    def apply(self, planned: tuple[str, ...]) -> None:
+        for document in planned:
+            before = self._generations.current()
+            self._door.apply(document)
+            if self._trusted in (before, None) and self._generations.current() == before + 1:
+                self._trusted = before + 1  # else somebody else's transaction is among them
 
     def intact(self, book: ledger.Ledger) -> bool:
         now = self._generations.current()

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import select
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -449,6 +450,41 @@ def test_affinity_keeps_to_the_local_backends_where_the_policy_says_so(world, pr
     for _ in range(8):
         assert world.ask("outside", node, 30034) == ("a", world.addresses["outside"][family])
     assert len({world.ask("b", node, 30034).server for _ in range(8)}) == 1
+
+
+@pytest.mark.parametrize("seconds", [0, 60], ids=["", "sticky"])
+def test_a_rolling_update_under_load_refuses_no_connection(world, proxy, seconds):
+    """Backends come and go as fast as they can be programmed; some one is always there."""
+    everybody = sticky(37, ("a", "b", "far"), seconds=seconds)
+    put(proxy, world, everybody)
+    asyncio.run(proxy.sync())
+    vip, ended, answers = everybody.service.cluster_ips[FOUR], threading.Event(), Counter()
+
+    def load():
+        while not ended.is_set():
+            got = world.ask("here", vip, 80, timeout=3.0)
+            answers[got if isinstance(got, str) else "answered"] += 1
+
+    async def roll():
+        for turn in range(150):
+            kept = (("a", "far"), ("far",), ("b", "far"), ("a", "b", "far"), ("a",))[turn % 5]
+            current = sticky(37, kept, seconds=seconds)
+            for name, slice_ in current.slices(world):
+                proxy.changes.slice(name, None, slice_)
+            assert await proxy.sync()
+            assert not proxy.pending
+
+    with futures.ThreadPoolExecutor(2) as lanes:
+        clients = [lanes.submit(load) for _ in range(2)]
+        try:
+            asyncio.run(roll())
+        finally:
+            ended.set()
+        for client in clients:
+            client.result()
+    assert set(answers) == {"answered"}
+    assert answers["answered"] > 20
+    assert asyncio.run(proxy.check())
 
 
 def test_a_udp_flow_leaves_a_backend_that_is_gone(world, served):

@@ -216,9 +216,8 @@ def walk(door, steps, seed, check):
             step(rng, tracked, slices)
         taken = tracked.take()
         wanted = {k: plan.place(c.current, HERE, book.get(k), IDENTITIES) for k, c in taken.items()}
-        document = "".join(map(str, tables.change(book.update(wanted))))
-        if document:
-            door.apply(document)
+        for document in tables.change(book.update(wanted)):
+            door.apply("".join(map(str, document)))
         again = {k: plan.place(c.current, HERE, book.get(k), IDENTITIES) for k, c in taken.items()}
         assert not book.update(again)  # there is nothing left to do
         check(tracked, book)
@@ -416,3 +415,26 @@ def test_a_touch_gives_every_service_once_and_what_changed_beside_it():
     }
     assert not tracked
     assert not tracked.take()
+
+
+@pytest.mark.parametrize("seconds", [0, 60])
+def test_slots_that_are_no_longer_drawn_go_after_the_others(seconds):
+    """A packet in flight has read the old number of backends: every slot it may draw is still there."""
+    one = service("web", 10, families=1, affinity_seconds=seconds)
+    book, tables = ledger.Ledger("here"), ledger.Tables(AROUND)
+    door = firewall.FakeFirewall()
+    first = place(one, members("web", (1, ""), (2, ""), (3, "")))
+    door.apply("".join(map(str, tables.fresh(book.fill({key("web"): first})))))
+    slots = {name: set(elements) for name, elements in door.tables["ip netemu-proxy"].sets.items()}
+    fewer = place(one, members("web", (2, "")), previous=first)
+    documents = tables.change(book.update({key("web"): fewer}))
+    assert len(documents) == 2
+    door.apply("".join(map(str, documents[0])))
+    sets = door.tables["ip netemu-proxy"].sets
+    assert all(slots[name] <= set(sets[name]) for name in layout.SLOTS)
+    (kind,) = sets["services"].values()
+    assert layout.led_to(int(kind, 16)).size == 1
+    door.apply("".join(map(str, documents[1])))
+    assert sum(len(door.tables["ip netemu-proxy"].sets[name]) for name in layout.SLOTS) == (
+        2 if seconds else 1
+    )
