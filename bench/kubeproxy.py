@@ -90,6 +90,50 @@ def measure(count: int, rounds: int) -> Iterator[tuple[str, list[float]]]:
     yield "one endpoint more or less", change
 
 
+def upstream(count: int) -> str:
+    """The same Services as kube-proxy's nftables mode lays them out: chains and an anonymous map for each."""
+    lines = [
+        "add table ip kube-proxy",
+        "add map ip kube-proxy service-ips { type ipv4_addr . inet_proto . inet_service : verdict ; }",
+        "add chain ip kube-proxy nat-prerouting { type nat hook prerouting priority -100 ; }",
+        "add chain ip kube-proxy mark-for-masquerade",
+        "add rule ip kube-proxy mark-for-masquerade mark set mark or 0x4000",
+        "add rule ip kube-proxy nat-prerouting ip daddr . meta l4proto . th dport vmap @service-ips",
+    ]
+    entries = []
+    for number in range(1, count + 1):
+        one, members = service(number), slice_(number, 2)
+        chain = f"service-{number:08d}-bench/svc-{number}/tcp/http"
+        picks = []
+        for slot, endpoint in enumerate(members.endpoints):
+            address, target = endpoint.addresses[0], f"endpoint-{number:08d}-{slot}"
+            picks.append(f"{slot} : goto {target}")
+            lines += [
+                f"add chain ip kube-proxy {target}",
+                f"add rule ip kube-proxy {target} ip saddr {address} jump mark-for-masquerade",
+                f"add rule ip kube-proxy {target} meta l4proto tcp dnat to {address}:8080",
+            ]
+        lines += [
+            f"add chain ip kube-proxy {chain}",
+            f"add rule ip kube-proxy {chain} numgen random mod 2 vmap {{ {', '.join(picks)} }}",
+        ]
+        entries.append(f"{one.spec.clusterIP} . tcp . 80 : goto {chain}")
+    lines.append(f"add element ip kube-proxy service-ips {{ {', '.join(entries)} }}")
+    return "\n".join(lines) + "\n"
+
+
+def load_upstream(count: int, rounds: int) -> Iterator[float]:
+    """Seconds that the kernel takes for it, the text being there already."""
+    text = upstream(count)
+    for _ in range(rounds):
+        place = netns.open_new()
+        door = firewall.LibNftables(place)
+        began = time.perf_counter()
+        door.apply(text)
+        yield time.perf_counter() - began
+        os.close(place)
+
+
 async def one_endpoint(proxy: proxying.Proxy, count: int) -> list[float]:
     found = []
     for n in range(max(1, count - 20), count + 1):
@@ -102,11 +146,18 @@ async def one_endpoint(proxy: proxying.Proxy, count: int) -> list[float]:
     return found[2:]  # the first makes the chain for three backends
 
 
-def one_size(count: int, rounds: int) -> None:
+def one_size(count: int, rounds: int, beside: int) -> None:
     for what, seconds in measure(count, rounds):
         low, high = min(seconds) * 1e3, max(seconds) * 1e3
         middle = statistics.median(seconds) * 1e3
         print(f"{count:6d} Services  {what:32s} {middle:9.2f} ms   ({low:.2f} to {high:.2f})")
+    if count <= beside:
+        seconds = list(load_upstream(count, rounds))
+        low, high, middle = (f(seconds) * 1e3 for f in (min, max, statistics.median))
+        print(
+            f"{count:6d} Services  {'kube-proxy layout, kernel only':32s}"
+            f" {middle:9.2f} ms   ({low:.2f} to {high:.2f})"
+        )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{count:6d} Services  {'peak memory of the process':32s} {peak:9.1f} MiB")
 
@@ -115,9 +166,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--services", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--upstream",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="load kube-proxy's layout, too, up to N Services",
+    )
     options = parser.parse_args(argv)
     for count in options.services:
-        worker = multiprocessing.get_context("spawn").Process(target=one_size, args=(count, options.rounds))
+        worker = multiprocessing.get_context("spawn").Process(
+            target=one_size, args=(count, options.rounds, options.upstream)
+        )
         worker.start()
         worker.join()
 

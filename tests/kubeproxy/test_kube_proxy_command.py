@@ -5,6 +5,7 @@ import os
 import click
 import pytest
 
+from netemu.api import codec, core
 from netemu.base import errors
 from netemu.cli import kube_proxy
 from netemu.kernel import firewall, netns
@@ -76,3 +77,25 @@ def test_cleanup_removes_the_tables_and_nothing_else():
         assert left == ["other"]
     finally:
         os.close(place)
+
+
+def test_the_nodes_own_ranges_and_primary_addresses_come_from_its_object():
+    found = codec.convert(
+        core.Node,
+        {
+            "metadata": {"name": "n"},
+            "spec": {"podCIDR": "10.244.3.0/24", "podCIDRs": ["10.244.3.0/24", "fd00:244:0:3::/64"]},
+            "status": {
+                "addresses": [
+                    {"type": "Hostname", "address": "n"},
+                    {"type": "InternalIP", "address": "172.18.0.5"},
+                    {"type": "InternalIP", "address": "172.18.0.6"},
+                ]
+            },
+        },
+    )
+    chosen = parsed("--detect-local-mode", "NodeCIDR", "--nodeport-addresses", "primary")
+    around = options.surroundings(chosen, found)
+    assert (around["ip"].pods, around["ip6"].pods) == (("10.244.3.0/24",), ("fd00:244:0:3::/64",))
+    assert (around["ip"].node_ports, around["ip6"].node_ports) == (("172.18.0.5/32",), ())
+    assert options.surroundings(chosen, None)["ip"].pods == ()
