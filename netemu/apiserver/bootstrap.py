@@ -1,6 +1,7 @@
 """What is there before anybody asks: namespaces, roles, the `kubernetes` Service and its endpoints ...
 
-Made through the server's own requests, so it is admitted and validated as everything else.
+Made through the server's own requests, so it is admitted and validated as everything else; but the roles are
+stored as they stand in the table.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from netemu.apiserver import contexts
+from netemu.api import kinds
+from netemu.apiserver import cache, contexts, objects
 from netemu.apiserver.rbac import policy
 from netemu.client import api
 
@@ -41,7 +43,7 @@ def _namespace(name: str) -> dict[str, Any]:
 
 def _objects(config: contexts.Config) -> list[tuple[str, dict[str, Any], bool]]:
     """(path, object, whether an object that is there already must be made equal)."""
-    found: list[tuple[str, dict[str, Any], bool]] = [(path, document, False) for path, document in _rules()]
+    found: list[tuple[str, dict[str, Any], bool]] = []
     for namespace in NAMESPACES:
         base = f"/api/v1/namespaces/{namespace}"
         account = {"kind": "ServiceAccount", "apiVersion": "v1", "metadata": {"name": "default"}}
@@ -66,27 +68,33 @@ def _objects(config: contexts.Config) -> list[tuple[str, dict[str, Any], bool]]:
     return found
 
 
-def _rules() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Roles, bindings and priority classes."""
-    base = "/apis/rbac.authorization.k8s.io/v1"
-    yield from ((f"{base}/clusterroles", document) for document in policy.cluster_roles())
-    yield from ((f"{base}/clusterrolebindings", document) for document in policy.cluster_bindings())
-    for plural, documents in (("roles", policy.roles()), ("rolebindings", policy.bindings())):
-        for document in documents:
-            yield f"{base}/namespaces/{document['metadata']['namespace']}/{plural}", document
+async def seed(parts: contexts.Parts) -> None:
+    """Roles, bindings and priority classes: a table of our own, too long to be checked at every start."""
+    fresh = []
+    for document in _fixed():
+        kind = kinds.named(document["apiVersion"], document["kind"])
+        assert kind is not None
+        about = document["metadata"]
+        namespace, collection = about.get("namespace", ""), parts.cache.of(kind)
+        if collection.get(namespace, about["name"]) is None:
+            objects.begin(kind, document, namespace, parts.rng, parts.clock.now())
+            key = cache.key(kind, namespace, about["name"])
+            fresh.append(parts.store.create(key, collection.dump(document)))
+    await asyncio.gather(*fresh)
+
+
+def _fixed() -> Iterator[dict[str, Any]]:
+    yield from (*policy.cluster_roles(), *policy.cluster_bindings(), *policy.roles(), *policy.bindings())
     for name, value in (("system-cluster-critical", 2000000000), ("system-node-critical", 2000001000)):
         use = "node" if "node" in name else "cluster"
-        yield (
-            "/apis/scheduling.k8s.io/v1/priorityclasses",
-            {
-                "kind": "PriorityClass",
-                "apiVersion": "scheduling.k8s.io/v1",
-                "metadata": {"name": name},
-                "value": value,
-                "preemptionPolicy": "PreemptLowerPriority",
-                "description": _CRITICAL[use],
-            },
-        )
+        yield {
+            "kind": "PriorityClass",
+            "apiVersion": "scheduling.k8s.io/v1",
+            "metadata": {"name": name},
+            "value": value,
+            "preemptionPolicy": "PreemptLowerPriority",
+            "description": _CRITICAL[use],
+        }
 
 
 def _service(config: contexts.Config) -> dict[str, Any]:

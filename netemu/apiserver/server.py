@@ -114,12 +114,17 @@ class ApiServer:
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Make what every cluster has, then answer on the bound sockets (TLS)."""
-        await bootstrap.run(self.local_client(_ROOT.name, _ROOT.groups), self._parts.config)
+        await self.prepare()
         self._compaction = asyncio.create_task(self._forget())
         self._upkeep = asyncio.create_task(self._keep.run(self.local_client(_ROOT.name, _ROOT.groups)))
         context = tls.server(*self._identity.server, self._identity.ca)
         self._http = await server.serve(self.handle, sockets, context, refuse=statuses.refuse)
         self._ready = True
+
+    async def prepare(self) -> None:
+        """Make what every cluster has."""
+        await bootstrap.seed(self._parts)
+        await bootstrap.run(self.local_client(_ROOT.name, _ROOT.groups), self._parts.config)
 
     async def stop(self) -> None:
         """End every connection and watch. The store stays open: it is its owner's."""

@@ -397,3 +397,29 @@ def test_what_people_ask_with_kubectl(world: Any) -> None:
         assert (await k("create", "clusterrole", "pods", "--verb=get,list", "--resource=pods"))[0] == 0
 
     world(story, timeout=120)
+
+
+def test_what_every_cluster_has_is_valid(world: Any) -> None:
+    """It was stored unchecked: what is read must be accepted, and not changed, when written."""
+
+    async def story(w: Any) -> None:
+        seen = 0
+        for plural in ("clusterroles", "clusterrolebindings", "roles", "rolebindings"):
+            for found in (await w.ask("GET", f"{RBAC}/{plural}")).body["items"]:
+                about = found["metadata"]
+                within = f"namespaces/{about['namespace']}/" if "namespace" in about else ""
+                path = f"{RBAC}/{within}{plural}/{about['name']}?fieldValidation=Strict"
+                again = await w.ask(
+                    "PUT", path, {"kind": plural_kind(plural), **found, "apiVersion": RBAC[6:]}
+                )
+                assert again.status == 200, again.body
+                changed = {key for key in again.body if key not in ("kind", "apiVersion", "metadata")}
+                assert all(again.body[key] == found[key] for key in changed), about["name"]
+                seen += 1
+        assert seen > 100
+
+    world(story)
+
+
+def plural_kind(plural: str) -> str:
+    return {"cl": "ClusterRole", "ro": "Role"}[plural[:2]] + ("Binding" if "bindings" in plural else "")

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from netemu.api import codec, core, discovery
-from netemu.apiserver import bootstrap, contexts, pki, server
+from netemu.apiserver import contexts, pki, server
 from netemu.base import clock
 from netemu.client import errors as api_errors
 from netemu.client import informers
@@ -81,7 +81,7 @@ def play(story):
     async def whole():
         async with asyncio.timeout(40):
             cluster = Cluster()
-            await bootstrap.run(cluster.admin, contexts.Config())
+            await cluster.server.prepare()
             accounts = ("system:serviceaccounts", "system:authenticated")
             name = "system:serviceaccount:kube-system:service-controller"
             client = cluster.server.local_client(name, accounts)

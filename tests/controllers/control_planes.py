@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from netemu.api import core, meta
-from netemu.apiserver import bootstrap, contexts, pki, server
+from netemu.apiserver import contexts, pki, server
 from netemu.base import clock
 from netemu.client import api, informers
 from netemu.client import errors as api_errors
@@ -90,7 +90,7 @@ class Cluster:
 
     @contextlib.asynccontextmanager
     async def running(self, *, nodes: int = 2) -> AsyncIterator[Cluster]:
-        await bootstrap.run(self.admin, contexts.Config())
+        await self.server.prepare()
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(one)
