@@ -9,6 +9,7 @@ import pty
 import re
 import select
 import shutil
+import signal
 import socket
 import ssl
 import struct
@@ -226,20 +227,29 @@ def test_exec(kubectl: Kubectl) -> None:
 
 
 def test_a_terminal_and_its_size(kubectl: Kubectl) -> None:
+    """kubectl may send the size later than it starts the command."""
+    script = (
+        "until stty size | grep -v '^0 0'; do sleep 0.05; done; echo ready; read x; echo heard $x; exit 4"
+    )
     pid, terminal = pty.fork()
     if pid == 0:
-        words = ("exec", "-it", "box", "--", "sh", "-c", "echo ready; read x; stty size; exit 4")
+        words = ("exec", "-it", "box", "--", "sh", "-c", script)
         os.execve(kubectl.path, [str(kubectl.path), *words], kubectl.environment)
-    said = b""
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    said, sent = b"", False
     with contextlib.suppress(OSError):  # EIO: it has ended
-        while select.select([terminal], [], [], 20)[0]:
+        while select.select([terminal], [], [], 15)[0]:
             said += os.read(terminal, 1000)
-            if said.endswith(b"ready\r\n"):
-                os.write(terminal, b"\n")
+            if b"ready\r\n" in said and not sent:
+                sent = os.write(terminal, b"it\n") > 0
+    ended = select.select([terminal], [], [], 0)[0]
+    if not ended:
+        os.kill(pid, signal.SIGKILL)
     _, code = os.waitpid(pid, 0)
     os.close(terminal)
+    assert ended, said
     assert b"40 100\r\n" in said
+    assert b"heard it\r\n" in said
     assert os.waitstatus_to_exitcode(code) == 4
 
 
