@@ -9,27 +9,16 @@ import functools
 from typing import Any
 
 from netemu.api import (
-    admission,
     apps,
     authentication,
     authorization,
     autoscaling,
-    autoscaling2,
-    batch,
-    certificates,
     coordination,
     core,
     discovery,
-    events,
-    extensions,
     meta,
     networking,
-    node,
     policy,
-    rbac,
-    registration,
-    scheduling,
-    storage,
 )
 from netemu.api.resources import ALL_VERBS, Kind, Selectable, Subresource
 
@@ -40,12 +29,17 @@ _STREAM = ("create", "get")
 _PROXY = ("create", "delete", "get", "patch", "update")
 
 
-def _status(type_: type[meta.Object]) -> Subresource:
-    group, _, version = type_.apiVersion.rpartition("/")
-    return Subresource("status", type_.kind, _EDIT, type_, group, version)
+def _status(type_: type[meta.Object] | str) -> Subresource:
+    if isinstance(type_, str):
+        api_version, _, there = type_.partition(":")
+        kind = there.rpartition(".")[2]
+    else:
+        api_version, kind = type_.apiVersion, type_.kind
+    group, _, version = api_version.rpartition("/")
+    return Subresource("status", kind, _EDIT, type_, group, version)
 
 
-def _cluster(type_: type[meta.Object], plural: str, *short: str, **more: Any) -> Kind:
+def _cluster(type_: type[meta.Object] | str, plural: str, *short: str, **more: Any) -> Kind:
     return Kind(type=type_, plural=plural, namespaced=False, short_names=short, **more)
 
 
@@ -214,24 +208,24 @@ ALL: tuple[Kind, ...] = (
     ),
     Kind(type=apps.ControllerRevision, plural="controllerrevisions"),
     Kind(
-        type=autoscaling2.HorizontalPodAutoscaler,
+        type="autoscaling/v2:autoscaling2.HorizontalPodAutoscaler",
         plural="horizontalpodautoscalers",
         short_names=("hpa",),
         categories=("all",),
-        subresources=(_status(autoscaling2.HorizontalPodAutoscaler),),
+        subresources=(_status("autoscaling/v2:autoscaling2.HorizontalPodAutoscaler"),),
     ),
     Kind(
-        type=batch.CronJob,
+        type="batch/v1:batch.CronJob",
         plural="cronjobs",
         short_names=("cj",),
         categories=("all",),
-        subresources=(_status(batch.CronJob),),
+        subresources=(_status("batch/v1:batch.CronJob"),),
     ),
     Kind(
-        type=batch.Job,
+        type="batch/v1:batch.Job",
         plural="jobs",
         categories=("all",),
-        subresources=(_status(batch.Job),),
+        subresources=(_status("batch/v1:batch.Job"),),
         selectable=(Selectable("status.successful", ("status.succeeded",)),),
     ),
     Kind(type=coordination.Lease, plural="leases"),
@@ -268,51 +262,64 @@ ALL: tuple[Kind, ...] = (
         short_names=("pdb",),
         subresources=(_status(policy.PodDisruptionBudget),),
     ),
-    _cluster(rbac.ClusterRoleBinding, "clusterrolebindings"),
-    _cluster(rbac.ClusterRole, "clusterroles"),
-    Kind(type=rbac.RoleBinding, plural="rolebindings"),
-    Kind(type=rbac.Role, plural="roles"),
-    _cluster(scheduling.PriorityClass, "priorityclasses", "pc"),
-    _cluster(storage.CSIDriver, "csidrivers"),
-    _cluster(storage.CSINode, "csinodes"),
-    Kind(type=storage.CSIStorageCapacity, plural="csistoragecapacities"),
-    _cluster(storage.StorageClass, "storageclasses", "sc"),
+    _cluster("rbac.authorization.k8s.io/v1:rbac.ClusterRoleBinding", "clusterrolebindings"),
+    _cluster("rbac.authorization.k8s.io/v1:rbac.ClusterRole", "clusterroles"),
+    Kind(type="rbac.authorization.k8s.io/v1:rbac.RoleBinding", plural="rolebindings"),
+    Kind(type="rbac.authorization.k8s.io/v1:rbac.Role", plural="roles"),
+    _cluster("scheduling.k8s.io/v1:scheduling.PriorityClass", "priorityclasses", "pc"),
+    _cluster("storage.k8s.io/v1:storage.CSIDriver", "csidrivers"),
+    _cluster("storage.k8s.io/v1:storage.CSINode", "csinodes"),
+    Kind(type="storage.k8s.io/v1:storage.CSIStorageCapacity", plural="csistoragecapacities"),
+    _cluster("storage.k8s.io/v1:storage.StorageClass", "storageclasses", "sc"),
     _cluster(
-        storage.VolumeAttachment, "volumeattachments", subresources=(_status(storage.VolumeAttachment),)
+        "storage.k8s.io/v1:storage.VolumeAttachment",
+        "volumeattachments",
+        subresources=(_status("storage.k8s.io/v1:storage.VolumeAttachment"),),
     ),
-    _cluster(storage.VolumeAttributesClass, "volumeattributesclasses", "vac"),
-    _cluster(node.RuntimeClass, "runtimeclasses"),
+    _cluster("storage.k8s.io/v1:storage.VolumeAttributesClass", "volumeattributesclasses", "vac"),
+    _cluster("node.k8s.io/v1:node.RuntimeClass", "runtimeclasses"),
     _cluster(
-        certificates.CertificateSigningRequest,
+        "certificates.k8s.io/v1:certificates.CertificateSigningRequest",
         "certificatesigningrequests",
         "csr",
         subresources=(
-            _status(certificates.CertificateSigningRequest)._replace(name="approval"),
-            _status(certificates.CertificateSigningRequest),
+            _status("certificates.k8s.io/v1:certificates.CertificateSigningRequest")._replace(
+                name="approval"
+            ),
+            _status("certificates.k8s.io/v1:certificates.CertificateSigningRequest"),
         ),
         selectable=_fields("spec.signerName"),
     ),
-    _cluster(admission.MutatingWebhookConfiguration, "mutatingwebhookconfigurations"),
     _cluster(
-        admission.ValidatingAdmissionPolicy,
-        "validatingadmissionpolicies",
-        subresources=(_status(admission.ValidatingAdmissionPolicy),),
+        "admissionregistration.k8s.io/v1:admission.MutatingWebhookConfiguration",
+        "mutatingwebhookconfigurations",
     ),
-    _cluster(admission.ValidatingAdmissionPolicyBinding, "validatingadmissionpolicybindings"),
-    _cluster(admission.ValidatingWebhookConfiguration, "validatingwebhookconfigurations"),
     _cluster(
-        extensions.CustomResourceDefinition,
+        "admissionregistration.k8s.io/v1:admission.ValidatingAdmissionPolicy",
+        "validatingadmissionpolicies",
+        subresources=(_status("admissionregistration.k8s.io/v1:admission.ValidatingAdmissionPolicy"),),
+    ),
+    _cluster(
+        "admissionregistration.k8s.io/v1:admission.ValidatingAdmissionPolicyBinding",
+        "validatingadmissionpolicybindings",
+    ),
+    _cluster(
+        "admissionregistration.k8s.io/v1:admission.ValidatingWebhookConfiguration",
+        "validatingwebhookconfigurations",
+    ),
+    _cluster(
+        "apiextensions.k8s.io/v1:extensions.CustomResourceDefinition",
         "customresourcedefinitions",
         "crd",
         "crds",
         categories=("api-extensions",),
-        subresources=(_status(extensions.CustomResourceDefinition),),
+        subresources=(_status("apiextensions.k8s.io/v1:extensions.CustomResourceDefinition"),),
     ),
     _cluster(
-        registration.APIService,
+        "apiregistration.k8s.io/v1:registration.APIService",
         "apiservices",
         categories=("api-extensions",),
-        subresources=(_status(registration.APIService),),
+        subresources=(_status("apiregistration.k8s.io/v1:registration.APIService"),),
     ),
 )
 
@@ -321,7 +328,7 @@ _STORED = {(kind.group, kind.plural): kind for kind in ALL}
 # Other forms of kinds above: read and written like them, kept in their form.
 VIEWS: tuple[Kind, ...] = (
     Kind(
-        type=events.Event,
+        type="events.k8s.io/v1:events.Event",
         plural="events",
         short_names=("ev",),
         stored=_STORED["", "events"],
@@ -379,7 +386,11 @@ SERVED = ALL + VIEWS + REVIEWS
 
 def of(thing: Any) -> Kind:
     """The kind of a record or of a record's type. KeyError: it is no kind of ours."""
-    return _by_type()[thing if isinstance(thing, type) else type(thing)]
+    record = thing if isinstance(thing, type) else type(thing)
+    found = _by_name().get((getattr(record, "apiVersion", ""), getattr(record, "kind", "")))
+    if found is None or found.type is not record:
+        raise KeyError(record)
+    return found
 
 
 def find(group: str, version: str, plural: str) -> Kind | None:
@@ -390,11 +401,6 @@ def find(group: str, version: str, plural: str) -> Kind | None:
 def named(api_version: str, kind: str) -> Kind | None:
     """By what a manifest says: ("apps/v1", "Deployment")."""
     return _by_name().get((api_version, kind))
-
-
-@functools.cache
-def _by_type() -> dict[type, Kind]:
-    return {kind.type: kind for kind in SERVED}
 
 
 @functools.cache

@@ -91,7 +91,7 @@ def definitions(served: Iterable[kinds.Kind]) -> dict[str, Document]:
             waiting.append(meta.ObjectMeta)
         else:
             waiting.append(kind.type)
-        waiting += [sub.type for sub in kind.subresources if sub.type is not None]
+        waiting += [sub.type for sub in kind.subresources if isinstance(sub.type, type)]
         if "list" in kind.verbs:
             found[f"{of(kind)}List"] = _list(kind)
     while waiting:

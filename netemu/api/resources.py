@@ -5,6 +5,7 @@ Knows no resource in particular.
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,12 +15,13 @@ ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "up
 
 
 class Subresource(NamedTuple):
-    """`type` is the record that is read and written; None where the traffic is a stream or a text."""
+    """`type` is the record that is read and written (a text: that of the kind itself, not imported yet); None
+    where the traffic is a stream or a text."""
 
     name: str
     kind: str
     verbs: tuple[str, ...]
-    type: type[meta.Object] | None = None
+    type: type[meta.Object] | str | None = None
     group: str = ""
     version: str = "v1"
 
@@ -35,11 +37,12 @@ class Selectable(NamedTuple):
 class Kind:
     """Names as discovery shows them. A kind equals itself only, and so is a cheap key.
 
+    type     its record; "batch/v1:batch.Job" is imported when first asked for: most programs never do
     stored   the kind in whose form objects are kept, if this one is only another view of them
     custom   the schema of a kind that users defined (`api.structural`), whose `type` knows only its metadata
     """
 
-    type: type[meta.Object]
+    type: type[meta.Object] | Any
     plural: str
     singular: str = ""
     namespaced: bool = True
@@ -55,11 +58,27 @@ class Kind:
     kind: str = field(init=False)
 
     def __post_init__(self) -> None:
-        group, _, version = self.type.apiVersion.rpartition("/")
-        for name, value in (("group", group), ("version", version), ("kind", self.type.kind)):
+        if isinstance(self.type, str):
+            api_version, _, there = self.type.partition(":")
+            kind = there.rpartition(".")[2]
+            object.__setattr__(self, "_there", there)
+            object.__delattr__(self, "type")
+        else:
+            api_version, kind = self.type.apiVersion, self.type.kind
+        group, _, version = api_version.rpartition("/")
+        for name, value in (("group", group), ("version", version), ("kind", kind)):
             object.__setattr__(self, name, value)
         if not self.singular:
             object.__setattr__(self, "singular", self.kind.lower())
+
+    def __getattr__(self, name: str) -> Any:
+        """The record of a kind that was declared by name, now that it is needed."""
+        if name != "type":
+            raise AttributeError(name)
+        module, _, record = self._there.rpartition(".")
+        found = getattr(importlib.import_module(f"netemu.api.{module}"), record)
+        object.__setattr__(self, "type", found)
+        return found
 
     @property
     def api_version(self) -> str:

@@ -122,7 +122,9 @@ def _paths(kind: kinds.Kind) -> dict[str, Any]:
     for sub in kind.subresources:
         if sub.type is not None:
             there = (sub.group, sub.version, sub.kind)
-            content = openapi.of(kind) if there == own else openapi.name(sub.type)
+            content = (
+                openapi.name(sub.type) if isinstance(sub.type, type) and there != own else openapi.of(kind)
+            )
             found[f"{base}/{{name}}/{sub.name}"] = _operations(kind, there, sub.verbs, content)
     return {path: operations for path, operations in found.items() if operations}
 

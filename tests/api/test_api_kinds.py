@@ -101,3 +101,17 @@ def test_importing_the_types_brings_nothing_heavy() -> None:
     heavy = {"asyncio", "click", "yaml", "ssl", "socket", "pyroute2", "scapy", "logging"}
     assert not heavy & loaded
     assert "msgspec" in loaded
+
+
+def test_kinds_few_programs_use_are_imported_when_needed() -> None:
+    script = (
+        "import sys; from netemu.api import kinds; late = 'netemu.api.batch';"
+        "assert late not in sys.modules; job = kinds.named('batch/v1', 'Job');"
+        "assert late not in sys.modules; assert kinds.of(job.type) is job; assert late in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize("kind", kinds.SERVED, ids=lambda kind: f"{kind.api_version}-{kind.kind}")
+def test_a_kind_is_called_as_its_record_is(kind: kinds.Kind) -> None:
+    assert (kind.type.apiVersion, kind.type.kind) == (kind.api_version, kind.kind)
