@@ -106,7 +106,7 @@ class Balancers:
         given = plan.allocate(demands, self._pools)
         self._given = given.addresses
         ways = self._announced(demands)
-        await asyncio.to_thread(self._announcer.announce, ways)
+        await self._announcer.announce(ways)
         self._ways = ways
         for key, service in sorted(services.items()):
             await self._write(key, service, given)

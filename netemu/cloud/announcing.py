@@ -5,6 +5,7 @@ Only routes with our protocol number are ours. Knows addresses; no Service.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from ipaddress import ip_network
 from typing import Protocol
@@ -20,7 +21,7 @@ PROTOCOL = 159  # in `ip route`: proto 159
 class Announcer(Protocol):
     """`announce` makes it so that packets to each address go to the one it is mapped to, and no others."""
 
-    def announce(self, ways: Mapping[plan.Address, plan.Address]) -> None: ...
+    async def announce(self, ways: Mapping[plan.Address, plan.Address]) -> None: ...
 
 
 class Fabric:
@@ -31,7 +32,10 @@ class Fabric:
     ) -> None:
         self._fabric, self._outside, self._routers = fabric, outside, routers
 
-    def announce(self, ways: Mapping[plan.Address, plan.Address]) -> None:
+    async def announce(self, ways: Mapping[plan.Address, plan.Address]) -> None:
+        await asyncio.to_thread(self._announce, ways)
+
+    def _announce(self, ways: Mapping[plan.Address, plan.Address]) -> None:
         _make(self._fabric, {plan.Route(address, via) for address, via in ways.items()})
         _make(self._outside, {plan.Route(address, self._routers[address.version]) for address in ways})
 

@@ -25,7 +25,7 @@ class Board:
     def __init__(self):
         self.ways = {}
 
-    def announce(self, ways):
+    async def announce(self, ways):
         self.ways = {str(address): str(via) for address, via in ways.items()}
 
 
@@ -214,13 +214,13 @@ def test_routes_are_made_changed_and_removed_and_those_of_others_stay():
             }
 
         for via in ("172.18.0.2", "172.18.0.3"):
-            fabric.announce({four: ip_address(via), six: ip_address("fd00:18::3")})
+            asyncio.run(fabric.announce({four: ip_address(via), six: ip_address("fd00:18::3")}))
             assert routes(nets[0]) == {("198.51.100.1/32", via), ("2001:db8:51::1/128", "fd00:18::3")}
             assert routes(nets[1]) == {
                 ("198.51.100.1/32", "203.0.113.1"),
                 ("2001:db8:51::1/128", "fd00:18::2"),
             }
-        fabric.announce({})
+        asyncio.run(fabric.announce({}))
         assert routes(nets[0]) == routes(nets[1]) == set()
         assert any(str(r.dst) == "192.0.2.0/24" for r in nets[0].observe().routes)
     finally:
