@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import socket
 import sys
 import time
@@ -35,17 +36,23 @@ def up(lab: config.LabConfig, *, progress: Progress = lambda text: None) -> hand
     """
     began = time.monotonic()
     place = records.of(lab.name)
-    with records.claimed(place, create=True):
-        _not_twice(place)
-        _check_room(place)
-        if down.clear(place, keep_directory=True):
-            progress(f"removed what was left of an earlier lab '{lab.name}'")
-        try:
-            _start(lab, place, progress, began)
-        except BaseException:
-            with contextlib.suppress(errors.NetemuError, OSError):
-                down.clear(place)
-            raise
+    # Control-C waits until there is somebody to undo what it interrupts.
+    allowed = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with records.claimed(place, create=True):
+            _not_twice(place)
+            _check_room(place)
+            try:
+                signal.pthread_sigmask(signal.SIG_SETMASK, allowed)
+                if down.clear(place, keep_directory=True):
+                    progress(f"removed what was left of an earlier lab '{lab.name}'")
+                _start(lab, place, progress, began)
+            except BaseException:
+                with contextlib.suppress(errors.NetemuError, OSError):
+                    down.clear(place)
+                raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, allowed)
     return handle.open(lab.name)
 
 
