@@ -224,8 +224,7 @@ def test(venv: pathlib.Path, arguments: list[str]) -> int:
             failed.append(name)
             print(done.stdout, flush=True)
     say(f"tests{' (checks that FAILED before: ' + ', '.join(failed) + ')' if failed else ''}:")
-    # Most tests wait for processes, not for processors; those of a file share what is dear to make.
-    pytest = [str(venv / "bin" / "pytest"), *(arguments or ["-n", "auto", "--dist", "loadfile"])]
+    pytest = [str(venv / "bin" / "pytest"), *arguments]
     code = subprocess.run(pytest, cwd=ROOT, env=environment, check=False).returncode
     return code or (1 if failed else 0)
 

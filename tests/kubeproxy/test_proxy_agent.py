@@ -114,7 +114,7 @@ class Story:
                 )
             )
             ending = asyncio.create_task(story(self))
-            done, _ = await asyncio.wait({proxy, ending}, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({proxy, ending}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
             proxy.cancel()
             ending.cancel()
             assert ending in done, "the story did not come to its end"
