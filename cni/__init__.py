@@ -1,4 +1,4 @@
-"""CNI executables `bridge`, `host-local`, `loopback`, and their installation into a directory of plugins.
+"""CNI executables named as people know them, and their installation into a directory of plugins.
 
 Everything below this package imports the standard library, netemu.wire and netemu.kernel.rtnl only: a plugin
 lives some twenty milliseconds, so what it imports is what it costs.
@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
 
+# The module of each executable.
 EXECUTABLES = {"bridge": "bridge", "host-local": "hostlocal", "loopback": "loopback"}
 
 
@@ -20,24 +21,47 @@ def install(directory: "str | os.PathLike[str]", *, python: str | None = None) -
     import os
 
     os.makedirs(directory, exist_ok=True)
-    for name, module in EXECUTABLES.items():
+    for name in EXECUTABLES:
         path = os.path.join(directory, name)
-        text = wrapper(module, python or interpreter())
         new = f"{path}.{os.getpid()}"
         with open(new, "w", encoding="utf-8") as file:
             os.fchmod(file.fileno(), 0o755)
-            file.write(text)
+            file.write(wrapper(name, python or interpreter()))
         os.replace(new, path)
 
 
-def wrapper(module: str, python: str) -> str:
+def wrapper(name: str, python: str) -> str:
     """The text of an executable: -I ignores the caller's PYTHON* variables, -S leaves out site-packages.
 
     It ends before there is any garbage worth collecting; its own modules come after the standard library's,
     which are more.
     """
     path = f"import gc\nimport sys\n\ngc.disable()\nsys.path.append({root()!r})\n"
-    return f"#!{python} -IS\n{path}from cni import {module}\n{module}.main()\n"
+    return f"#!{python} -IS\n{path}from cni import frame\nframe.main({name!r})\n"
+
+
+def whose(path: str) -> str:
+    """The name of our plugin that the executable at `path` runs; "" if it is somebody else's, or changed.
+
+    A copy of ours under another name keeps its own: what counts is what would run. OSError if unreadable.
+    """
+    import os
+
+    with open(path, "rb", buffering=0) as file:
+        first, _, rest = (file.read(_SAMPLE) or b"").partition(b"\n")
+    if not first.startswith(b"#!"):
+        return ""
+    head, separator, tail = rest.decode(errors="replace").rpartition("frame.main('")
+    name = tail.partition("'")[0]
+    if not separator or name not in EXECUTABLES:
+        return ""
+    real = os.path.realpath(path)
+    if real == os.path.join(root(), "cni", name):
+        return name
+    return name if head + separator + tail == wrapper(name, "").partition("\n")[2] else ""
+
+
+_SAMPLE = 512  # our executables are shorter than this
 
 
 def root() -> str:

@@ -13,10 +13,6 @@ from cni import delegate, frame
 from netemu.kernel import rtnl
 from netemu.wire import cni, rtnetlink
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import NoReturn
-
 
 def add(call: cni.Call, configuration: "cni.Document") -> cni.Result:
     """Address, link, routes; nothing remains when one of them fails."""
@@ -132,9 +128,5 @@ def forward(call: cni.Call, configuration: "cni.Document") -> None:
         delegate.ipam(call, configuration, call.command)
 
 
+ABOUT = "CNI bridge plugin of netemu"
 HANDLERS = {"ADD": add, "DEL": delete, "CHECK": check, "GC": forward, "STATUS": forward}
-
-
-def main() -> "NoReturn":
-    """The executable."""
-    frame.main(HANDLERS, "CNI bridge plugin of netemu")

@@ -1,44 +1,47 @@
 """Another plugin run on behalf of this one (specification, section 4): from CNI_PATH, same call, same text.
 
-Our own host-local is called in this process: the same code, without another interpreter's start.
+One of ours is called in this process: the same code, without another interpreter's start.
 """
 
-import os
-
 import cni as plugins
-from cni import programs
+from cni import frame, programs
 from netemu.wire import cni, documents
-
-_SAMPLE = 512  # our executables are shorter than this
 
 
 def ipam(call: cni.Call, configuration: "cni.Document", command: str) -> "cni.Result | None":
     """Run the IPAM plugin `command`. Its failure is ours; after a failed ADD it is told to DEL."""
-    kind = (configuration.get("ipam") or {}).get("type", "")
-    path = _find(kind, call.path)
-    if _is_ours(path):
-        from cni import hostlocal
+    return run(
+        (configuration.get("ipam") or {}).get("type", ""), call, configuration, command, what="ipam type"
+    )
 
-        handler = hostlocal.HANDLERS.get(command)
+
+def run(
+    kind: str, call: cni.Call, configuration: "cni.Document", command: str, *, what: str = "plugin type"
+) -> "cni.Result | None":
+    """Run the plugin `kind`; the result of an ADD. Its failure is ours; after a failed ADD it is told to DEL."""
+    path = _find(kind, call.path, what)
+    ours = plugins.whose(path)
+    if ours:
+        handler = frame.load(ours).HANDLERS.get(command)
         return handler(call._replace(command=command), configuration) if handler else None
     try:
-        return _execute(path, configuration, command)
+        return _execute(path, call, configuration, command)
     except cni.Failure:
         if command == "ADD":
-            _try_to_delete(path, configuration)
+            _try_to_delete(path, call, configuration)
         raise
 
 
-def _try_to_delete(path: str, configuration: "cni.Document") -> None:
+def _try_to_delete(path: str, call: cni.Call, configuration: "cni.Document") -> None:
     try:
-        _execute(path, configuration, "DEL")
+        _execute(path, call, configuration, "DEL")
     except cni.Failure:
         return  # the first failure is the one to tell
 
 
-def _find(kind: str, directories: "tuple[str, ...]") -> str:
-    if not kind or "/" in kind:
-        raise cni.Failure(cni.INVALID_CONFIGURATION, f"invalid ipam type {kind!r}")
+def _find(kind: str, directories: "tuple[str, ...]", what: str) -> str:
+    if not isinstance(kind, str) or not kind or "/" in kind:
+        raise cni.Failure(cni.INVALID_CONFIGURATION, f"invalid {what} {kind!r}")
     path = programs.find(kind, directories)
     if not path:
         where = ", ".join(directories)
@@ -46,17 +49,9 @@ def _find(kind: str, directories: "tuple[str, ...]") -> str:
     return path
 
 
-def _is_ours(path: str) -> bool:
-    if os.path.realpath(path) == os.path.join(plugins.root(), "cni", "host-local"):
-        return True
-    with open(path, "rb", buffering=0) as file:
-        first, _, rest = (file.read(_SAMPLE) or b"").partition(b"\n")
-    return first.startswith(b"#!") and rest == plugins.wrapper("hostlocal", "").encode().partition(b"\n")[2]
-
-
-def _execute(path: str, configuration: "cni.Document", command: str) -> "cni.Result | None":
+def _execute(path: str, call: cni.Call, configuration: "cni.Document", command: str) -> "cni.Result | None":
     text = documents.dump(configuration).encode()
-    code, output = programs.run(path, [], {**os.environ, "CNI_COMMAND": command}, text)
+    code, output = programs.run(path, [], {**call.environment, "CNI_COMMAND": command}, text)
     try:
         document = documents.load(output) if output.strip() else {}
     except ValueError:

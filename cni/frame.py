@@ -1,18 +1,20 @@
 """What every plugin does: read the environment and standard input, run one command, print result or error.
 
 Its whole world is an environment, one input, one output and an exit code; it knows no plugin in particular.
+A plugin is a module of this package: ABOUT (one line), HANDLERS (by command), and IPAM when it only gives
+addresses.
 """
 
 import os
 
+import cni as plugins
 from netemu.wire import cni, documents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+    from types import ModuleType
     from typing import NoReturn
-
-    Handler = Callable[[cni.Call, cni.Document], cni.Result | None]
 
 CHECK_FAILED = 100  # our own code: what CHECK found differs from what ADD answered
 
@@ -36,21 +38,26 @@ class Netns:
         os.close(self._fd)
 
 
-def main(handlers: "Mapping[str, Handler]", about: str, *, ipam: bool = False) -> "NoReturn":
-    """Run as an executable. `handlers` by command; DEL, CHECK, GC and STATUS print nothing."""
+def load(name: str) -> "ModuleType":
+    """The module of a plugin, by the name of its executable."""
+    module = f"cni.{plugins.EXECUTABLES[name]}"
+    return __import__(module, fromlist=("HANDLERS",))
+
+
+def main(name: str) -> "NoReturn":
+    """Run as an executable."""
     if not os.environ.get("CNI_COMMAND"):
-        os.write(2, f"{about}\nCNI protocol versions supported: {', '.join(cni.VERSIONS)}\n".encode())
+        about = f"{load(name).ABOUT}\nCNI protocol versions supported: {', '.join(cni.VERSIONS)}\n"
+        os.write(2, about.encode())
         os._exit(0)
-    code, output = run(handlers, os.environ, _read(0), ipam=ipam)
+    code, output = run(name, os.environ, _read(0))
     if output:
         _write(1, output.encode() + b"\n")
     os._exit(code)  # nothing is open that wants closing; finalizing the interpreter takes a millisecond
 
 
-def run(
-    handlers: "Mapping[str, Handler]", environment: "Mapping[str, str]", text: bytes, *, ipam: bool = False
-) -> tuple[int, str]:
-    """One call: its exit code and what goes to standard output."""
+def run(name: str, environment: "Mapping[str, str]", text: bytes) -> tuple[int, str]:
+    """One call: its exit code and what goes to standard output. DEL, CHECK, GC and STATUS print nothing."""
     version = cni.NEWEST
     try:
         call = cni.call(environment)
@@ -58,30 +65,40 @@ def run(
             return 0, documents.dump(cni.version_reply())
         configuration = cni.configuration(text)
         version = configuration.get("cniVersion", version)
-        cni.check_command(call.command, version)
-        _check_netns(call, environment)
-        handler = handlers.get(call.command)
-        result = handler(call, configuration) if handler else None
-        if result is None or call.command != "ADD":
-            return 0, ""
-        return 0, documents.dump(cni.render(result, version, ipam=ipam))
+        found = perform(name, call, configuration)
+        return 0, documents.dump(found) if found else ""
     except cni.Failure as failure:
         return 1, documents.dump(failure.document(version))
+
+
+def perform(name: str, call: cni.Call, configuration: "cni.Document") -> "cni.Document":
+    """One command of a plugin, its result as a document ({} unless ADD). Whatever goes wrong is a Failure."""
+    version = configuration.get("cniVersion", cni.VERSIONS[0])
+    try:
+        cni.check_command(call.command, version)
+        _check_netns(call)
+        plugin = load(name)
+        handler = plugin.HANDLERS.get(call.command)
+        result = handler(call, configuration) if handler else None
+        if result is None or call.command != "ADD":
+            return {}
+        return cni.render(result, version, ipam=getattr(plugin, "IPAM", False))
+    except cni.Failure:
+        raise
     except OSError as failure:
-        return 1, documents.dump(cni.Failure(cni.IO_FAILURE, str(failure)).document(version))
+        raise cni.Failure(cni.IO_FAILURE, str(failure)) from failure
     except Exception as bug:  # the edge of the program: the runtime wants a document whatever happened
         import traceback
 
-        details = traceback.format_exc(limit=-3)
-        return 1, documents.dump(cni.Failure(cni.INTERNAL, repr(bug), details).document(version))
+        raise cni.Failure(cni.INTERNAL, repr(bug), traceback.format_exc(limit=-3)) from bug
 
 
-def _check_netns(call: cni.Call, environment: "Mapping[str, str]") -> None:
+def _check_netns(call: cni.Call) -> None:
     """A plugin that took the host for the container would tear the host's network down."""
-    if not call.netns or environment.get("CNI_NETNS_OVERRIDE", "").lower() in ("1", "true"):
+    if not call.netns or call.environment.get("CNI_NETNS_OVERRIDE", "").lower() in ("1", "true"):
         return
     try:
-        theirs, ours = os.stat(call.netns), os.stat("/proc/self/ns/net")
+        theirs, ours = os.stat(call.netns), os.stat("/proc/thread-self/ns/net")
     except OSError:
         return  # a missing one is judged by the command: DEL does not mind
     if (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino):

@@ -6,10 +6,6 @@ Options, layout and errors of the reference plugin (containernetworking/plugins,
 from cni import frame, leases
 from netemu.wire import cni
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import NoReturn
-
 
 def add(call: cni.Call, configuration: "cni.Document") -> cni.Result:
     """One address from every range set. All or nothing. NOT_AVAILABLE when a set is exhausted."""
@@ -56,9 +52,6 @@ def _open(configuration: "cni.Document") -> leases.Leases:
     return leases.Leases(_ipam(configuration).get("dataDir", ""), configuration["name"])
 
 
+ABOUT = "CNI host-local plugin of netemu"
+IPAM = True
 HANDLERS = {"ADD": add, "DEL": delete, "CHECK": check, "GC": collect}
-
-
-def main() -> "NoReturn":
-    """The executable."""
-    frame.main(HANDLERS, "CNI host-local plugin of netemu", ipam=True)

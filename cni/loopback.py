@@ -6,10 +6,6 @@ from cni import frame
 from netemu.kernel import rtnl
 from netemu.wire import cni, rtnetlink
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import NoReturn
-
 
 def add(call: cni.Call, configuration: "cni.Document") -> cni.Result:
     """lo up; the result has it, or is what an earlier plugin of the chain gave."""
@@ -45,9 +41,5 @@ def _set(call: cni.Call, *, up: bool | None) -> rtnetlink.Link:
     return link
 
 
+ABOUT = "CNI loopback plugin of netemu"
 HANDLERS = {"ADD": add, "DEL": delete, "CHECK": check}
-
-
-def main() -> "NoReturn":
-    """The executable."""
-    frame.main(HANDLERS, "CNI loopback plugin of netemu")

@@ -5,8 +5,6 @@ Table and chains are those of the reference plugins' nftables backend; a rule's 
     postrouting (srcnat) -> masq_checks:  ip saddr <container> ip daddr != <subnet> masquerade
 """
 
-import os
-
 from cni import programs
 from netemu.wire import cni
 
@@ -60,4 +58,4 @@ def _run(arguments: list[str], text: bytes) -> tuple[int, bytes]:
     path = programs.find("nft", _PATH)
     if not path:
         raise cni.Failure(cni.UNSUPPORTED_FIELD, "ipMasq needs the nft program (package nftables)")
-    return programs.run(path, arguments, {**os.environ, "LC_ALL": "C"}, text)
+    return programs.run(path, arguments, {"LC_ALL": "C"}, text)

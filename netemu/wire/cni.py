@@ -48,7 +48,8 @@ Route = records.record(
 )
 Dns = records.record("Dns", "nameservers domain search options", defaults=((), "", (), ()))
 Result = records.record("Result", "interfaces ips routes dns", defaults=((), (), (), Dns()))
-Call = records.record("Call", "command container_id netns ifname args path")
+# `environment` is all that came along, for programs that are run on the call's behalf.
+Call = records.record("Call", "command container_id netns ifname args path environment", defaults=({},))
 
 
 class Failure(Exception):
@@ -97,6 +98,7 @@ def call(environment: "Mapping[str, str]") -> Call:
         ifname=environment.get("CNI_IFNAME", ""),
         args=arguments(environment.get("CNI_ARGS", "")),
         path=tuple(filter(None, environment.get("CNI_PATH", "").split(":"))),
+        environment=environment,
     )
     if "CNI_CONTAINERID" in REQUIRED[command]:
         if not is_name(found.container_id):
@@ -128,9 +130,9 @@ def check_ifname(name: str) -> None:
         raise Failure(BAD_ENVIRONMENT, f"invalid interface name {name!r}")
 
 
-def configuration(text: bytes | str) -> "Document":
+def configuration(text: "bytes | str | Document") -> "Document":
     """The network configuration of one plugin. Other keys than the common ones are the plugin's to judge."""
-    document = _load(text, "network configuration")
+    document = text if isinstance(text, dict) else _load(text, "network configuration")
     version = document.get("cniVersion", "0.1.0")  # the specification's meaning of a missing version
     if version not in VERSIONS:
         raise Failure(
