@@ -1,6 +1,6 @@
 """A network namespace in memory that refuses what the kernel refuses. Checked by the kernel's own tests.
 
-Knows links, addresses, routes, neighbours, sysctls; packets do not exist here.
+Knows links, addresses, routes, neighbours, forwarding, sysctls; packets do not exist here.
 """
 
 import errno
@@ -12,6 +12,8 @@ import msgspec
 
 from netemu.kernel import linux, states
 from netemu.kernel import operations as ops
+
+_OVERHEAD = {4: 50, 6: 70}  # RFC 7348, 5: Ethernet 14, VXLAN 8, UDP 8 and the outer IP header
 
 
 class FakeNetwork:
@@ -26,6 +28,7 @@ class FakeNetwork:
         self._addresses: set[states.Address] = set()
         self._routes: set[states.Route] = set()
         self._neighbours: set[states.Neighbour] = set()
+        self._forwarding: set[states.Forwarding] = set()
         self._last_index = 1
 
     def observe(self) -> states.State:
@@ -34,6 +37,7 @@ class FakeNetwork:
             frozenset(self._addresses),
             frozenset(self._routes),
             frozenset(self._neighbours),
+            frozenset(self._forwarding),
         )
 
     def apply(self, operations: Iterable[ops.Operation]) -> None:
@@ -52,8 +56,8 @@ class FakeNetwork:
                 self._set_sysctl(key, value)
             case ops.AddBridge(name, mac):
                 self._add(name, "bridge", mac)
-            case ops.AddVxlan(name=name, mac=mac):
-                self._add(name, "vxlan", mac)
+            case ops.AddVxlan():
+                self._add_vxlan(operation)
             case ops.AddVeth(name, peer, place):
                 self._add_veth(name, peer, place)
             case ops.SetMaster(name, master):
@@ -92,6 +96,10 @@ class FakeNetwork:
                 if not known:
                     raise _refused(errno.ENOENT)
                 self._neighbours -= known
+            case ops.AddForwarding() | ops.DelForwarding():
+                self._forward(operation)
+            case ops.SetTxChecksum(link):
+                self._link(link)
 
     # -- links
     def _link(self, name: str) -> states.Link:
@@ -144,7 +152,37 @@ class FakeNetwork:
                 self._links[port.name] = msgspec.structs.replace(port, master=None)
         self._addresses = {a for a in self._addresses if a.link != name}
         self._neighbours = {n for n in self._neighbours if n.link != name}
+        self._forwarding = {f for f in self._forwarding if f.link != name}
         self._forget_routes(name)
+
+    # -- tunnels
+    def _add_vxlan(self, asked: ops.AddVxlan) -> None:
+        below = self._link(asked.link) if asked.link else None
+        self._check_free(asked.name)
+        family = asked.local.version
+        ends = (link.vxlan for link in self._links.values() if link.vxlan is not None)
+        taken = {(end.vni, end.port, end.local.version) for end in ends if end.local is not None}
+        if (asked.vni, asked.port, family) in taken:
+            raise _refused(errno.EEXIST)
+        self._add(asked.name, "vxlan", asked.mac)
+        room = (below.mtu if below else 1500) - (0 if below is None else _OVERHEAD[family])
+        made = states.Vxlan(asked.vni, asked.local, asked.port, asked.link)
+        self._change(asked.name, mtu=asked.mtu or room, vxlan=made)
+
+    def _forward(self, change: ops.AddForwarding | ops.DelForwarding) -> None:
+        tunnel = self._link(change.link).vxlan
+        if tunnel is None:
+            return  # the kernel has a use for such an entry, though not this one
+        entry = states.Forwarding(change.link, change.mac, change.ip)
+        if isinstance(change, ops.DelForwarding):
+            if entry not in self._forwarding:
+                raise _refused(errno.ENOENT)
+            self._forwarding.remove(entry)
+            return
+        if tunnel.local is not None and tunnel.local.version != change.ip.version:
+            raise _refused(errno.EAFNOSUPPORT)
+        self._forwarding = {f for f in self._forwarding if (f.link, f.mac) != (change.link, change.mac)}
+        self._forwarding.add(entry)
 
     # -- addresses and routes
     def _address(self, change: ops.AddAddress | ops.DelAddress) -> None:
@@ -190,7 +228,9 @@ class FakeNetwork:
         dev = route.dev
         if dev is not None and not self._link(dev).up:
             raise _refused(errno.ENETDOWN)
-        if route.via is not None:
+        if not route.reachable:
+            dev = "lo"
+        elif route.via is not None and not route.onlink:
             reached = {r.dev for r in self._routes if r.via is None and route.via in r.dst}
             if not reached or (dev is not None and dev not in reached):
                 raise _refused(errno.ENETUNREACH if route.via.version == 4 else errno.EHOSTUNREACH)
@@ -200,7 +240,8 @@ class FakeNetwork:
         if any((r.dst, r.metric) == (route.dst, route.metric) for r in self._routes):
             raise _refused(errno.EEXIST)
         protocol = route.protocol or ops.PROTOCOL_STATIC
-        self._routes.add(states.Route(route.dst, route.via, dev, route.metric, protocol))
+        made = states.Route(route.dst, route.via, dev, route.metric, protocol, route.reachable)
+        self._routes.add(made)
 
     def _del_route(self, gone: ops.DelRoute) -> None:
         def meant(route: states.Route) -> bool:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
-from netemu.kernel import fake_network, linux, netns, states
+from netemu.kernel import ethtool, fake_network, linux, netns, states
 from netemu.kernel import operations as ops
 from netemu.wire import rtnetlink
 
@@ -70,6 +70,7 @@ class LinuxNetwork:
         with self._lock:
             links = list(self._dump(rtnetlink.dump_links()))
             names = {link.index: link.name for link in links}
+            tunnels = any(link.vxlan is not None for link in links)
             families = (socket.AF_INET, socket.AF_INET6)  # some kernels end a dump of all after the first
             routes = [route for family in families for route in self._dump(rtnetlink.dump_routes(family))]
             return states.State(
@@ -77,6 +78,7 @@ class LinuxNetwork:
                 frozenset(_addresses(self._dump(rtnetlink.dump_addresses()), names)),
                 frozenset(_routes(routes, names)),
                 frozenset(_neighbours(self._dump(rtnetlink.dump_neighbours()), names)),
+                frozenset(_forwarding(self._dump(rtnetlink.dump_forwarding()), names) if tunnels else ()),
             )
 
     def _apply(self, operation: ops.Operation) -> None:
@@ -84,6 +86,9 @@ class LinuxNetwork:
             case ops.SetSysctl(value=value):
                 with netns.inside(self._home), open(operation.path, "w", encoding="ascii") as file:
                     file.write(value)
+            case ops.SetTxChecksum(link, on):
+                with netns.inside(self._home):
+                    ethtool.set_tx_checksum(link, on=on)
             case ops.AddVeth(name, peer, place):
                 with netns.opened(self._home if place is None else place) as fd:
                     self._request(rtnetlink.new_veth(name, peer, fd))
@@ -94,8 +99,9 @@ class LinuxNetwork:
         match operation:
             case ops.AddBridge(name, mac):
                 return rtnetlink.new_bridge(name, mac=mac or "")
-            case ops.AddVxlan(name, vni, local, port, mac):
-                return rtnetlink.new_vxlan(name, vni, local, port=port, mac=mac or "")
+            case ops.AddVxlan(name, vni, local, port, mac, link, mtu):
+                below = self._index(link) if link else 0
+                return rtnetlink.new_vxlan(name, vni, local, link=below, port=port, mac=mac or "", mtu=mtu)
             case ops.SetMaster(name, master):
                 return rtnetlink.set_link(index=self._index(name), master=self._index(master))
             case ops.SetUp(name):
@@ -112,10 +118,8 @@ class LinuxNetwork:
                 return rtnetlink.new_address(self._index(link), ip)
             case ops.DelAddress(link, ip):
                 return rtnetlink.del_address(self._index(link), ip)
-            case ops.AddRoute(dst, via, dev, metric, protocol):
-                whose = ops.PROTOCOL_STATIC if protocol is None else protocol
-                index = self._index(dev) if dev else 0
-                return rtnetlink.new_route(dst, index, via=via, metric=metric or 0, protocol=whose)
+            case ops.AddRoute():
+                return self._new_route(operation)
             case ops.DelRoute(dst, via, dev, metric, protocol):
                 index = self._index(dev) if dev else 0
                 return rtnetlink.del_route(dst, index, via=via, metric=metric or 0, protocol=protocol or 0)
@@ -123,7 +127,22 @@ class LinuxNetwork:
                 return rtnetlink.new_neighbour(self._index(link), ip, mac)
             case ops.DelNeighbour(link, ip):
                 return rtnetlink.del_neighbour(self._index(link), ip)
+            case ops.AddForwarding(link, mac, ip):
+                return rtnetlink.new_forwarding(self._index(link), mac, ip)
+            case ops.DelForwarding(link, mac, ip):
+                return rtnetlink.del_forwarding(self._index(link), mac, ip)
         raise TypeError(f"no message for {operation}")
+
+    def _new_route(self, route: ops.AddRoute) -> bytes:
+        return rtnetlink.new_route(
+            route.dst,
+            self._index(route.dev) if route.dev else 0,
+            via=route.via,
+            metric=route.metric or 0,
+            onlink=route.onlink,
+            protocol=ops.PROTOCOL_STATIC if route.protocol is None else route.protocol,
+            kind=rtnetlink.RTN_UNICAST if route.reachable else rtnetlink.RTN_UNREACHABLE,
+        )
 
     def _index(self, name: str) -> int:
         with netns.inside(self._home):
@@ -183,7 +202,12 @@ def _explanation(body: bytes) -> str:
 
 def _link(link: Any, names: dict[int, str]) -> states.Link:
     up = bool(link.flags & rtnetlink.IFF_UP)
-    return states.Link(link.name, link.index, link.kind, link.mac, link.mtu, up, names.get(link.master))
+    tunnel = link.vxlan and states.Vxlan(
+        link.vxlan.vni, link.vxlan.local, link.vxlan.port, names.get(link.vxlan.link)
+    )
+    return states.Link(
+        link.name, link.index, link.kind, link.mac, link.mtu, up, names.get(link.master), tunnel
+    )
 
 
 def _addresses(found: Iterable[Any], names: dict[int, str]) -> Iterator[states.Address]:
@@ -195,13 +219,16 @@ def _addresses(found: Iterable[Any], names: dict[int, str]) -> Iterator[states.A
 
 def _routes(found: Iterable[Any], names: dict[int, str]) -> Iterator[states.Route]:
     for route in found:
-        dst, dev = route.dst, names.get(route.index)
-        if route.table != rtnetlink.RT_TABLE_MAIN or route.kind != rtnetlink.RTN_UNICAST or dev is None:
+        reachable = route.kind == rtnetlink.RTN_UNICAST
+        dst, dev = route.dst, names.get(route.index) if reachable else "lo"
+        if route.table != rtnetlink.RT_TABLE_MAIN or dev is None:
+            continue
+        if not reachable and route.kind != rtnetlink.RTN_UNREACHABLE:
             continue
         if dst.version == 6 and (dst.is_link_local or dst.is_multicast):
             continue
         metric = None if route.metric == _DEFAULT_METRIC[dst.version] else route.metric
-        yield states.Route(dst, route.via, dev, metric, route.protocol)
+        yield states.Route(dst, route.via, dev, metric, route.protocol, reachable)
 
 
 def _neighbours(found: Iterable[Any], names: dict[int, str]) -> Iterator[states.Neighbour]:
@@ -209,3 +236,9 @@ def _neighbours(found: Iterable[Any], names: dict[int, str]) -> Iterator[states.
         link = names.get(neighbour.index)
         if link is not None and neighbour.mac and neighbour.state & rtnetlink.NUD_PERMANENT:
             yield states.Neighbour(link, neighbour.ip, neighbour.mac)
+
+
+def _forwarding(found: Iterable[Any], names: dict[int, str]) -> Iterator[states.Forwarding]:
+    for entry in found:
+        if entry.index in names:
+            yield states.Forwarding(names[entry.index], entry.mac, entry.ip)

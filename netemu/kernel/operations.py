@@ -46,18 +46,25 @@ class AddVeth(msgspec.Struct, frozen=True):
 
 
 class AddVxlan(msgspec.Struct, frozen=True):
-    """A VXLAN tunnel end that learns nothing: its forwarding table is programmed (RFC 7348)."""
+    """A VXLAN tunnel end that learns nothing: its forwarding table is programmed (RFC 7348).
+
+    `link` carries it; without one the route to the other end does. `mtu` 0: what the kernel makes of that.
+    """
 
     name: str
     vni: int
     local: IPAddress
     port: int = 8472
     mac: str | None = None
+    link: str | None = None
+    mtu: int = 0
 
     def describe(self) -> str:
         mac = f" address {self.mac}" if self.mac else ""
+        mtu = f" mtu {self.mtu}" if self.mtu else ""
+        dev = f" dev {self.link}" if self.link else ""
         return (
-            f"ip link add {self.name}{mac} type vxlan id {self.vni} local {self.local} "
+            f"ip link add {self.name}{mac}{mtu} type vxlan id {self.vni}{dev} local {self.local} "
             f"dstport {self.port} nolearning"
         )
 
@@ -133,16 +140,23 @@ class DelAddress(msgspec.Struct, frozen=True):
 
 
 class AddRoute(msgspec.Struct, frozen=True):
-    """A unicast route in the main table; `protocol` None means static, `metric` None the kernel's default."""
+    """A route in the main table; `protocol` None means static, `metric` None the kernel's default.
+
+    `onlink`: `via` is a neighbour on `dev`, whatever the addresses there say. `reachable` False: packets to
+    it are answered with ICMP unreachable; `via` and `dev` are None.
+    """
 
     dst: IPNetwork
     via: IPAddress | None = None
     dev: str | None = None
     metric: int | None = None
     protocol: int | None = None
+    onlink: bool = False
+    reachable: bool = True
 
     def describe(self) -> str:
-        return "ip route add " + _route(self)
+        kind = "" if self.reachable else "unreachable "
+        return f"ip route add {kind}{_route(self)}" + (" onlink" if self.onlink else "")
 
 
 class DelRoute(msgspec.Struct, frozen=True):
@@ -190,6 +204,36 @@ class DelNeighbour(msgspec.Struct, frozen=True):
         return f"ip neigh del {self.ip} dev {self.link}"
 
 
+class AddForwarding(msgspec.Struct, frozen=True):
+    """A VXLAN end sends frames for `mac` to the machine `ip`; an existing entry is replaced."""
+
+    link: str
+    mac: str
+    ip: IPAddress
+
+    def describe(self) -> str:
+        return f"bridge fdb replace {self.mac} dev {self.link} dst {self.ip} self permanent"
+
+
+class DelForwarding(msgspec.Struct, frozen=True):
+    link: str
+    mac: str
+    ip: IPAddress
+
+    def describe(self) -> str:
+        return f"bridge fdb del {self.mac} dev {self.link} dst {self.ip} self"
+
+
+class SetTxChecksum(msgspec.Struct, frozen=True):
+    """Whether a link is trusted to fill in checksums, or the stack does it before (ethtool -K DEV tx)."""
+
+    link: str
+    on: bool
+
+    def describe(self) -> str:
+        return f"ethtool -K {self.link} tx {'on' if self.on else 'off'}"
+
+
 class SetSysctl(msgspec.Struct, frozen=True):
     """`key` with dots, as sysctl(8) has it; link names with dots are written with slashes throughout."""
 
@@ -220,5 +264,8 @@ Operation = (
     | DelRoute
     | AddNeighbour
     | DelNeighbour
+    | AddForwarding
+    | DelForwarding
+    | SetTxChecksum
     | SetSysctl
 )

@@ -8,6 +8,15 @@ import msgspec
 from netemu.kernel import operations as ops
 
 
+class Vxlan(NamedTuple):
+    """What a tunnel's end was made with; `link` carries it (None: as routes say)."""
+
+    vni: int
+    local: ops.IPAddress | None
+    port: int
+    link: str | None
+
+
 class Link(msgspec.Struct, frozen=True):
     """`kind`: "veth", "bridge" …, "" for loopback and hardware. `up`: the administrative state."""
 
@@ -18,6 +27,7 @@ class Link(msgspec.Struct, frozen=True):
     mtu: int
     up: bool
     master: str | None
+    vxlan: Vxlan | None = None
 
 
 class Address(NamedTuple):
@@ -26,13 +36,17 @@ class Address(NamedTuple):
 
 
 class Route(NamedTuple):
-    """`metric` is None where it is the kernel's default (0 for IPv4, 1024 for IPv6); `protocol` as in ops."""
+    """`metric` is None where it is the kernel's default (0 for IPv4, 1024 for IPv6); `protocol` as in ops.
+
+    One that is not `reachable` answers ICMP unreachable; the kernel counts it to the link lo.
+    """
 
     dst: ops.IPNetwork
     via: ops.IPAddress | None
     dev: str
     metric: int | None
     protocol: int
+    reachable: bool = True
 
 
 class Neighbour(NamedTuple):
@@ -41,8 +55,16 @@ class Neighbour(NamedTuple):
     mac: str
 
 
+class Forwarding(NamedTuple):
+    """A VXLAN end sends frames for `mac` to the machine `ip`."""
+
+    link: str
+    mac: str
+    ip: ops.IPAddress
+
+
 class State(msgspec.Struct, frozen=True):
-    """Links by name; addresses, unicast routes of the main table and permanent neighbours.
+    """Links by name; addresses, routes of the main table, permanent neighbours, forwarding of VXLAN ends.
 
     Without what the kernel makes of itself for every link: link-local addresses, their routes, multicast.
     """
@@ -51,3 +73,4 @@ class State(msgspec.Struct, frozen=True):
     addresses: frozenset[Address] = frozenset()
     routes: frozenset[Route] = frozenset()
     neighbours: frozenset[Neighbour] = frozenset()
+    forwarding: frozenset[Forwarding] = frozenset()

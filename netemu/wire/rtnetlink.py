@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
     Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-AF_UNSPEC, AF_INET, AF_INET6 = 0, 2, 10
+AF_UNSPEC, AF_INET, AF_BRIDGE, AF_INET6 = 0, 2, 7, 10
 
 # Message types (linux/netlink.h, rtnetlink.h).
 ERROR, DONE = 2, 3
@@ -45,7 +45,7 @@ IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
 IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_NET_NS_FD, IFLA_EXT_MASK = 18, 26, 28, 29
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 VETH_INFO_PEER = 1
-IFLA_VXLAN_ID, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LEARNING = 1, 4, 7
+IFLA_VXLAN_ID, IFLA_VXLAN_LINK, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LEARNING = 1, 3, 4, 7
 IFLA_VXLAN_PORT, IFLA_VXLAN_LOCAL6 = 15, 17
 IFLA_BRPORT_MODE = 4  # hairpin
 IFLA_INET6_ADDR_GEN_MODE, ADDR_GEN_NONE = 8, 1
@@ -57,10 +57,10 @@ IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
 IFA_F_NODAD, IFA_F_PERMANENT = 0x02, 0x80
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_METRICS, RTA_TABLE = 1, 4, 5, 6, 8, 15
 RTAX_MTU, RTAX_ADVMSS = 2, 8
-RTN_UNICAST, RT_TABLE_MAIN, RTPROT_BOOT, RTNH_F_ONLINK = 1, 254, 3, 4
+RTN_UNICAST, RTN_UNREACHABLE, RT_TABLE_MAIN, RTPROT_BOOT, RTNH_F_ONLINK = 1, 7, 254, 3, 4
 SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_NOWHERE = 0, 253, 255  # deleting, "nowhere" matches any
 NDA_DST, NDA_LLADDR = 1, 2
-NUD_PERMANENT = 0x80
+NUD_PERMANENT, NTF_SELF = 0x80, 0x02
 
 _HEADER = struct.Struct("=LHHLL")  # length, type, flags, sequence, port
 _LINK = struct.Struct("=BxHiII")  # family, device type, index, flags, changed flags
@@ -70,10 +70,15 @@ _NEIGHBOUR = struct.Struct("=BxxxiHBB")  # family, index, state, flags, type
 _BODIES = {NEWLINK: _LINK, NEWADDR: _ADDRESS, NEWROUTE: _ROUTE, NEWNEIGH: _NEIGHBOUR}
 
 # What a dump or a get answers with. `mac` is lower-case text; `kind` is "" for a physical device or loopback.
-Link = records.record("Link", "index name flags mtu mac kind master")
+# `vxlan`: a Vxlan for a link of that kind, else None.
+Link = records.record("Link", "index name flags mtu mac kind master vxlan", defaults=(None,))
+Vxlan = records.record("Vxlan", "vni local port link")  # `link`: index of the link below, 0 for none
 LinkAddress = records.record("LinkAddress", "index interface flags")
 Route = records.record("Route", "dst via index metric table protocol kind")
 Neighbour = records.record("Neighbour", "index ip mac state")
+Forwarding = records.record(
+    "Forwarding", "index mac ip"
+)  # a tunnel's: frames to `mac` go to the machine `ip`
 # What a neighbour needs of an address: its family as 4 or 6, and its bytes.
 Bare = records.record("Bare", "version packed")
 Reply = records.record(
@@ -129,15 +134,20 @@ def new_veth(
     return _message(NEWLINK, ACK | CREATE | EXCL, near + info)
 
 
-def new_vxlan(name: str, vni: int, local: "Address", *, port: int = 8472, mac: str = "") -> bytes:
-    """A VXLAN end (RFC 7348), down, that learns nothing from what arrives. EEXIST if the name is taken."""
+def new_vxlan(
+    name: str, vni: int, local: "Address", *, link: int = 0, port: int = 8472, mac: str = "", mtu: int = 0
+) -> bytes:
+    """A VXLAN end (RFC 7348), down, that learns nothing from what arrives. EEXIST if the name is taken.
+
+    `link` is the index of the link that carries it (0: whichever the route to the other end takes).
+    """
     own = IFLA_VXLAN_LOCAL if local.version == 4 else IFLA_VXLAN_LOCAL6
     data = _u32(IFLA_VXLAN_ID, vni) + _attribute(own, local.packed)
+    data += _u32(IFLA_VXLAN_LINK, link) if link else b""
     data += _attribute(IFLA_VXLAN_PORT, port.to_bytes(2, "big")) + _attribute(IFLA_VXLAN_LEARNING, b"\0")
     info = _attribute(IFLA_INFO_KIND, b"vxlan") + _attribute(IFLA_INFO_DATA, data)
-    return _message(
-        NEWLINK, ACK | CREATE | EXCL, _link_body(0, name, mac=mac) + _attribute(IFLA_LINKINFO, info)
-    )
+    near = _link_body(0, name, mac=mac, mtu=mtu)
+    return _message(NEWLINK, ACK | CREATE | EXCL, near + _attribute(IFLA_LINKINFO, info))
 
 
 def set_link(
@@ -226,11 +236,16 @@ def new_route(
     advmss: int = 0,
     onlink: bool = False,
     protocol: int = RTPROT_BOOT,
+    kind: int = RTN_UNICAST,
 ) -> bytes:
-    """A unicast route out of a link (0: the kernel finds it by `via`). EEXIST if the same is there."""
-    scope = SCOPE_UNIVERSE if via is not None or dst.version == 6 else SCOPE_LINK
+    """A route out of a link (0: the kernel finds it by `via`). EEXIST if the same is there.
+
+    With `onlink` the kernel believes that `via` is a neighbour there. An unreachable one has neither.
+    """
+    far = via is not None or dst.version == 6 or kind != RTN_UNICAST
+    scope = SCOPE_UNIVERSE if far else SCOPE_LINK
     flags = RTNH_F_ONLINK if onlink else 0
-    body = _route_body(dst, index, via, metric, table, scope=scope, flags=flags, protocol=protocol)
+    body = _route_body(dst, index, via, metric, table, scope=scope, flags=flags, protocol=protocol, kind=kind)
     metrics = (_u32(RTAX_MTU, mtu) if mtu else b"") + (_u32(RTAX_ADVMSS, advmss) if advmss else b"")
     if metrics:
         body += _attribute(RTA_METRICS, metrics)
@@ -289,6 +304,19 @@ def del_neighbour(index: int, ip: "Address | Bare") -> bytes:
     return _message(DELNEIGH, ACK, body + _attribute(NDA_DST, ip.packed))
 
 
+def new_forwarding(index: int, mac: str, ip: "Address") -> bytes:
+    """Frames to `mac` leave a tunnel's end `index` for the machine `ip`, for good; replaces what is there."""
+    body = _NEIGHBOUR.pack(AF_BRIDGE, index, NUD_PERMANENT, NTF_SELF, 0)
+    body += _mac(NDA_LLADDR, mac) + _attribute(NDA_DST, ip.packed)
+    return _message(NEWNEIGH, ACK | CREATE | REPLACE, body)
+
+
+def del_forwarding(index: int, mac: str, ip: "Address") -> bytes:
+    """Forget where frames to `mac` go. ENOENT if it is not known."""
+    body = _NEIGHBOUR.pack(AF_BRIDGE, index, 0, NTF_SELF, 0)
+    return _message(DELNEIGH, ACK, body + _mac(NDA_LLADDR, mac) + _attribute(NDA_DST, ip.packed))
+
+
 # -- dumps ---------------------------------------------------------------------------------------------------
 
 
@@ -311,6 +339,11 @@ def dump_routes(family: int = AF_UNSPEC) -> bytes:
 def dump_neighbours(family: int = AF_UNSPEC) -> bytes:
     """All neighbours of the namespace."""
     return _message(GETNEIGH, DUMP, _NEIGHBOUR.pack(family, 0, 0, 0, 0))
+
+
+def dump_forwarding() -> bytes:
+    """The forwarding tables of all bridges and tunnels; `parse` gives those of tunnels."""
+    return _message(GETNEIGH, DUMP, _NEIGHBOUR.pack(AF_BRIDGE, 0, 0, 0, 0))
 
 
 # -- batches and answers -------------------------------------------------------------------------------------
@@ -352,7 +385,7 @@ def replies(data: bytes) -> "Iterator[Reply]":
         offset += (length + 3) & ~3
 
 
-def parse(reply: Reply) -> "Link | LinkAddress | Route | Neighbour | None":
+def parse(reply: Reply) -> "Link | LinkAddress | Route | Neighbour | Forwarding | None":
     """The value in a NEWLINK, NEWADDR, NEWROUTE or NEWNEIGH message; None for another kind or family."""
     layout = _BODIES.get(reply.type)
     if layout is None or len(reply.body) < layout.size:
@@ -361,6 +394,8 @@ def parse(reply: Reply) -> "Link | LinkAddress | Route | Neighbour | None":
     attributes = dict(_attributes(reply.body, (layout.size + 3) & ~3))
     if reply.type == NEWLINK:
         return _parse_link(fields, attributes)
+    if reply.type == NEWNEIGH and fields[0] == AF_BRIDGE:
+        return _parse_forwarding(fields, attributes)
     if fields[0] not in (AF_INET, AF_INET6):
         return None
     import ipaddress
@@ -386,7 +421,30 @@ def _parse_link(fields: "tuple[int, ...]", attributes: dict[int, bytes]) -> Link
         mac=attributes.get(IFLA_ADDRESS, b"").hex(":"),
         kind=info.get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode(),
         master=_number(attributes, IFLA_MASTER),
+        vxlan=_parse_vxlan(info.get(IFLA_INFO_DATA, b"")) if info.get(IFLA_INFO_KIND) == b"vxlan\0" else None,
     )
+
+
+def _parse_vxlan(data: bytes) -> Vxlan:
+    import ipaddress
+
+    found = dict(_attributes(data, 0))
+    local = found.get(IFLA_VXLAN_LOCAL) or found.get(IFLA_VXLAN_LOCAL6)
+    return Vxlan(
+        vni=_number(found, IFLA_VXLAN_ID),
+        local=ipaddress.ip_address(local) if local else None,
+        port=int.from_bytes(found.get(IFLA_VXLAN_PORT, b"")[:2], "big"),
+        link=_number(found, IFLA_VXLAN_LINK),
+    )
+
+
+def _parse_forwarding(fields: "tuple[int, ...]", attributes: dict[int, bytes]) -> "Forwarding | None":
+    import ipaddress
+
+    if NDA_DST not in attributes or NDA_LLADDR not in attributes:
+        return None
+    ip = ipaddress.ip_address(attributes[NDA_DST])
+    return Forwarding(fields[1], attributes[NDA_LLADDR].hex(":"), ip)
 
 
 def _parse_route(fields: "tuple[int, ...]", attributes: dict[int, bytes]) -> Route:

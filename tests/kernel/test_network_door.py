@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from netemu.kernel import linux, netns, network
+from netemu.kernel import linux, netns, network, states
 from netemu.kernel import operations as ops
 
 ROOT = os.geteuid() == 0
@@ -47,6 +47,8 @@ def refused(net: network.Network, operation: ops.Operation) -> int:
 
 V4, V6 = ip_interface("10.9.0.1/24"), ip_interface("fd00:9::1/64")
 LINKED = (ops.AddVeth("a", "b"), ops.SetUp("a"), ops.SetUp("b"))
+TUNNEL = ops.AddVxlan("vx0", 7, V4.ip, mac="02:00:00:00:00:07", link="a", mtu=1400)
+TUNNEL6 = ops.AddVxlan("vx6", 7, V6.ip, mac="02:00:00:00:00:06", link="a")
 
 
 def test_a_new_namespace_has_only_a_loopback_that_is_down(two: Two) -> None:
@@ -162,6 +164,25 @@ def test_sysctls_are_of_the_namespace(two: Two) -> None:
         (LINKED, ops.DelNeighbour("a", ip_address("10.9.0.9")), errno.ENOENT),
         ((), ops.SetSysctl("net.ipv4.conf.no.rp_filter", "0"), errno.ENOENT),
         ((), ops.SetSysctl("net.nonsense", "0"), errno.ENOENT),
+        ((), ops.AddVxlan("vx0", 7, V4.ip, link="no"), errno.ENODEV),
+        ((*LINKED, TUNNEL), TUNNEL, errno.EEXIST),
+        ((*LINKED, TUNNEL), ops.AddVxlan("vx1", 7, ip_address("10.9.0.7"), link="a"), errno.EEXIST),
+        (
+            (*LINKED, TUNNEL),
+            ops.AddForwarding("vx0", "02:00:00:00:00:09", ip_address("fd00::1")),
+            errno.EAFNOSUPPORT,
+        ),
+        (
+            (*LINKED, TUNNEL),
+            ops.DelForwarding("vx0", "02:00:00:00:00:09", ip_address("10.9.0.2")),
+            errno.ENOENT,
+        ),
+        (
+            (),
+            ops.AddRoute(ip_network("10.0.0.0/8"), ip_address("10.0.0.0"), "no", onlink=True),
+            errno.ENODEV,
+        ),
+        ((), ops.SetTxChecksum("no", False), errno.ENODEV),
     ],
     ids=lambda value: value.describe() if hasattr(value, "describe") else None,
 )
@@ -178,14 +199,36 @@ def test_apply_stops_at_the_first_refusal(two: Two) -> None:
     assert {"one"} == set(two.here.observe().links) & {"one", "two"}
 
 
-@pytest.mark.root
-@pytest.mark.skipif(not ROOT, reason="needs root: makes network namespaces")
-def test_vxlan_is_made_as_asked() -> None:
-    fd = netns.open_new()
-    try:
-        with network.LinuxNetwork(fd) as net:
-            net.apply([ops.AddVxlan("vx0", 7, ip_interface("10.9.0.1/24").ip, mac="02:00:00:00:00:07")])
-            link = net.observe().links["vx0"]
-            assert (link.kind, link.mac) == ("vxlan", "02:00:00:00:00:07")
-    finally:
-        os.close(fd)
+def test_a_tunnel_is_made_as_asked_and_forwards_where_it_is_told(two: Two) -> None:
+    two.here.apply([*LINKED, ops.AddAddress("a", V4), ops.AddAddress("a", V6), TUNNEL, TUNNEL6])
+    links = two.here.observe().links
+    assert (links["vx0"].kind, links["vx0"].mac, links["vx0"].mtu) == ("vxlan", "02:00:00:00:00:07", 1400)
+    assert links["vx0"].vxlan == states.Vxlan(7, V4.ip, 8472, "a")
+    assert (links["vx6"].vxlan, links["vx6"].mtu) == (states.Vxlan(7, V6.ip, 8472, "a"), 1430)
+    there, elsewhere = ip_address("10.9.0.2"), ip_address("10.9.0.3")
+    mac = "02:00:00:00:00:09"
+    two.here.apply([ops.AddForwarding("vx0", mac, there), ops.AddForwarding("vx0", mac, elsewhere)])
+    two.here.apply([ops.AddForwarding("vx6", mac, ip_address("fd00:9::2")), ops.SetTxChecksum("vx0", False)])
+    assert two.here.observe().forwarding == {("vx0", mac, elsewhere), ("vx6", mac, ip_address("fd00:9::2"))}
+    two.here.apply([ops.DelForwarding("vx0", mac, elsewhere), ops.DelLink("vx6")])
+    assert not two.here.observe().forwarding
+
+
+def test_a_route_by_a_neighbour_that_no_address_explains(two: Two) -> None:
+    """flannel's: the gateway is the remote subnet's first address, known to be on the tunnel."""
+    four, six = ip_network("10.244.1.0/24"), ip_network("fd00:244:1::/64")
+    two.here.apply([*LINKED, ops.AddAddress("a", V4), ops.AddAddress("a", V6)])
+    for dst in (four, six):
+        route = ops.AddRoute(dst, dst.network_address, "a", protocol=158, onlink=True)
+        two.here.apply([route])
+    found = {r.dst: (r.via, r.dev, r.protocol) for r in two.here.observe().routes if r.protocol == 158}
+    assert found == {dst: (dst.network_address, "a", 158) for dst in (four, six)}
+
+
+def test_a_destination_can_be_unreachable(two: Two) -> None:
+    nets = ip_network("10.244.1.0/24"), ip_network("fd00:244:1::/64")
+    two.here.apply([ops.SetUp("lo"), *(ops.AddRoute(dst, protocol=158, reachable=False) for dst in nets)])
+    found = {r for r in two.here.observe().routes if r.protocol == 158}
+    assert {(r.dst, r.via, r.dev, r.reachable) for r in found} == {(dst, None, "lo", False) for dst in nets}
+    two.here.apply(ops.DelRoute(dst, protocol=158) for dst in nets)
+    assert not {r for r in two.here.observe().routes if r.protocol == 158}
