@@ -18,7 +18,7 @@ def ipam(call: cni.Call, configuration: "cni.Document", command: str) -> "cni.Re
 def run(
     kind: str, call: cni.Call, configuration: "cni.Document", command: str, *, what: str = "plugin type"
 ) -> "cni.Result | None":
-    """Run the plugin `kind`; the result of an ADD. Its failure is ours; after a failed ADD it is told to DEL."""
+    """Run the plugin `kind`; the result of an ADD. Its failure is ours; a failed ADD is followed by a DEL."""
     path = _find(kind, call.path, what)
     ours = plugins.whose(path)
     if ours:

@@ -1,8 +1,8 @@
 """Our plugins called without a process, by a runtime in Python: the same code, environment and documents.
 
-A call takes the thread it is made on into the container's namespace and back; the process keeps its directory,
-environment and file descriptors, so any number of threads may call at once. What the host is, is the network
-and mount namespace of the calling thread.
+A call takes the thread it is made on into the container's namespace and back; the process keeps its
+directory, environment and file descriptors, so any number of threads may call at once. What the host is, is
+the network and mount namespace of the calling thread.
 """
 
 import cni as plugins
