@@ -118,12 +118,12 @@ def _measured(group: Sequence[judge.Result]) -> str:
 def _why(group: Sequence[judge.Result]) -> str:
     """The reasons that all of a row share, as many of the last ones as there is room for; else one's."""
     shared = [
-        reason
-        for reason in group[0].probe.verdict.because
-        if all(reason in r.probe.verdict.because for r in group)
+        str(reason)
+        for reason in group[0].probe.verdict.reasons
+        if all(reason in r.probe.verdict.reasons for r in group)
     ]
     if not shared:  # each has its own: the first one stands for them
-        shared = list(group[0].probe.verdict.because[-1:])
+        shared = [str(reason) for reason in group[0].probe.verdict.reasons[-1:]]
     while len(shared) > 1 and len("; ".join(shared)) > _LONGEST_WHY:
         shared.pop(0)
     return "; ".join(shared)

@@ -3,13 +3,17 @@
 Knows Pods, Nodes, Services and EndpointSlices; not what is really listening, nor what the kernel does.
 """
 
+import functools
 import ipaddress
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple, TypeVar
 
-from netemu.api import core, discovery
+from netemu.api import clusterpolicies, core, discovery, networking
+
+T = TypeVar("T")
 
 SERVICE_NAME = "kubernetes.io/service-name"
+NAME_LABEL = "kubernetes.io/metadata.name"
 
 
 class Party(NamedTuple):
@@ -28,7 +32,7 @@ class Party(NamedTuple):
 
     def of_family(self, family: int) -> frozenset[str]:
         """The addresses of one family."""
-        return frozenset(a for a in self.addresses if ipaddress.ip_address(a).version == family)
+        return frozenset(a for a in self.addresses if (":" in a) == (family == 6))
 
 
 class Endpoint(NamedTuple):
@@ -40,7 +44,25 @@ class Endpoint(NamedTuple):
     port: int
 
 
-class World(NamedTuple):
+class Settings(NamedTuple):
+    """What a cluster is told beside its objects; names as kube-proxy's flags have them.
+
+    cluster_cidrs        where pods are; `detection` (detect-local-mode) ClusterCIDR takes these for local
+    service_cidrs        where Services are: an address in them that no Service has is dropped
+    masquerade_all       every connection to a cluster IP is masqueraded
+    node_port_addresses  ranges whose addresses serve node ports (none: all but loopback)
+    policed              whether policies are enforced at all
+    """
+
+    cluster_cidrs: tuple[str, ...] = ("10.244.0.0/16", "fd00:244::/56")
+    service_cidrs: tuple[str, ...] = ("10.96.0.0/16", "fd00:96::/112")
+    masquerade_all: bool = False
+    detection: str = "ClusterCIDR"
+    node_port_addresses: tuple[str, ...] = ()
+    policed: bool = True
+
+
+class Objects(NamedTuple):
     """Everything the model judges by. `outside` is the client beyond the cluster."""
 
     pods: tuple[core.Pod, ...] = ()
@@ -49,24 +71,79 @@ class World(NamedTuple):
     slices: tuple[discovery.EndpointSlice, ...] = ()
     outside: Party = Party("outside", "outside")
     domain: str = "cluster.local"
+    namespaces: tuple[core.Namespace, ...] = ()
+    policies: tuple[networking.NetworkPolicy, ...] = ()
+    cluster_policies: tuple[clusterpolicies.ClusterNetworkPolicy, ...] = ()
+    settings: Settings = Settings()
+
+
+class World(Objects):
+    """The objects with their indexes, made when first asked for: a world never changes, so they stay true."""
+
+    def derive(self, make: Callable[["World"], T]) -> T:
+        """What `make` derives from this world; made once."""
+        if make not in self._derived:
+            self._derived[make] = make(self)
+        found: T = self._derived[make]
+        return found
+
+    @functools.cached_property
+    def _derived(self) -> dict[Callable[["World"], Any], Any]:
+        return {}
+
+    @functools.cached_property
+    def _pods(self) -> Mapping[tuple[str, str], core.Pod]:
+        return {(pod.metadata.name, pod.metadata.namespace): pod for pod in self.pods}
+
+    @functools.cached_property
+    def _services(self) -> Mapping[tuple[str, str], core.Service]:
+        return {(service.metadata.name, service.metadata.namespace): service for service in self.services}
+
+    @functools.cached_property
+    def _nodes(self) -> Mapping[str, core.Node]:
+        return {node.metadata.name: node for node in self.nodes}
+
+    @functools.cached_property
+    def owners(self) -> Mapping[str, Party]:
+        """Whose each address is, outside Services."""
+        found: dict[str, Party] = {}
+        for party in self.parties():
+            for address in party.addresses:
+                found.setdefault(address, party)
+        return found
+
+    @functools.cached_property
+    def namespace_labels(self) -> Mapping[str, Mapping[str, str]]:
+        """The labels of each Namespace; its name is always one (the API server sets it, immutable)."""
+        named = {pod.metadata.namespace: {NAME_LABEL: pod.metadata.namespace} for pod in self.pods}
+        return named | {
+            space.metadata.name: {**space.metadata.labels, NAME_LABEL: space.metadata.name}
+            for space in self.namespaces
+        }
+
+    @functools.cached_property
+    def _slices(self) -> Mapping[tuple[str, str], tuple[discovery.EndpointSlice, ...]]:
+        found: dict[tuple[str, str], tuple[discovery.EndpointSlice, ...]] = {}
+        for piece in self.slices:
+            key = (piece.metadata.labels.get(SERVICE_NAME, ""), piece.metadata.namespace)
+            found[key] = (*found.get(key, ()), piece)
+        return found
 
     def pod(self, name: str, namespace: str) -> core.Pod | None:
         """The pod of that name."""
-        for pod in self.pods:
-            if (pod.metadata.name, pod.metadata.namespace) == (name, namespace):
-                return pod
-        return None
+        return self._pods.get((name, namespace))
 
     def node(self, name: str) -> core.Node | None:
         """The node of that name."""
-        return next((node for node in self.nodes if node.metadata.name == name), None)
+        return self._nodes.get(name)
 
     def service(self, name: str, namespace: str) -> core.Service | None:
         """The Service of that name."""
-        for service in self.services:
-            if (service.metadata.name, service.metadata.namespace) == (name, namespace):
-                return service
-        return None
+        return self._services.get((name, namespace))
+
+    def slices_of(self, service: core.Service) -> tuple[discovery.EndpointSlice, ...]:
+        """The EndpointSlices of a Service."""
+        return self._slices.get((service.metadata.name, service.metadata.namespace), ())
 
     def parties(self) -> Iterator[Party]:
         """Everybody with an address, nodes before pods (a host-network pod's address is its node's)."""
@@ -76,7 +153,21 @@ class World(NamedTuple):
 
     def owner(self, address: str) -> Party | None:
         """Whose address it is, outside Services."""
-        return next((party for party in self.parties() if address in party.addresses), None)
+        return self.owners.get(address)
+
+    def node_addresses(self, name: str, family: int) -> frozenset[str]:
+        """The addresses of a node that a receiver may see, its gateways to its pods among them."""
+        return next((p.of_family(family) for p in self._node_parties if p.name == name), frozenset())
+
+    @functools.cached_property
+    def _node_parties(self) -> tuple[Party, ...]:
+        return tuple(node_party(node) for node in self.nodes)
+
+    def seen(self, source: Party, family: int) -> frozenset[str]:
+        """The addresses a sender is seen by when nothing translates them."""
+        if source.kind == "node":
+            return self.node_addresses(source.name, family)
+        return source.of_family(family)
 
     def endpoints(self, service: core.Service, port: core.ServicePort, family: int) -> tuple[Endpoint, ...]:
         """The ready endpoints of a Service port in one family, as its EndpointSlices list them."""
@@ -87,10 +178,8 @@ class World(NamedTuple):
                 address,
                 number,
             )
-            for piece in self.slices
-            if piece.metadata.namespace == service.metadata.namespace
-            and piece.metadata.labels.get(SERVICE_NAME) == service.metadata.name
-            and piece.addressType == f"IPv{family}"
+            for piece in self.slices_of(service)
+            if piece.addressType == f"IPv{family}"
             for number in (p.port for p in piece.ports if (p.name or "") == port.name and p.port)
             for endpoint in piece.endpoints
             if endpoint.conditions is None or endpoint.conditions.ready is not False
@@ -137,3 +226,12 @@ def declares(pod: core.Pod, port: int, protocol: str) -> str:
             if (declared.containerPort, declared.protocol or "TCP") == (port, protocol):
                 return str(container.name)
     return ""
+
+
+def is_address(text: str) -> bool:
+    """Whether the text is an IP address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -44,7 +44,7 @@ def judge(probe: plan.Probe, answers: Sequence[questions.Answer], world: worlds.
         tuple(answers),
         expected=_expected(probe),
         measured=_measured(probe, answers),
-        why="; ".join(probe.verdict.because),
+        why=probe.verdict.text,
         wrong=wrong,
         cause=_cause(probe, answers, world) if wrong else "",
     )
@@ -83,22 +83,18 @@ def _wrong(probe: plan.Probe, answers: Sequence[questions.Answer]) -> str:
         word = WORDS[answer.outcome]
         if check.expect and word != check.expect:
             return f"{word} instead of {check.expect}{': ' + answer.detail if answer.detail else ''}"
-        if verdict.outcome and word != verdict.outcome:
-            return f"{word}, but the model says {verdict.outcome}"
+        if contradiction := verdict.against(word):
+            return contradiction
         if answer.outcome is not Outcome.OK or not check.identify:
             continue
         if check.source == "unchanged" and answer.seen != answer.local:
             return f"the server saw {answer.seen or 'nobody'}, the client is {answer.local}"
         if check.source == "node" and not answer.translated:
             return f"the server saw the client's own address {answer.seen}"
-        known = {answerer.name for answerer in verdict.answerers}
-        if known and answer.endpoint and answer.endpoint not in known:
-            return f"{answer.endpoint} answered, which is none of {', '.join(sorted(known))}"
-        allowed = verdict.seen_by(answer.endpoint)
-        if allowed and answer.seen and answer.seen not in allowed:
-            return f"the server saw {answer.seen}; the model says {' or '.join(sorted(allowed))}"
+        if contradiction := verdict.against(word, answer.endpoint, answer.seen):
+            return contradiction
     if check.spread:
-        silent = {answerer.name for answerer in verdict.answerers} - set(spread.tally(answers))
+        silent = {answerer.endpoint for answerer in verdict.answerers} - set(spread.tally(answers))
         if silent or not verdict.answerers:
             return f"{', '.join(sorted(silent)) or 'nobody'} never answered in {len(answers)} requests"
     return ""
@@ -114,7 +110,7 @@ def _cause(probe: plan.Probe, answers: Sequence[questions.Answer], world: worlds
         case Outcome.DNS_FAILURE:
             return _dns_cause(world)
         case Outcome.REFUSED if probe.verdict.outcome == "refused":
-            return probe.verdict.because[-1]
+            return str(probe.verdict.reasons[-1])
         case Outcome.REFUSED:
             return f"nothing listens on port {probe.target.port}/{probe.protocol}, or a rule rejects it"
         case Outcome.TIMEOUT:

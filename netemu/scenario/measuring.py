@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from netemu.lab import handle
-from netemu.model import expect, worlds
+from netemu.model import verdicts, worlds
 from netemu.probe import ask, names, questions
 from netemu.scenario import judge, plan, scenarios, sources
 
 DEADLINE = 1.5
 _PAUSE = 0.1
-_UNDECIDED = expect.Verdict("", ("echo requests are answered by whoever holds the address",))
+_UNDECIDED = verdicts.one(
+    verdicts.UNKNOWN, verdicts.Reason("route", "echo requests are answered by whoever holds the address")
+)
 
 
 async def measure(

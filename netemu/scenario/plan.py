@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from netemu.api import core, selectors
 from netemu.base import errors
-from netemu.model import expect, worlds
+from netemu.model import expect, verdicts, worlds
 from netemu.probe import spread
 from netemu.scenario import places, scenarios
 
@@ -40,7 +40,7 @@ class Probe(NamedTuple):
     target: Target
     protocol: str
     where: str
-    verdict: expect.Verdict
+    verdict: verdicts.Verdict
     requests: int = 1
 
     @property
@@ -79,7 +79,7 @@ def _expand(check: scenarios.Check, world: worlds.World) -> Iterator[Probe]:
                     if target.family not in check.families or not _wanted(check, where):
                         continue
                     named = target._replace(group=target.group or str(place))
-                    probe = Probe(check, sender, named, protocol, where, expect.Verdict("", ()))
+                    probe = Probe(check, sender, named, protocol, where, verdicts.one(verdicts.UNKNOWN))
                     verdict = expect.expect(world, probe.flow)
                     requests = spread.requests_needed(len(verdict.answerers)) if check.spread else 1
                     yield probe._replace(verdict=verdict, requests=requests)

@@ -98,7 +98,7 @@ def probe_document(result: judge.Result) -> dict[str, Any]:
         "expected": result.expected,
         "measured": result.measured,
         "model": probe.verdict.outcome,
-        "why": list(probe.verdict.because),
+        "why": list(map(str, probe.verdict.reasons)),
         "wrong": result.wrong,
         "cause": result.cause,
         "attempts": result.attempts,
