@@ -43,7 +43,7 @@ async def _run(lab: config.LabConfig, node: config.Node, mark: Callable[[str], N
     while not here.exists():
         await asyncio.sleep(_LOOK_AGAIN)
     mark("credentials found")
-    url = f"https://{lab.nodes[0].ips[0]}:{composition.API_PORT}"
+    url = composition.api_url(lab)
     time_of = clock.SystemClock()
     pods, services = ([str(net) for net in pair] for pair in (lab.ranges.pods, lab.ranges.services))
     async with (

@@ -84,6 +84,12 @@ def listen(place: str) -> socket.socket:
     return netns.call(place, make)
 
 
+def api_url(lab: config.LabConfig) -> str:
+    """Where nodes reach the API: the first node's primary address."""
+    address = lab.nodes[0].ips[0]
+    return f"https://{f'[{address}]' if ':' in address else address}:{API_PORT}"
+
+
 def build_network(spec: "supervisor.Spec") -> None:
     """Links, addresses, routes and sysctls of all places."""
     from netemu.kernel import network

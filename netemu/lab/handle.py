@@ -71,10 +71,10 @@ class Handle:
         return Path(self.place.kubeconfig)
 
     def addresses(self, place: str) -> tuple[str, ...]:
-        """The addresses of a place's eth0, IPv4 first; of the fabric, those of the node segment's router."""
+        """The addresses of a place's eth0, primary family first; of the fabric, its router's for segment 0."""
         lab = self.config
         found = {node.name: node.interfaces for node in lab.nodes}
-        found |= {layout.OUTSIDE: lab.outside_client, layout.FABRIC: lab.router}
+        found |= {layout.OUTSIDE: lab.outside_client, layout.FABRIC: lab.segments[0].router}
         return tuple(str(interface.ip) for interface in found[self._known(place)])
 
     def netns(self, place: str) -> Path:

@@ -2,18 +2,17 @@
 
 outside ── eth0 ══ outside ┐
                            fabric (router) ── nodes (bridge) ══ NODE ── eth0, one per node
+                                           ╶─ nodes-2 (bridge) …              with segments: 2
 """
 
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from netemu.kernel import operations as ops
-from netemu.lab import config, layout
+from netemu.lab import addressing, config, layout
 
-BRIDGE = "nodes"
 NODE_LINK = "eth0"
 
 
@@ -91,9 +90,19 @@ def port(node: config.Node) -> str:
     return node.name.replace("control-plane-", "cp-")
 
 
-def mac(ip: IPv4Address) -> str:
-    """A locally administered address (RFC 9542, 2.1) that says whose it is: 02:00 and the IPv4 address."""
-    return "02:00:" + ":".join(f"{byte:02x}" for byte in ip.packed)
+def bridge(segment: int) -> str:
+    """The fabric's bridge that a segment of nodes is: nodes, nodes-2, …"""
+    return "nodes" if segment == 0 else f"nodes-{segment + 1}"
+
+
+def mac(interfaces: tuple[addressing.Interface, ...]) -> str:
+    """A locally administered address (RFC 9542, 2.1) that says whose it is: 02:00 and the IPv4 address.
+
+    Where there is none, 02:06 and of the IPv6 address what tells links and machines apart.
+    """
+    ips = {interface.version: interface.ip.packed for interface in interfaces}
+    tail = b"\0" + ips[4] if 4 in ips else bytes((6, ips[6][9], *ips[6][13:]))
+    return "02:" + tail.hex(":")
 
 
 def _sysctls(role: str) -> tuple[ops.SetSysctl, ...]:
@@ -108,12 +117,9 @@ def _fabric(lab: config.LabConfig, netns: dict[str, str]) -> Step:
     operations: list[ops.Operation] = [
         *_sysctls(layout.FABRIC),
         ops.SetUp("lo"),
-        ops.AddBridge(BRIDGE, mac(lab.router[0].ip)),
-        ops.SetMTU(BRIDGE, lab.mtu),
-        *(ops.AddAddress(BRIDGE, ip) for ip in lab.router),
-        ops.SetUp(BRIDGE),
+        *(operation for segment in lab.segments for operation in _segment(lab, segment)),
         ops.AddVeth(layout.OUTSIDE, NODE_LINK, netns[layout.OUTSIDE]),
-        ops.SetMAC(layout.OUTSIDE, mac(lab.outside_router[0].ip)),
+        ops.SetMAC(layout.OUTSIDE, mac(lab.outside_router)),
         ops.SetMTU(layout.OUTSIDE, lab.mtu),
         *(ops.AddAddress(layout.OUTSIDE, ip) for ip in lab.outside_router),
         ops.SetUp(layout.OUTSIDE),
@@ -122,43 +128,46 @@ def _fabric(lab: config.LabConfig, netns: dict[str, str]) -> Step:
         operations += [
             ops.AddVeth(port(node), NODE_LINK, netns[node.name]),
             ops.SetMTU(port(node), lab.mtu),
-            ops.SetMaster(port(node), BRIDGE),
+            ops.SetMaster(port(node), bridge(node.segment)),
             ops.SetUp(port(node)),
         ]
     return Step(layout.FABRIC, tuple(operations), _optional(layout.FABRIC))
 
 
+def _segment(lab: config.LabConfig, segment: config.Segment) -> Iterator[ops.Operation]:
+    name = bridge(segment.number)
+    yield from (ops.AddBridge(name, mac(segment.router)), ops.SetMTU(name, lab.mtu))
+    yield from (ops.AddAddress(name, ip) for ip in segment.router)
+    yield ops.SetUp(name)
+
+
 def _outside(lab: config.LabConfig) -> Step:
     """It knows the way to the nodes and nothing of pods and Services, as the world around a cluster does."""
-    segment, (router4, router6) = lab.ranges.nodes, lab.outside_router
+    routers = {router.version: router.ip for router in lab.outside_router}
     operations: tuple[ops.Operation, ...] = (
         *_sysctls(layout.OUTSIDE),
         ops.SetUp("lo"),
         *_link(lab.outside_client, lab.mtu),
-        ops.AddRoute(segment.v4, via=router4.ip),
-        ops.AddRoute(segment.v6, via=router6.ip),
+        *(ops.AddRoute(network, via=routers[network.version]) for network in lab.ranges.nodes),
     )
     return Step(layout.OUTSIDE, operations, _optional(layout.OUTSIDE))
 
 
 def _node(lab: config.LabConfig, node: config.Node) -> Step:
+    routers = lab.segments[node.segment].router
     operations: tuple[ops.Operation, ...] = (
         *_sysctls(node.role),
         ops.SetUp("lo"),
         *_link(node.interfaces, lab.mtu),
-        *(ops.AddRoute(_everywhere(router.ip), via=router.ip) for router in lab.router),
+        *(ops.AddRoute(addressing.everywhere(router.version), via=router.ip) for router in routers),
     )
     return Step(node.name, operations, _optional(node.role))
 
 
-def _link(interfaces: tuple[ops.IPv4Interface, ops.IPv6Interface], mtu: int) -> Iterator[ops.Operation]:
+def _link(interfaces: tuple[addressing.Interface, ...], mtu: int) -> Iterator[ops.Operation]:
     """eth0 of a node or of the outside client, whose other end is in the fabric."""
     # It came into its namespace before that one's defaults were set. While the link-local address is under
     # detection no neighbour is asked for, and whatever is to go to one is lost.
     yield ops.SetSysctl(f"net.ipv6.conf.{NODE_LINK}.accept_dad", "0")
-    yield from (ops.SetMAC(NODE_LINK, mac(interfaces[0].ip)), ops.SetMTU(NODE_LINK, mtu))
+    yield from (ops.SetMAC(NODE_LINK, mac(interfaces)), ops.SetMTU(NODE_LINK, mtu))
     yield from itertools.chain((ops.AddAddress(NODE_LINK, ip) for ip in interfaces), (ops.SetUp(NODE_LINK),))
-
-
-def _everywhere(router: IPv4Address | IPv6Address) -> ops.IPNetwork:
-    return ops.IPv4Network("0.0.0.0/0") if router.version == 4 else ops.IPv6Network("::/0")

@@ -25,7 +25,7 @@ def test_a_document_is_read_back_as_written() -> None:
         {"name": "x", "nodes": 5, "mtu": 1400, "api-port": 6443, "ranges": {"pods": ["10.0.0.0/12"]}}
     )
     assert config.parse(lab.document()) == lab
-    assert (lab.workers, str(lab.ranges.pods.v4), str(lab.ranges.pods.v6)) == (
+    assert (lab.workers, str(lab.ranges.pods[0]), str(lab.ranges.pods[1])) == (
         4,
         "10.0.0.0/12",
         "fd00:244::/56",

@@ -23,7 +23,9 @@ def build(lab: config.LabConfig) -> dict[str, network.FakeNetwork]:
 def test_the_plan_is_accepted_in_its_order(nodes: int) -> None:
     lab = config.default("x", nodes)
     nets = build(lab)
-    ports = {name for name, link in nets[layout.FABRIC].observe().links.items() if link.master == plan.BRIDGE}
+    ports = {
+        name for name, link in nets[layout.FABRIC].observe().links.items() if link.master == plan.bridge(0)
+    }
     assert len(ports) == nodes
     for node in lab.nodes:
         state = nets[node.name].observe()
@@ -63,7 +65,7 @@ def test_macs_are_unique_and_local() -> None:
         link.mac
         for net in build(config.default("x", 50)).values()
         for link in net.observe().links.values()
-        if link.name in ("eth0", plan.BRIDGE)
+        if link.name in ("eth0", plan.bridge(0))
     ]
     assert len(macs) == len(set(macs)) == 52
     assert all(int(mac[:2], 16) & 3 == 2 for mac in macs)
