@@ -1,13 +1,21 @@
 """Where a Service leads: the addresses that are Services', what is chosen behind them, who is seen. Pure.
 
-Knows virtual IPs and node ports (https://kubernetes.io/docs/reference/networking/virtual-ips/); no policies.
+Knows the rules of kubernetes.io/docs/reference/networking/virtual-ips and of KEPs 1669, 1860, 2086, 2433,
+4444; no policies, and nothing of how a proxy programs them.
 """
 
+import ipaddress
+from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
-from netemu.api import core
+from netemu.api import core, discovery
 from netemu.model import flows, worlds
 from netemu.model.verdicts import Reason
+
+ZONE_LABEL = "topology.kubernetes.io/zone"
+PROXY_LABEL = "service.kubernetes.io/service-proxy-name"
+EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
+PRIMARY = "primary"
 
 
 class Backend(NamedTuple):
@@ -36,103 +44,430 @@ class Translation(NamedTuple):
 
     word      refused, dropped, unreachable; "ok": it goes on to `backends`; "": the model leaves it open
     because   which Service, which rule, in order
-    at        the node that translates ("" where the sender's own does). If it is another than the sender's,
-              the sender's egress policy sees the address that was dialled, not the backend
+    at        the node that translates ("" where the sender's own does, or one of several). If it is another
+              than the sender's, the sender's egress policy sees the address that was dialled, not the backend
+    stays     for how many seconds a client keeps to the backend it had (session affinity; 0: not at all)
     """
 
     word: Literal["ok", "refused", "dropped", "unreachable", ""]
     because: tuple[Reason, ...]
     backends: tuple[Backend, ...] = ()
     at: str = ""
+    stays: int = 0
 
 
-def translate(world: worlds.World, flow: flows.Flow) -> Translation | None:
-    """What Services do with a flow to an address (canonical, never a name). None: it is no Service's."""
-    if (found := world.derive(_cluster_ips).get(flow.host)) is not None:
-        return _to_cluster_ip(world, flow, found)
+Way = Literal["cluster IP", "external IP", "load balancer IP", "node port"]
+
+
+class Claim(NamedTuple):
+    """What was dialled, as a Service's. `port` is None for a port of a cluster IP that it does not have."""
+
+    service: core.Service
+    port: core.ServicePort | None
+    way: Way
+
+    @property
+    def external(self) -> bool:
+        return self.way != "cluster IP"
+
+
+def translate(world: worlds.World, flow: flows.Flow, *, at: str = "") -> Translation | None:
+    """What Services do with a flow to an address (canonical, never a name). None: it is no Service's.
+
+    `at` is the node that it comes to, for flows from beyond the cluster that are not to a node's own address.
+    """
     owner = world.owner(flow.host)
-    if owner is not None and owner.kind == "node":
-        return _to_node_port(world, flow, owner)
-    return None
+    if owner is not None and owner.kind != "node":
+        return None
+    entered = at or (owner.node if owner is not None else flow.source.node)
+    claim = _claimed(world, flow, entered)
+    if claim is None:
+        return _unclaimed(world, flow)
+    if claim.port is None and world.settings.proxy_mode == "iptables":
+        return None  # no rule is for it: it follows the routes
+    if entered:
+        return _At(world, flow, claim, entered).translation()
+    return _from_outside(world, flow, claim)
 
 
-def _cluster_ips(world: worlds.World) -> dict[str, core.Service]:
-    return {
-        address: service
-        for service in reversed(world.services)
-        for address in worlds.canonical(tuple(ip for ip in service.spec.clusterIPs if worlds.is_address(ip)))
-    }
-
-
-def _to_cluster_ip(world: worlds.World, flow: flows.Flow, found: core.Service) -> Translation:
-    label = name(found)
-    if flow.source.kind == "outside":
-        return Translation("unreachable", (_says(found, "cluster IPs are known inside the cluster only"),))
-    for port in found.spec.ports:
-        if (port.port, port.protocol or "TCP") == (flow.port, flow.protocol):
-            by = _says(found, f"Service {label} has port {flow.port}/{flow.protocol}", port)
-            return _through(world, flow, found, port, by=by)
-    return Translation("refused", (_says(found, f"Service {label} has no port {flow.port}/{flow.protocol}"),))
-
-
-def _to_node_port(world: worlds.World, flow: flows.Flow, owner: worlds.Party) -> Translation | None:
-    for service in world.services:
+def _claimed(world: worlds.World, flow: flows.Flow, at: str) -> Claim | None:
+    found: tuple[tuple[core.Service, Way], ...] = world.derive(_virtual).get(flow.host, ())
+    missing = None
+    for service, way in found:
         for port in service.spec.ports:
-            if port.nodePort and (port.nodePort, port.protocol or "TCP") == (flow.port, flow.protocol):
-                by = _says(service, f"Service {name(service)} has node port {port.nodePort}", port)
-                return _through(world, flow, service, port, by=by, node=owner.node)
+            if (port.port, port.protocol or "TCP") == (flow.port, flow.protocol):
+                return Claim(service, port, way)
+        if way == "cluster IP":
+            missing = Claim(service, None, way)
+    if missing is not None:
+        return missing
+    if _takes_node_ports(world, at, flow):
+        for service in world.derive(_with_node_ports).get((flow.port, flow.protocol), ()):
+            if _served(service, flow.family):
+                port = next(p for p in service.spec.ports if _node_port(p) == (flow.port, flow.protocol))
+                return Claim(service, port, "node port")
     return None
 
 
-def _through(
-    world: worlds.World,
-    flow: flows.Flow,
-    service: core.Service,
-    port: core.ServicePort,
-    *,
-    by: Reason,
-    node: str = "",
-) -> Translation:
-    """A Service port's choice of endpoints; `node` is the node addressed when it came in by a node port."""
-    at = node or flow.source.node
-    endpoints = world.endpoints(service, port, flow.family)
-    local = node and service.spec.externalTrafficPolicy == "Local"
-    if local:
-        if flow.source.kind != "outside":
-            says = _says(service, "externalTrafficPolicy: Local, asked from inside the cluster")
-            return Translation("", (by, says), at=at)
-        if endpoints and not any(endpoint.node == node for endpoint in endpoints):
-            says = _says(service, f"externalTrafficPolicy: Local and no endpoint on {node}")
-            return Translation("dropped", (by, says), at=at)
-        endpoints = tuple(endpoint for endpoint in endpoints if endpoint.node == node)
-    if not endpoints:
-        return Translation("refused", (by, _says(service, "it has no ready endpoint")), at=at)
-    own = world.seen(flow.source, flow.family)
-    backends = []
-    for endpoint in endpoints:
-        seen = own
-        if node and not local:
-            seen = world.node_addresses(node, flow.family)
-        elif endpoint.address in flow.source.addresses:  # hairpin: a pod reaches itself through its Service
-            seen = world.node_addresses(flow.source.node, flow.family)
-        policed = own if endpoint.node == at else seen
-        backends.append(
-            Backend(
-                endpoint.name,
-                service.metadata.namespace,
-                endpoint.node,
-                endpoint.address,
-                endpoint.port,
-                1 / len(endpoints),
-                seen,
-                policed,
-            )
+def _ours(world: worlds.World) -> Iterator[core.Service]:
+    """Services that have rules, in the order in which they win a conflict."""
+    for service in sorted(world.services, key=name):
+        proxied = PROXY_LABEL not in service.metadata.labels
+        if proxied and service.spec.type != "ExternalName" and _cluster_ips(service):
+            yield service
+
+
+def _virtual(world: worlds.World) -> dict[str, tuple[tuple[core.Service, Way], ...]]:
+    """Services by each address that is theirs; one of a family in which they have no cluster IP is not."""
+    found: dict[str, tuple[tuple[core.Service, Way], ...]] = {}
+    for service in _ours(world):
+        ways: tuple[tuple[Way, tuple[str, ...]], ...] = (
+            ("cluster IP", _cluster_ips(service)),
+            ("external IP", service.spec.externalIPs),
+            ("load balancer IP", balancer_addresses(service)),
         )
-    count = f"{len(endpoints)} ready endpoint{'s' if len(endpoints) > 1 else ''}"
-    masqueraded = (
-        (Reason("source", f"{node} puts its own address on it (masquerade)"),) if node and not local else ()
+        for way, addresses in ways:
+            for address in worlds.canonical(tuple(a for a in addresses if worlds.is_address(a))):
+                if _served(service, 6 if ":" in address else 4):
+                    found[address] = (*found.get(address, ()), (service, way))
+    return found
+
+
+def _with_node_ports(world: worlds.World) -> dict[tuple[int, str], tuple[core.Service, ...]]:
+    found: dict[tuple[int, str], tuple[core.Service, ...]] = {}
+    for service in _ours(world):
+        for port in service.spec.ports:
+            if port.nodePort:
+                found[_node_port(port)] = (*found.get(_node_port(port), ()), service)
+    return found
+
+
+def _node_port(port: core.ServicePort) -> tuple[int, str]:
+    return port.nodePort, port.protocol or "TCP"
+
+
+def _cluster_ips(service: core.Service) -> tuple[str, ...]:
+    given = service.spec.clusterIPs or ((service.spec.clusterIP,) if service.spec.clusterIP else ())
+    return tuple(address for address in given if worlds.is_address(address))
+
+
+def _served(service: core.Service, family: int) -> bool:
+    return any((":" in address) == (family == 6) for address in _cluster_ips(service))
+
+
+def balancer_addresses(service: core.Service) -> tuple[str, ...]:
+    """Those that nodes take for themselves: with ipMode Proxy the balancer delivers to node ports instead."""
+    if service.spec.type != "LoadBalancer":
+        return ()
+    return tuple(one.ip for one in service.status.loadBalancer.ingress if one.ip and one.ipMode != "Proxy")
+
+
+def _takes_node_ports(world: worlds.World, at: str, flow: flows.Flow) -> bool:
+    if ipaddress.ip_address(flow.host).is_loopback:
+        # kube-proxy's iptables mode alone, and only for IPv4 (route_localnet)
+        return world.settings.proxy_mode == "iptables" and flow.family == 4 and flow.source.node == at
+    if flow.host not in world.node_addresses(at, flow.family):
+        return False
+    chosen = world.settings.node_port_addresses
+    if chosen == (PRIMARY,):
+        return flow.host == _primary(world.node(at), flow.family)
+    return not chosen or _within(flow.host, chosen)
+
+
+def _primary(node: core.Node | None, family: int) -> str:
+    addresses = node.status.addresses if node is not None and node.status else ()
+    own = (a.address for a in addresses if a.type == "InternalIP" and (":" in a.address) == (family == 6))
+    return next((str(ipaddress.ip_address(a)) for a in own), "")
+
+
+def _within(address: str, ranges: Iterable[str]) -> bool:
+    one = ipaddress.ip_address(address)
+    return any(one in ipaddress.ip_network(text.strip(), strict=False) for text in ranges)
+
+
+def _unclaimed(world: worlds.World, flow: flows.Flow) -> Translation | None:
+    if world.settings.proxy_mode == "iptables" or not _within(flow.host, world.settings.service_cidrs):
+        return None
+    if flow.source.kind == "outside":
+        return Translation("unreachable", (Reason("route", "Services are known inside the cluster only"),))
+    return Translation("dropped", (Reason("service", f"no Service has the address {flow.host}"),))
+
+
+def _from_outside(world: worlds.World, flow: flows.Flow, claim: Claim) -> Translation:
+    """Which node it comes to is for the world around to say: load balancer IPs are announced by nodes."""
+    if claim.way == "cluster IP":
+        says = _says(claim.service, "cluster IPs are known inside the cluster only")
+        return Translation("unreachable", (says,))
+    if claim.way == "external IP":
+        return Translation("", (_says(claim.service, "how external IPs are routed is not the cluster's"),))
+    nodes = announcing(world, claim.service)
+    if not nodes:
+        return Translation("unreachable", (_says(claim.service, "no node may announce it"),))
+    return _merged([_At(world, flow, claim, node).translation() for node in nodes])
+
+
+def announcing(world: worlds.World, service: core.Service) -> tuple[str, ...]:
+    """Nodes to which a load balancer IP may lead: the ready ones; with Local, of them those with a ready
+    endpoint, if there are any."""
+    ready = tuple(
+        node.metadata.name
+        for node in world.nodes
+        if not any(c.type == "Ready" and c.status != "True" for c in node.status.conditions)
+        and EXCLUDED not in node.metadata.labels
     )
-    return Translation("ok", (by, _says(service, count), *masqueraded), tuple(backends), at)
+    if service.spec.externalTrafficPolicy != "Local":
+        return ready
+    serving = {
+        endpoint.nodeName
+        for piece in world.slices_of(service)
+        for endpoint in piece.endpoints
+        if endpoint.conditions.ready is not False
+    }
+    return tuple(node for node in ready if node in serving)
+
+
+def _merged(found: list[Translation]) -> Translation:
+    """Any of several nodes may get it."""
+    if len(found) == 1:
+        return found[0]
+    words = {one.word for one in found}
+    reasons = tuple(dict.fromkeys(reason for one in found for reason in one.because))
+    if words != {"ok"}:
+        return Translation(words.pop() if len(words) == 1 else "", reasons)
+    backends: dict[tuple[str, int], Backend] = {}
+    for one in found:
+        for backend in one.backends:
+            before = backends.get((backend.address, backend.port), backend._replace(probability=0.0))
+            backends[backend.address, backend.port] = before._replace(
+                probability=before.probability + backend.probability / len(found),
+                seen=before.seen | backend.seen,
+                policed=before.policed | backend.policed,
+            )
+    return Translation("ok", reasons, tuple(backends.values()), "", found[0].stays)
+
+
+class _Offered(NamedTuple):
+    """One address of a slice, for one Service port."""
+
+    name: str
+    node: str
+    address: str
+    port: int
+    ready: bool
+    leaving: bool  # terminating, and still serving
+    zones: tuple[str, ...]
+    nodes: tuple[str, ...]
+
+
+class _At:
+    """What one node does with a flow to a Service."""
+
+    def __init__(self, world: worlds.World, flow: flows.Flow, claim: Claim, node: str) -> None:
+        self._world, self._flow, self._claim, self._node = world, flow, claim, node
+        self._service = claim.service
+
+    def translation(self) -> Translation:
+        because = [self._by()]
+        port = self._claim.port
+        if port is None:
+            return self._ends("refused", because)
+        offers = tuple(_offers(self._world, self._service, port, self._flow.family))
+        cluster, why = self._everywhere(offers)
+        local = self._here(offers)
+        if not (cluster or local):
+            return self._ends("refused", [*because, self._says("it has no ready endpoint")])
+        if not self._allowed():
+            because.append(self._says("the sender is in none of its loadBalancerSourceRanges"))
+            return self._ends("dropped", because)
+        only, because_local = self._kept_here()
+        if only:
+            because.append(self._says(because_local))
+            if not local:
+                return self._ends("dropped", [*because, self._says(f"it has no endpoint on {self._node}")])
+            chosen = local
+        else:
+            chosen = cluster
+            because += [self._says(text) for text in (because_local, why) if text]
+        masqueraded, said = self._masqueraded(only)
+        kind = "ready" if chosen[0].ready else "terminating, still serving"
+        count = f"{len(chosen)} {kind} endpoint{'s' if len(chosen) > 1 else ''}"
+        because += [self._says(count), *(() if not said else (Reason("source", said),))]
+        backends = tuple(self._backend(one, len(chosen), masqueraded) for one in chosen)
+        return Translation("ok", tuple(because), backends, self._node, affinity_seconds(self._service))
+
+    def _ends(self, word: Literal["refused", "dropped"], because: Iterable[Reason]) -> Translation:
+        return Translation(word, tuple(because), at=self._node)
+
+    def _by(self) -> Reason:
+        label, port, flow = name(self._service), self._claim.port, self._flow
+        if port is None:
+            return self._says(f"Service {label} has no port {flow.port}/{flow.protocol}")
+        if self._claim.way == "node port":
+            text = f"Service {label} has node port {port.nodePort}"
+        elif self._claim.way == "cluster IP":
+            text = f"Service {label} has port {flow.port}/{flow.protocol}"
+        else:
+            text = f"{flow.host} is {self._claim.way} of Service {label}, port {flow.port}/{flow.protocol}"
+        return _says(self._service, text, port)
+
+    def _says(self, text: str) -> Reason:
+        return _says(self._service, text)
+
+    # --- which endpoints
+
+    def _everywhere(self, offers: tuple[_Offered, ...]) -> tuple[tuple[_Offered, ...], str]:
+        ready = tuple(one for one in offers if one.ready)
+        if not ready:
+            leaving = tuple(one for one in offers if one.leaving)
+            return leaving, "none is ready" if leaving else ""
+        return self._near(ready)
+
+    def _near(self, ready: tuple[_Offered, ...]) -> tuple[tuple[_Offered, ...], str]:
+        """Hints count when every ready endpoint has them and one of them means us."""
+        found = self._world.node(self._node)
+        zone = found.metadata.labels.get(ZONE_LABEL, "") if found is not None else ""
+        if all(one.nodes for one in ready):
+            near = tuple(one for one in ready if self._node in one.nodes)
+            if near:
+                return near, f"endpoints hinted for node {self._node} (PreferSameNode)"
+        if zone and all(one.zones for one in ready):
+            near = tuple(one for one in ready if zone in one.zones)
+            if near:
+                return near, f"endpoints hinted for zone {zone}"
+        return ready, ""
+
+    def _here(self, offers: tuple[_Offered, ...]) -> tuple[_Offered, ...]:
+        own = [one for one in offers if one.node == self._node]
+        return tuple(one for one in own if one.ready) or tuple(one for one in own if one.leaving)
+
+    # --- who is let in, and to whom
+
+    def _allowed(self) -> bool:
+        """By loadBalancerSourceRanges, which hold for load balancer IPs alone."""
+        given = tuple(text.strip() for text in self._service.spec.loadBalancerSourceRanges)
+        if self._claim.way != "load balancer IP" or not given:
+            return True
+        of_family = [text for text in given if (":" in text) == (self._flow.family == 6)]
+        own = self._world.seen(self._flow.source, self._flow.family)
+        return any(_within(address, of_family) for address in own)
+
+    def _kept_here(self) -> tuple[bool, str]:
+        """Whether only this node's endpoints count, and the reason for what a policy decides."""
+        spec = self._service.spec
+        if not self._claim.external:
+            only = spec.internalTrafficPolicy == "Local"
+            return only, f"internalTrafficPolicy: Local, endpoints on {self._node} only" if only else ""
+        if spec.externalTrafficPolicy != "Local":
+            return False, ""
+        if self._is_node():
+            return False, "externalTrafficPolicy: Local does not bind the node itself"
+        if self._is_pod():
+            return False, "externalTrafficPolicy: Local does not bind pods"
+        return True, f"externalTrafficPolicy: Local, endpoints on {self._node} only"
+
+    def _is_node(self) -> bool:
+        """The sender is the very node that translates, or shares its network."""
+        own = self._world.node_addresses(self._node, self._flow.family)
+        return bool(self._flow.source.of_family(self._flow.family) & own)
+
+    def _is_pod(self) -> bool | None:
+        """Whether the node takes the sender for a pod, by its detect-local-mode. None: it cannot tell."""
+        source, settings = self._flow.source, self._world.settings
+        if settings.detection in ("BridgeInterface", "InterfaceNamePrefix"):
+            return source.kind == "pod" and source.node == self._node and not self._is_node()
+        if settings.detection == "ClusterCIDR":
+            given = settings.cluster_cidrs
+        elif settings.detection == "NodeCIDR":
+            node = self._world.node(self._node)
+            given = tuple(node.spec.podCIDRs) if node is not None and node.spec else ()
+        else:
+            return None
+        ranges = [text for text in given if (":" in text) == (self._flow.family == 6)]
+        if not ranges:
+            return None
+        if self._is_node():
+            return False  # its gateway to the pods is an address of their range, but not what it sends from
+        return any(_within(address, ranges) for address in source.of_family(self._flow.family))
+
+    # --- who is seen
+
+    def _masqueraded(self, only_here: bool) -> tuple[bool, str]:
+        node = self._node
+        if self._claim.external:
+            if self._service.spec.externalTrafficPolicy != "Local":
+                return True, f"{node} puts its own address on it (masquerade: external traffic)"
+            if self._is_node():
+                return True, f"{node} puts its own address on it (masquerade: the node itself)"
+            return False, "the sender's address is kept" if only_here else ""
+        if self._world.settings.masquerade_all:
+            return True, f"{node} puts its own address on it (masquerade-all)"
+        if self._is_pod() is False:
+            return True, f"{node} puts its own address on it (masquerade: the sender is no pod)"
+        return False, ""
+
+    def _backend(self, one: _Offered, count: int, masqueraded: bool) -> Backend:
+        world, flow = self._world, self._flow
+        own = world.seen(flow.source, flow.family)
+        node = world.node_addresses(self._node, flow.family)
+        hairpin = one.address in flow.source.addresses and flow.source.kind != "node"
+        # What is delivered to the node itself leaves by no postrouting, where sources are rewritten.
+        delivered = one.address in node and not self._is_node()
+        seen = node if (masqueraded or hairpin) and not delivered else own
+        policed = own if one.node == self._node else seen
+        return Backend(
+            one.name,
+            self._service.metadata.namespace,
+            one.node,
+            one.address,
+            one.port,
+            1 / count,
+            seen,
+            policed,
+        )
+
+
+def _offers(
+    world: worlds.World, service: core.Service, port: core.ServicePort, family: int
+) -> Iterator[_Offered]:
+    """Each address and port once, as the EndpointSlices list them."""
+    found: dict[tuple[str, int], _Offered] = {}
+    for piece in world.slices_of(service):
+        if piece.addressType != f"IPv{family}":
+            continue
+        numbers = [p.port for p in piece.ports if p.port and _same(p, port)]
+        for number in numbers:
+            for endpoint in piece.endpoints:
+                for address in worlds.canonical(endpoint.addresses[:1]):
+                    found.setdefault((address, number), _offered(endpoint, address, number))
+    yield from (found[key] for key in sorted(found))
+
+
+def _same(offered: discovery.EndpointPort, port: core.ServicePort) -> bool:
+    return offered.name == port.name and (offered.protocol or "TCP") == (port.protocol or "TCP")
+
+
+def _offered(endpoint: discovery.Endpoint, address: str, number: int) -> _Offered:
+    conditions, hints = endpoint.conditions, endpoint.hints
+    ready = conditions.ready is not False
+    return _Offered(
+        endpoint.targetRef.name if endpoint.targetRef else address,
+        endpoint.nodeName or "",
+        address,
+        number,
+        ready,
+        not ready and conditions.serving is not False and conditions.terminating is True,
+        tuple(zone.name for zone in hints.forZones) if hints is not None else (),
+        tuple(node.name for node in hints.forNodes) if hints is not None else (),
+    )
+
+
+def affinity_seconds(service: core.Service) -> int:
+    """For how long a client keeps to its backend after its last connection; 0: not at all."""
+    if service.spec.sessionAffinity != "ClientIP":
+        return 0
+    config = service.spec.sessionAffinityConfig
+    given = config.clientIP.timeoutSeconds if config is not None and config.clientIP is not None else None
+    return given or 10800
 
 
 def name(service: core.Service) -> str:

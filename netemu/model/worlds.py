@@ -52,6 +52,8 @@ class Settings(NamedTuple):
     masquerade_all       every connection to a cluster IP is masqueraded
     node_port_addresses  ranges whose addresses serve node ports (none: all but loopback)
     policed              whether policies are enforced at all
+    proxy_mode           nftables or iptables: the latter serves node ports at 127.0.0.1, too, and has no
+                         rules for ports and addresses that no Service has
     """
 
     cluster_cidrs: tuple[str, ...] = ("10.244.0.0/16", "fd00:244::/56")
@@ -60,6 +62,7 @@ class Settings(NamedTuple):
     detection: str = "ClusterCIDR"
     node_port_addresses: tuple[str, ...] = ()
     policed: bool = True
+    proxy_mode: str = "nftables"
 
 
 class Objects(NamedTuple):
