@@ -443,7 +443,7 @@ def _offers(
 
 
 def _same(offered: discovery.EndpointPort, port: core.ServicePort) -> bool:
-    return offered.name == port.name and (offered.protocol or "TCP") == (port.protocol or "TCP")
+    return (offered.name or "") == port.name and (offered.protocol or "TCP") == (port.protocol or "TCP")
 
 
 def _offered(endpoint: discovery.Endpoint, address: str, number: int) -> _Offered:
