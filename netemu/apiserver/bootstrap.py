@@ -1,7 +1,7 @@
 """What is there before anybody asks: namespaces, roles, the `kubernetes` Service and its endpoints ...
 
-Made through the server's own requests, so it is admitted and validated as everything else; but the roles are
-stored as they stand in the table.
+Made through the server's own requests, so it is admitted and validated as everything else; but what stands in
+tables of our own (roles, priority classes, APIServices) is stored as it stands there.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from typing import Any
 import msgspec
 
 from netemu.api import kinds
-from netemu.apiserver import cache, contexts, objects
-from netemu.apiserver.rbac import policy
+from netemu.apiserver import cache, contexts, objects, pki
+from netemu.apiserver.aggregation import groups
+from netemu.apiserver.rbac import policy, reconciling, roles
+from netemu.base import clock as clocks
 from netemu.client import api
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
@@ -56,6 +58,8 @@ def _objects(config: contexts.Config) -> list[tuple[str, dict[str, Any], bool]]:
                 "data": {"ca.crt": config.ca_certificate},
             }
             found.append((f"{base}/configmaps", authority, True))
+    if config.ca_certificate:
+        found.append(("/api/v1/namespaces/kube-system/configmaps", _authentication(config), True))
     found.append(("/api/v1/namespaces/default/services", _service(config), False))
     found.append(("/apis/networking.k8s.io/v1/servicecidrs", _service_cidr(config), False))
     addresses = [ipaddress.ip_address(text) for text in config.endpoints]
@@ -69,21 +73,29 @@ def _objects(config: contexts.Config) -> list[tuple[str, dict[str, Any], bool]]:
 
 
 async def seed(parts: contexts.Parts) -> None:
-    """Roles, bindings and priority classes: a table of our own, too long to be checked at every start."""
-    fresh = []
-    for document in _fixed():
+    """Roles, bindings, priority classes, APIServices: tables too long to be checked at every start. Roles and
+    bindings that are there already are put right."""
+    writes = []
+    for document in _fixed(clocks.rfc3339(parts.clock.now())):
         kind = kinds.named(document["apiVersion"], document["kind"])
         assert kind is not None
         about = document["metadata"]
         namespace, collection = about.get("namespace", ""), parts.cache.of(kind)
-        if collection.get(namespace, about["name"]) is None:
+        there = collection.get(namespace, about["name"])
+        key = cache.key(kind, namespace, about["name"])
+        if there is None:
             objects.begin(kind, document, namespace, parts.rng, parts.clock.now())
-            key = cache.key(kind, namespace, about["name"])
-            fresh.append(parts.store.create(key, collection.dump(document)))
-    await asyncio.gather(*fresh)
+            writes.append(parts.store.create(key, collection.dump(document)))
+        elif kind.group == roles.GROUP and (now := reconciling.reconciled(document, there.document())):
+            if "uid" not in now["metadata"]:
+                objects.begin(kind, now, namespace, parts.rng, parts.clock.now())
+            writes.append(parts.store.update(key, collection.dump(now), there.revision))
+    await asyncio.gather(*writes)
 
 
-def _fixed() -> Iterator[dict[str, Any]]:
+def _fixed(now: str) -> Iterator[dict[str, Any]]:
+    for group, version in groups.own(kinds.SERVED):
+        yield groups.local(group, version, groups.AT_START, now)
     yield from (*policy.cluster_roles(), *policy.cluster_bindings(), *policy.roles(), *policy.bindings())
     for name, value in (("system-cluster-critical", 2000000000), ("system-node-critical", 2000001000)):
         use = "node" if "node" in name else "cluster"
@@ -95,6 +107,24 @@ def _fixed() -> Iterator[dict[str, Any]]:
             "preemptionPolicy": "PreemptLowerPriority",
             "description": _CRITICAL[use],
         }
+
+
+def _authentication(config: contexts.Config) -> dict[str, Any]:
+    """Whom the servers behind APIServices are to trust (kube-apiserver's clusterauthenticationtrust)."""
+    return {
+        "kind": "ConfigMap",
+        "apiVersion": "v1",
+        "metadata": {"name": "extension-apiserver-authentication"},
+        "data": {
+            "client-ca-file": config.ca_certificate,
+            "requestheader-allowed-names": f'["{pki.FRONT_PROXY}"]',
+            "requestheader-client-ca-file": config.ca_certificate,
+            "requestheader-extra-headers-prefix": '["X-Remote-Extra-"]',
+            "requestheader-group-headers": '["X-Remote-Group"]',
+            "requestheader-uid-headers": '["X-Remote-Uid"]',
+            "requestheader-username-headers": '["X-Remote-User"]',
+        },
+    }
 
 
 def _service(config: contexts.Config) -> dict[str, Any]:

@@ -15,7 +15,9 @@ _GZIP = 16 + zlib.MAX_WBITS
 async def fit(request: messages.Request, answer: messages.Response) -> messages.Response:
     """The answer, or the same one compressed in a thread of its own."""
     body = answer.body
-    if not isinstance(body, bytes) or len(body) < SMALLEST or not _taken(request.header("accept-encoding")):
+    if not isinstance(body, bytes) or len(body) < SMALLEST or answer.header("content-encoding"):
+        return answer
+    if not _taken(request.header("accept-encoding")):
         return answer
     packed = await asyncio.to_thread(_pack, body)
     headers = (*answer.headers, ("content-encoding", "gzip"), ("vary", "Accept-Encoding"))

@@ -29,7 +29,7 @@ from netemu.store import revisions
 if TYPE_CHECKING:
     import ssl
 
-    from netemu.apiserver import allocations
+    from netemu.apiserver import allocations, callbacks
     from netemu.apiserver.admission import quotas, webhooks
 
 
@@ -66,6 +66,7 @@ class Parts:
     authorizer: authorization.Authorizer
     services: allocations.Services
     quotas: quotas.Books
+    callbacks: callbacks.Callbacks
     webhooks: webhooks.Webhooks
     kubelet_tls: ssl.SSLContext | None
 

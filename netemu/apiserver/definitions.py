@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from netemu.api import autoscaling, codec, core, extensions, kinds, meta, resources, structural
-from netemu.apiserver import cache, catalogs
+from netemu.apiserver import cache, catalogs, priorities
 from netemu.base import errors
 from netemu.store import revisions
 
@@ -82,7 +82,8 @@ class Definitions:
         for view in self._catalog.defined(name):
             self._cache.drop(view)
         served = [version for version in found.spec.versions if version.served]
-        self._catalog.define(name, tuple(_kind(found, version, stored) for version in _preferred(served)))
+        newest = sorted(served, key=lambda version: priorities.rank(version.name), reverse=True)
+        self._catalog.define(name, tuple(_kind(found, version, stored) for version in newest))
 
     async def _empty(self, stored: kinds.Kind, namespace: str = "") -> None:
         for entry in list(self._cache.of(stored).all(namespace)):
@@ -95,22 +96,6 @@ class Definitions:
                 return
         if stored not in self._stored.values():
             self._cache.drop(stored)
-
-
-def _preferred(
-    versions: list[extensions.CustomResourceDefinitionVersion],
-) -> list[extensions.CustomResourceDefinitionVersion]:
-    """Newest first: v2, v1, v1beta2, v1alpha1 (apimachinery CompareKubeAwareVersionStrings)."""
-    ranks = {"": 2, "beta": 1, "alpha": 0}
-
-    def rank(version: extensions.CustomResourceDefinitionVersion) -> tuple[int, int, int]:
-        for stage in ("alpha", "beta", ""):
-            major, found, minor = version.name[1:].partition(stage) if stage else (version.name[1:], "", "0")
-            if major.isdigit() and found == stage and (minor or "0").isdigit():
-                return ranks[stage], int(major), int(minor or 0)
-        return -1, 0, 0
-
-    return sorted(versions, key=rank, reverse=True)
 
 
 def _kind(

@@ -1,6 +1,7 @@
 """OpenAPI as clients fetch it: v3 by group and version, made when asked for; and a v2 that says nothing.
 
-v2 is the smallest document old kubectl insists on. Schemas are `api.openapi`'s; here are paths and URLs.
+v2 is the smallest document old kubectl insists on. Schemas are `api.openapi`'s, or those of the servers that
+answer for other groups; here are paths and URLs.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from typing import Any
 import msgspec
 
 from netemu.api import kinds, openapi
+from netemu.apiserver.aggregation import groups
 from netemu.http import messages
 
 Served = tuple[kinds.Kind, ...]
+Remotes = tuple[groups.Remote, ...]
 # A gnostic Document: 1 swagger "2.0", 2 info {1 title "K", 2 version "v1"}.
 _V2 = bytes.fromhex("0a03322e3012070a014b12027631")
 # Go's mime parser refuses the "@" which the request's media type has.
@@ -58,16 +61,20 @@ _PARAMETERS = {
 }
 
 
-def answer(request: messages.Request, served: Served) -> messages.Response | None:
-    """What /openapi/... says of the kinds served; None for an unknown path."""
+def answer(request: messages.Request, served: Served, remotes: Remotes = ()) -> messages.Response | None:
+    """What /openapi/... says of what is served; None for an unknown path."""
     if request.path == "/openapi/v2":
         return messages.Response(200, (("content-type", _V2_TYPE),), _V2)
     if request.path == "/openapi/v3":
-        return messages.Response(200, _JSON, _index(served))
-    of_version = _versions(served).get(request.path.removeprefix("/openapi/v3/"))
-    if of_version is None:
+        return messages.Response(200, _JSON, _index(served, remotes))
+    place = request.path.removeprefix("/openapi/v3/")
+    found = _remote(remotes).get(place)
+    if found is None:
+        of_version = _versions(served).get(place)
+        found = _document(of_version) if of_version else None
+    if found is None:
         return None
-    document, digest = _document(of_version)
+    document, digest = found
     tag = f'"{digest}"'
     headers = (*_JSON, ("etag", tag), ("vary", "Accept"), ("cache-control", "public"))
     if request.header("if-none-match") == tag:
@@ -76,12 +83,24 @@ def answer(request: messages.Request, served: Served) -> messages.Response | Non
 
 
 @functools.lru_cache(maxsize=1)
-def _index(served: Served) -> bytes:
+def _index(served: Served, remotes: Remotes) -> bytes:
+    digests = {place: _document(of_version)[1] for place, of_version in _versions(served).items()}
+    digests |= {place: digest for place, (_, digest) in _remote(remotes).items()}
     paths = {
-        place: {"serverRelativeURL": f"/openapi/v3/{place}?hash={_document(of_version)[1]}"}
-        for place, of_version in _versions(served).items()
+        place: {"serverRelativeURL": f"/openapi/v3/{place}?hash={digest}"}
+        for place, digest in digests.items()
     }
     return msgspec.json.encode({"paths": paths})
+
+
+@functools.lru_cache(maxsize=1)
+def _remote(remotes: Remotes) -> dict[str, tuple[bytes, str]]:
+    """The documents of other servers, and their hashes."""
+    return {
+        f"apis/{one.group}/{one.version}": (one.schema, hashlib.sha256(one.schema).hexdigest().upper())
+        for one in remotes
+        if one.schema and one.fresh
+    }
 
 
 @functools.lru_cache(maxsize=1)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec
 
+FRONT_PROXY = "front-proxy-client"  # who the API server is to the servers behind APIServices
 _LIFETIME = datetime.timedelta(days=3650)
 _SKEW = datetime.timedelta(minutes=5)
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -12,17 +12,11 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from netemu.api import core, discovery, kinds
-from netemu.apiserver import contexts, kubelets, statuses
+from netemu.apiserver import contexts, kubelets, relaying, statuses
 from netemu.base import errors
-from netemu.http import client, messages, upgrades
+from netemu.http import client, messages, tls, upgrades
 
 _SERVICE_NAME = "kubernetes.io/service-name"
-# RFC 9110 7.6.1, and what is between the client and this server alone.
-_OWN = (
-    *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te"),
-    *("trailer", "transfer-encoding", "upgrade", "host", "content-length", "authorization", "expect"),
-)
-_HOPS = _OWN[:9]
 
 
 class _Name(NamedTuple):
@@ -55,7 +49,11 @@ async def answer(call: contexts.Call) -> messages.Response:
         location = messages.Request("GET", f"{base}/", call.request.query).target()
         return messages.Response(301, (("location", location),))
     request = messages.Request(
-        call.request.method, path or "/", call.request.query, _headers(call, base), call.request.body
+        call.request.method,
+        path or "/",
+        call.request.query,
+        relaying.forward(call.request),
+        call.request.body,
     )
     try:
         if upgrades.wanted(call.request):
@@ -84,16 +82,8 @@ def _name(text: str) -> _Name:
     raise statuses.bad_request(f"invalid proxy request {text!r}")
 
 
-def _anything() -> ssl.SSLContext:
-    """Nobody signs for pods: as upstream, whatever certificate they show is fine."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
 def _place(host: str, port: int, scheme: str) -> _Place:
-    return _Place(host, port, _anything() if scheme == "https" else None)
+    return _Place(host, port, tls.unverified() if scheme == "https" else None)
 
 
 def _found(call: contexts.Call, name: str) -> statuses.Document:
@@ -170,42 +160,25 @@ _PLACES = {
 }
 
 
-def _headers(call: contexts.Call, base: str) -> messages.Fields:
-    request = call.request
-    switching = ("connection", "upgrade") if upgrades.wanted(request) else ()
-    kept = tuple((name, value) for name, value in request.headers if name not in _OWN or name in switching)
-    before = request.header("x-forwarded-for")
-    chain = f"{before}, {request.peer.address}" if before else request.peer.address
-    about = (("x-forwarded-uri", request.path), ("x-forwarded-host", request.header("host")))
-    told = tuple(field for field in kept if not field[0].startswith("x-forwarded-"))
-    return (*told, ("x-forwarded-for", chain), *about, ("x-forwarded-proto", "https"))
-
-
 async def _send(place: _Place, request: messages.Request) -> messages.Response:
     host = f"[{place.host}]" if ":" in place.host else place.host
     scheme = "https" if place.tls else "http"
     pool = client.Connections(f"{scheme}://{host}:{place.port}", place.tls, timeout=60.0)
-    head_only = request.method == "HEAD"
-    if head_only:  # answered by the head of a GET: its body is not read
-        request = messages.Request("GET", request.path, request.query, request.headers)
     try:
-        response = await pool.send(request)
+        response = await relaying.send(pool, request)
     except BaseException:
         await pool.close()
         raise
-    if isinstance(response.body, bytes) or head_only:
-        await messages.discard(response.body)
+    if isinstance(response.body, bytes):
         await pool.close()
-        body = response.body if isinstance(response.body, bytes) else b""
-        return messages.Response(response.status, response.headers, body)
+        return response
     return messages.Response(response.status, response.headers, kubelets.Relay(response.body, pool))
 
 
 def _returned(response: messages.Response, base: str) -> messages.Response:
     headers = tuple(
         (name, _moved(value, base) if name == "location" else value)
-        for name, value in response.headers
-        if name not in _HOPS and name not in ("content-length", "date")
+        for name, value in relaying.returned(response)
     )
     return messages.Response(response.status, headers, response.body)
 

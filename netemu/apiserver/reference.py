@@ -49,7 +49,7 @@ def render() -> str:
 
 
 def _groups() -> Iterator[str]:
-    for group, versions in discovery.group_versions(kinds.SERVED).items():
+    for group, versions in sorted(discovery.group_versions(kinds.SERVED).items()):
         for version in versions:
             here = sorted(
                 (kind for kind in kinds.SERVED if (kind.group, kind.version) == (group, version)),

@@ -24,6 +24,7 @@ from netemu.apiserver import (
     bootstrap,
     bootstraptokens,
     cache,
+    callbacks,
     catalogs,
     compressing,
     contexts,
@@ -40,6 +41,7 @@ from netemu.apiserver import (
     verbs,
 )
 from netemu.apiserver.admission import quotas, webhooks
+from netemu.apiserver.aggregation import registry
 from netemu.apiserver.rbac import authorizer as rbac
 from netemu.apiserver.subresources import accounts
 from netemu.base import clock
@@ -57,12 +59,15 @@ _COMPACT_EVERY = 60.0
 @dataclass(frozen=True)
 class Identity:
     """The server's credentials, PEM: the lab's CA (clients' certificates must be its), its own certificate,
-    the one it shows to kubelets, and the key that signs service-account tokens."""
+    the one it shows to kubelets, and the key that signs service-account tokens.
+
+    `front_proxy` is what it shows to the servers behind APIServices, which trust it to say who asks."""
 
     ca: bytes
     server: pki.Pair
     kubelet_client: pki.Pair | None
     account_key: bytes
+    front_proxy: pki.Pair | None = None
 
 
 class ApiServer:
@@ -80,13 +85,16 @@ class ApiServer:
     ) -> None:
         rng = rng or random.Random()  # names and uids need luck, not secrecy: credentials never come from it
         caches = cache.Cache(store, kinds.ALL)
+        asking = callbacks.Callbacks(caches)
         issuer = tokens.Issuer(identity.account_key, clock)
         self._identity = identity
+        catalog = catalogs.Catalog()
+        self._registry = registry.Registry(caches, lambda: catalog.served, clock, identity.front_proxy)
         self._parts = contexts.Parts(
             config=config,
             store=store,
             cache=caches,
-            catalog=catalogs.Catalog(),
+            catalog=catalog,
             clock=clock,
             rng=rng,
             issuer=issuer,
@@ -100,23 +108,24 @@ class ApiServer:
                 config.service_cidrs, config.node_ports, caches.of(kinds.of(core.Service)), rng
             ),
             quotas=quotas.Books(caches),
-            webhooks=webhooks.Webhooks(caches, rng),
+            callbacks=asking,
+            webhooks=webhooks.Webhooks(caches, asking, rng),
             kubelet_tls=tls.client(identity.ca, *identity.kubelet_client)
             if identity.kubelet_client
             else None,
         )
         self._definitions = definitions.Definitions(caches, self._parts.catalog, store)
         self._http: server.Server | None = None
-        self._compaction: asyncio.Task[None] | None = None
         self._keep = upkeep.Upkeep(store, caches, self._parts.quotas, clock)
-        self._upkeep: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._ready = False
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Make what every cluster has, then answer on the bound sockets (TLS)."""
         await self.prepare()
-        self._compaction = asyncio.create_task(self._forget())
-        self._upkeep = asyncio.create_task(self._keep.run(self.local_client(_ROOT.name, _ROOT.groups)))
+        itself = self.local_client(_ROOT.name, _ROOT.groups)
+        loops = (self._forget(), self._keep.run(itself), self._registry.run(itself))
+        self._tasks = [asyncio.create_task(loop) for loop in loops]
         context = tls.server(*self._identity.server, self._identity.ca)
         self._http = await server.serve(self.handle, sockets, context, refuse=statuses.refuse)
         self._ready = True
@@ -131,15 +140,13 @@ class ApiServer:
         self._ready = False
         if self._http is not None:
             await self._http.close(grace=0.2)
-        if self._compaction is not None:
-            self._compaction.cancel()
-            await asyncio.gather(self._compaction, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._definitions.close()
-        if self._upkeep is not None:
-            self._upkeep.cancel()
-            await asyncio.gather(self._upkeep, return_exceptions=True)
+        await self._registry.close()
         self._keep.close()
-        await self._parts.webhooks.close()
+        await self._parts.callbacks.close()
         self._parts.cache.close()
 
     def addresses(self) -> tuple[tuple[str, int], ...]:
@@ -175,9 +182,9 @@ class ApiServer:
         target = paths.parse(request)
         asked = authorization.attributes(target)
         if not self._parts.authorizer.allowed(user, asked):
-            if user is authentication.ANONYMOUS:
-                raise statuses.unauthorized()
             raise authorization.refusal(user, asked)
+        if self._registry.owns(target.path):
+            return await self._registry.answer(request, user)
         if target.resource:
             return await verbs.answer(self._parts, request, target, user)
         return self._about_itself(request)
@@ -195,9 +202,9 @@ class ApiServer:
             body = msgspec.json.encode({"paths": ["/api", "/apis", "/healthz", "/openapi/v3", "/version"]})
             return messages.Response(200, (("content-type", statuses.JSON),), body)
         if path.startswith("/openapi/"):
-            found = openapi.answer(request, self._parts.catalog.served)
+            found = openapi.answer(request, self._parts.catalog.served, self._registry.remotes)
         elif path.startswith("/api"):
-            found = discovery.answer(request, self._parts.catalog.served)
+            found = discovery.answer(request, self._parts.catalog.served, self._registry.remotes)
         return found or messages.Response(404, _TEXT, b"404 page not found\n")
 
     async def _forget(self) -> None:

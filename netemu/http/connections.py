@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import httptools
 
+from netemu.base import errors
 from netemu.http import messages
 
 if TYPE_CHECKING:
@@ -307,6 +308,9 @@ class Connection(asyncio.Protocol):
                 if self._lost:
                     return
             self._transport.write(end)
+        except errors.Transient as error:
+            _log.warning("streamed body ended early error=%s", error.message)
+            self._transport.abort()
         except Exception:
             _log.exception("streamed body failed")
             self._transport.abort()

@@ -1,4 +1,4 @@
-"""TLS contexts out of PEM texts or files. HTTP/1.1 only; TLS 1.2 at least; certificates are always checked.
+"""TLS contexts out of PEM texts or files. HTTP/1.1 only; TLS 1.2 at least; certificates are checked.
 
 A server asks for client certificates and takes those of one authority; it also takes clients without any.
 """
@@ -40,6 +40,20 @@ def client(
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.load_verify_locations(cadata=_text(ca))
         context.check_hostname = check_name
+        if certificate is not None and key is not None:
+            _load_chain(context, _text(certificate) + "\n" + _text(key))
+    except (OSError, ssl.SSLError, ValueError) as error:
+        raise errors.Rejected(f"cannot use the TLS credentials: {error}") from None
+    return context
+
+
+def unverified(certificate: Pem | None = None, key: Pem | None = None) -> ssl.SSLContext:
+    """A client's context for servers for whom nobody signs: whatever certificate they show is fine.
+    Rejected."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
         if certificate is not None and key is not None:
             _load_chain(context, _text(certificate) + "\n" + _text(key))
     except (OSError, ssl.SSLError, ValueError) as error:

@@ -33,9 +33,10 @@ def be_patient(writer: asyncio.StreamWriter) -> None:
 
 
 async def ask(
-    host: str, port: int, context: ssl.SSLContext | None, request: messages.Request
+    host: str, port: int, context: ssl.SSLContext | None, request: messages.Request, *, name: str = ""
 ) -> messages.Response:
     """Send a request for an upgrade. 101: the response's `upgrade` relays; otherwise its body is whole.
+    `name` is the server's, if it is not the host it is dialled at.
 
     Whoever does not use the upgrade discards the body, which ends the connection. client.Unreachable.
     """
@@ -43,9 +44,9 @@ async def ask(
     try:
         async with asyncio.timeout(_TIMEOUT):
             connection.reader, connection.writer = await asyncio.open_connection(
-                host, port, ssl=context, server_hostname=host if context else None, limit=_HEAD
+                host, port, ssl=context, server_hostname=(name or host) if context else None, limit=_HEAD
             )
-            connection.writer.write(_head(host, port, request))
+            connection.writer.write(_head(name or host, port, request))
             status, headers = _parse(await connection.reader.readuntil(b"\r\n\r\n"))
             if status == 101:
                 messages.keep_alive(connection.writer.get_extra_info("socket"))

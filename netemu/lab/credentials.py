@@ -17,12 +17,14 @@ _NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.s
 
 
 class Identity(NamedTuple):
-    """What the API server is told, PEM; `account_key` signs the tokens of service accounts."""
+    """What the API server is told, PEM; `account_key` signs the tokens of service accounts, `front_proxy` is
+    shown to the servers behind APIServices."""
 
     ca: bytes
     server: pki.Pair
     kubelet_client: pki.Pair
     account_key: bytes
+    front_proxy: pki.Pair
 
 
 def prepare(place: layout.Layout, lab: config.LabConfig, api_port: int, now: float) -> Identity:
@@ -45,6 +47,7 @@ def prepare(place: layout.Layout, lab: config.LabConfig, api_port: int, now: flo
             lambda: pki.client(authority, "kube-apiserver-kubelet-client", (_MASTERS,), now),
         ),
         _key(directory / "sa.key"),
+        _kept(directory, "front-proxy-client", lambda: pki.client(authority, pki.FRONT_PROXY, (), now)),
     )
 
 

@@ -125,6 +125,7 @@ def identity() -> tuple[pki.Pair, server.Identity]:
         pki.server(authority, "kube-apiserver", ["localhost"], addresses, now),
         pki.client(authority, "apiserver-kubelet", ["system:masters"], now),
         pki.key(),
+        pki.client(authority, pki.FRONT_PROXY, (), now),
     )
 
 

@@ -40,14 +40,17 @@ def test_without_credentials_there_is_health_and_version_only(world: Any) -> Non
                 ("/livez", 200),
                 ("/readyz", 200),
                 ("/version", 200),
-                ("/api", 401),
-                ("/openapi/v2", 401),
-                ("/api/v1/pods", 401),
-                ("/nonsense", 401),
+                ("/api", 403),
+                ("/openapi/v2", 403),
+                ("/api/v1/pods", 403),
+                ("/nonsense", 403),
             ]
             for path, code in rows:
                 answer = await nobody.raw("GET", path)
                 assert answer.status == code, path
+            told = json.loads(await messages.whole(await nobody.raw("GET", "/api/v1/pods")))
+            who = 'User "system:anonymous" cannot list resource "pods" in API group ""'
+            assert told["message"] == f"pods is forbidden: {who} at the cluster scope"
             answer = await nobody.raw("GET", "/api/v1/pods", headers=(("authorization", "Bearer x"),))
             assert answer.status == 401
             assert json.loads(await messages.whole(answer))["reason"] == "Unauthorized"

@@ -64,6 +64,6 @@ def use(path: str) -> None:
         apps.read_namespaced_deployment("web", "default")
     page = core.list_config_map_for_all_namespaces(limit=1)
     rest = core.list_config_map_for_all_namespaces(limit=10, _continue=page.metadata._continue)
-    assert len(page.items) + len(rest.items) == 4
+    assert len(page.items) + len(rest.items) == 5
     assert kubernetes.client.VersionApi(api_client).get_code().major == "1"
     api_client.close()

@@ -4,12 +4,14 @@ import asyncio
 import base64
 import os
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from netemu.base import clock as clocks
 from netemu.client import connect
+from netemu.store import sqlite
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 ACCESS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
@@ -423,3 +425,37 @@ def test_what_every_cluster_has_is_valid(world: Any) -> None:
 
 def plural_kind(plural: str) -> str:
     return {"cl": "ClusterRole", "ro": "Role"}[plural[:2]] + ("Binding" if "bindings" in plural else "")
+
+
+def test_default_roles_are_put_right_at_a_start(world: Any, tmp_path: Path) -> None:
+    """What is missing comes back, what was added stays; autoupdate "false" is left alone."""
+    versions: list[Any] = []
+    roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
+    bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+    own = {"apiGroups": ["example.com"], "resources": ["wheels"], "verbs": ["get"]}
+    ann = {"kind": "User", "name": "ann", "apiGroup": "rbac.authorization.k8s.io"}
+
+    async def before(w: Any) -> None:
+        await w.ask("PATCH", f"{roles}/system:basic-user", {"rules": [own], "metadata": {"labels": None}})
+        kept = {"rbac.authorization.kubernetes.io/autoupdate": "false"}
+        await w.ask("PATCH", f"{roles}/system:discovery", {"rules": [own], "metadata": {"annotations": kept}})
+        await w.ask("PATCH", f"{bindings}/cluster-admin", {"subjects": [ann]})
+        await w.ask("DELETE", f"{roles}/system:monitoring")
+
+    async def after(w: Any) -> None:
+        basic = (await w.ask("GET", f"{roles}/system:basic-user")).body
+        assert basic["rules"][0] == own
+        found = {r for rule in basic["rules"][1:] for r in rule["resources"]}
+        assert found == {"selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"}
+        assert basic["metadata"]["labels"] == {"kubernetes.io/bootstrapping": "rbac-defaults"}
+        assert (await w.ask("GET", f"{roles}/system:discovery")).body["rules"] == [own]
+        subjects = (await w.ask("GET", f"{bindings}/cluster-admin")).body["subjects"]
+        assert [one["name"] for one in subjects] == ["ann", "system:masters"]
+        assert (await w.ask("GET", f"{roles}/system:monitoring")).status == 200
+        versions.append([one["metadata"] for one in (await w.ask("GET", roles)).body["items"]])
+
+    async def again(w: Any) -> None:
+        assert [one["metadata"] for one in (await w.ask("GET", roles)).body["items"]] == versions[0]
+
+    for story in (before, after, again):
+        world(story, store=sqlite.open(tmp_path / "store.db"))

@@ -246,6 +246,13 @@ def api_service(found: registration.APIService) -> Findings:
         yield invalid("spec.versionPriority", spec.versionPriority, "must be positive and less than 1000")
     if spec.insecureSkipTLSVerify and spec.caBundle:
         yield invalid("spec.insecureSkipTLSVerify", True, "may not be true if caBundle is present")
+    if spec.service is None:
+        if spec.insecureSkipTLSVerify or spec.caBundle:
+            yield required("spec.service", "needed for insecureSkipTLSVerify and caBundle")
+        return
+    for name in ("namespace", "name"):
+        if not getattr(spec.service, name):
+            yield required(f"spec.service.{name}")
 
 
 CREATE: dict[type, Any] = {

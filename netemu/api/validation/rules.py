@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from netemu.api import apps, codec, coordination, core, discovery, extensions, kinds, names, networking, rbac
+from netemu.api import (
+    apps,
+    codec,
+    coordination,
+    core,
+    discovery,
+    extensions,
+    kinds,
+    names,
+    networking,
+    rbac,
+    registration,
+)
 from netemu.api.validation import (
     definitions,
     furnishing,
@@ -31,6 +43,7 @@ _NAMING: dict[type, metadata.Naming] = {
     rbac.ClusterRoleBinding: names.path_segment,
     rbac.Role: names.path_segment,
     rbac.RoleBinding: names.path_segment,
+    registration.APIService: names.path_segment,
 }
 
 _CREATE: dict[type, Create] = {

@@ -1,7 +1,7 @@
-"""Asking admission webhooks: over HTTPS, in order and with patches, or all at once.
+"""Asking admission webhooks: in order and with patches, or all at once.
 
-Knows HTTP, TLS and Services' addresses; which webhook wants what, `hooks` knows. A failure is a refusal
-unless the webhook's failurePolicy is Ignore.
+Which webhook wants what, `hooks` knows; how they are reached, `callbacks`. A failure is a refusal unless the
+webhook's failurePolicy is Ignore.
 """
 
 from __future__ import annotations
@@ -15,33 +15,25 @@ from typing import Any
 import msgspec
 
 from netemu.api import admission, core, defaults, kinds, schema
-from netemu.apiserver import cache, objects, statuses
+from netemu.apiserver import cache, callbacks, objects, statuses
 from netemu.apiserver.admission import hooks
 from netemu.base import errors
-from netemu.http import client, messages, tls
 from netemu.wire import patches
 
 _log = logging.getLogger("apiserver")
-_JSON = (("content-type", "application/json"), ("accept", "application/json"))
 _HARMLESS = ("None", "NoneOnDryRun")
 _KEPT = ("name", "namespace", "uid", "creationTimestamp", "resourceVersion", "generation")
 _NAMESPACE = kinds.of(core.Namespace)
-_SERVICE = kinds.of(core.Service)
-Target = tuple[str, str, str, int]  # base URL, CA bundle, address to dial instead and its port
-
-
-class _Failed(Exception):
-    """A webhook could not be asked or did not answer as it must."""
 
 
 class Webhooks:
     """The webhooks that are configured, and connections to them."""
 
-    def __init__(self, caches: cache.Cache, rng: Any) -> None:
+    def __init__(self, caches: cache.Cache, asking: callbacks.Callbacks, rng: Any) -> None:
         self._caches = caches
+        self._callbacks = asking
         self._rng = rng
         self._known: dict[str, dict[str, tuple[hooks.Hook, ...]]] = {}
-        self._pools: dict[Target, client.Connections] = {}
         for type_ in (admission.MutatingWebhookConfiguration, admission.ValidatingWebhookConfiguration):
             collection = caches.of(kinds.of(type_))
             for entry in collection.all():
@@ -94,10 +86,6 @@ class Webhooks:
             await self._one(hook, event)
         await self.validate(event)
 
-    async def close(self) -> None:
-        for pool in self._pools.values():
-            await pool.close()
-
     def _wanting(self, which: str, event: hooks.Event) -> list[hooks.Hook]:
         known = self._known.get(which, {})
         labels = self._namespace_labels(event)
@@ -121,7 +109,7 @@ class Webhooks:
                 raise _denied(hook, answer.get("status") or {})
             warnings = tuple(str(text) for text in answer.get("warnings") or ())
             return (_patched(event, answer) if answer.get("patch") and event.new else None), warnings
-        except _Failed as failure:
+        except callbacks.Failed as failure:
             _log.warning("webhook failed name=%s error=%s", hook.name, failure)
             if hook.lenient:
                 return None, ()
@@ -129,55 +117,14 @@ class Webhooks:
 
     async def _ask(self, hook: hooks.Hook, event: hooks.Event) -> Any:
         if hook.conditional:
-            raise _Failed("matchConditions (CEL) cannot be evaluated here")
+            raise callbacks.Failed("matchConditions (CEL) cannot be evaluated here")
         if "v1" not in hook.versions:
-            raise _Failed(f"webhook does not accept known AdmissionReview versions (v1): {hook.versions}")
+            raise callbacks.Failed(
+                f"webhook does not accept known AdmissionReview versions (v1): {hook.versions}"
+            )
         uid = objects.uid(self._rng)
-        target, path = self._target(hook.client)
         body = msgspec.json.encode(hooks.question(event, uid))
-        query = (("timeout", f"{hook.timeout:g}s"),)
-        url = f"{target[0]}{path}?timeout={hook.timeout:g}s"
-        try:
-            async with asyncio.timeout(hook.timeout):
-                answer = await self._pool(target).send(messages.Request("POST", path, query, _JSON, body))
-                raw = await messages.whole(answer)
-        except TimeoutError:
-            raise _Failed(f'failed to call webhook: Post "{url}": context deadline exceeded') from None
-        except errors.NetemuError as error:
-            raise _Failed(f'failed to call webhook: Post "{url}": {error.message}') from None
-        if answer.status != 200:
-            raise _Failed(f"failed to call webhook: the server answered {answer.status}")
-        return _response(raw, uid)
-
-    def _target(self, about: statuses.Document) -> tuple[Target, str]:
-        bundle = about.get("caBundle") or ""
-        if about.get("url"):
-            scheme, _, rest = about["url"].partition("://")
-            host, slash, path = rest.partition("/")
-            return (f"{scheme}://{host}", bundle, "", 0), slash + path or "/"
-        service = about.get("service") or {}
-        namespace, name = service.get("namespace", ""), service.get("name", "")
-        port = service.get("port") or 443
-        found = self._caches.of(_SERVICE).get(namespace, name)
-        if found is None:
-            raise _Failed(f'failed to call webhook: service "{name}" not found')
-        address = found.document().get("spec", {}).get("clusterIP", "")
-        if address in ("", "None"):
-            raise _Failed(f'failed to call webhook: service "{name}" has no cluster IP')
-        return (f"https://{name}.{namespace}.svc:{port}", bundle, address, port), service.get("path") or "/"
-
-    def _pool(self, target: Target) -> client.Connections:
-        pool = self._pools.get(target)
-        if pool is None:
-            url, bundle, address, port = target
-            try:
-                pem = base64.b64decode(bundle) if bundle else None
-                context = tls.client(pem) if url.startswith("https") else None
-            except (binascii.Error, errors.Rejected) as error:
-                raise _Failed(f"unable to load root certificates: {error}") from None
-            dial = (address, port) if address else None
-            pool = self._pools[target] = client.Connections(url, context, dial=dial)
-        return pool
+        return _response(await self._callbacks.ask(hook.client, body, hook.timeout, told=True), uid)
 
     def _receive(self, event: cache.Event) -> None:
         document = event.entry.document()
@@ -201,9 +148,9 @@ def _response(raw: bytes, uid: str) -> Any:
         response = answer["response"]
         right = answer.get("apiVersion") == "admission.k8s.io/v1" and response.get("uid") == uid
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
-        raise _Failed("the answer is no AdmissionReview") from None
+        raise callbacks.Failed("the answer is no AdmissionReview") from None
     if not right:
-        raise _Failed("the answer's apiVersion or response.uid is not the question's")
+        raise callbacks.Failed("the answer's apiVersion or response.uid is not the question's")
     return response
 
 
@@ -222,15 +169,17 @@ def _denied(hook: hooks.Hook, said: statuses.Document) -> statuses.Refusal:
 
 def _patched(event: hooks.Event, answer: statuses.Document) -> statuses.Document:
     if answer.get("patchType") != "JSONPatch":
-        raise _Failed(f"unsupported patch type {answer.get('patchType')!r}")
+        raise callbacks.Failed(f"unsupported patch type {answer.get('patchType')!r}")
     try:
         operations = msgspec.json.decode(base64.b64decode(answer["patch"]))
         document = patches.json_patch(event.new, operations)
     except (binascii.Error, msgspec.DecodeError, errors.Rejected) as error:
-        raise _Failed(f"the patch cannot be applied: {error}") from None
+        raise callbacks.Failed(f"the patch cannot be applied: {error}") from None
     wrong = schema.problems(event.kind, document) if isinstance(document, dict) else ()
     if wrong or not isinstance(document.get("metadata"), dict):
-        raise _Failed(f"the patched object is not valid: {wrong[0].message if wrong else 'no metadata'}")
+        raise callbacks.Failed(
+            f"the patched object is not valid: {wrong[0].message if wrong else 'no metadata'}"
+        )
     assert event.new is not None
     before = event.new["metadata"]
     document["metadata"] |= {key: before[key] for key in _KEPT if key in before}
