@@ -11,7 +11,7 @@ import resource
 import socket
 from collections.abc import Sequence
 
-from netemu.probe import identify, names, questions, resolve, sockets
+from netemu.probe import flows, identify, names, questions, resolve, sockets
 from netemu.probe.questions import Outcome
 
 DEADLINE = 2.0
@@ -19,19 +19,6 @@ _AT_A_TIME = 24
 _SLOW = 0.025  # seconds after which a question makes room
 _SPARE_FILES = 128
 _FILES_EACH = 2
-
-_OUTCOMES = {
-    errno.ECONNREFUSED: Outcome.REFUSED,
-    errno.ECONNRESET: Outcome.REFUSED,
-    errno.EPIPE: Outcome.REFUSED,
-    errno.ETIMEDOUT: Outcome.TIMEOUT,
-    errno.EHOSTUNREACH: Outcome.UNREACHABLE,
-    errno.ENETUNREACH: Outcome.UNREACHABLE,
-    errno.EADDRNOTAVAIL: Outcome.UNREACHABLE,  # no address of that family to send from
-    errno.EACCES: Outcome.UNREACHABLE,  # ICMP administratively prohibited
-    errno.ENOPROTOOPT: Outcome.UNREACHABLE,  # ICMP protocol unreachable
-    errno.EPERM: Outcome.REFUSED,  # the sender's own firewall says no
-}
 
 
 async def ask(
@@ -134,7 +121,7 @@ async def _identify(sock: socket.socket, host: str, until: float) -> identify.Id
 
 def _failed(known: questions.Answer, error: OSError, seconds: float) -> questions.Answer:
     gone = error.errno in (errno.ENOENT, errno.EINVAL, errno.ESRCH) and not known.local
-    outcome = Outcome.NO_SOURCE if gone else _OUTCOMES.get(error.errno or 0)
+    outcome = Outcome.NO_SOURCE if gone else flows.OUTCOMES.get(error.errno or 0)
     if outcome is None:
         raise error
     if not known.address and outcome is not Outcome.NO_SOURCE:

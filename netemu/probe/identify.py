@@ -55,6 +55,56 @@ def address(text: str) -> str:
     return str(parsed)
 
 
+def commands(host: str) -> bytes:
+    """Both HTTP requests at once, for one connection."""
+    return _request(host, "/clientip") + _request(host, "/hostname")
+
+
+class Reader:
+    """The answers to `commands`, as they come in. `identity`: what they say so far; `done`: both are in."""
+
+    def __init__(self) -> None:
+        self._responses: list[tuple[int, bytes]] = []
+        self._body = bytearray()
+        self._parser = httptools.HttpResponseParser(self)
+        self._broken = False
+
+    def on_body(self, data: bytes) -> None:
+        self._body += data
+
+    def on_message_complete(self) -> None:
+        self._responses.append((self._parser.get_status_code(), bytes(self._body)))
+        self._broken = self._broken or not self._parser.should_keep_alive()
+        self._body.clear()
+
+    def feed(self, data: bytes) -> None:
+        """What was received; b"" when the server has closed."""
+        try:
+            if data:
+                self._parser.feed_data(data)
+            else:
+                self._broken = True
+        except httptools.HttpParserError:
+            self._broken = True
+
+    @property
+    def done(self) -> bool:
+        return self._broken or len(self._responses) == 2
+
+    @property
+    def identity(self) -> Identity:
+        if not self._responses:
+            return Identity(detail="connected, but nobody speaks HTTP there")
+        status, body = self._responses[0]
+        if status != 200:
+            return Identity(detail=f"answers HTTP {status}, but is not netexec")
+        seen = address(body.decode(errors="replace"))
+        if not seen:
+            return Identity(detail="answers HTTP, but is not netexec")
+        named = self._responses[1:] and self._responses[1][0] == 200
+        return Identity(self._responses[1][1].decode(errors="replace").strip() if named else "", seen)
+
+
 class _Response:
     """Collects one HTTP response for httptools' parser."""
 
@@ -80,10 +130,7 @@ class _Response:
 
 async def _get(sock: socket.socket, host: str, path: str) -> _Response:
     loop = asyncio.get_running_loop()
-    shown = f"[{host}]" if ":" in host else host
-    await loop.sock_sendall(
-        sock, f"GET {path} HTTP/1.1\r\nHost: {shown}\r\nUser-Agent: netemu\r\n\r\n".encode()
-    )
+    await loop.sock_sendall(sock, _request(host, path))
     response = _Response()
     while not response.done:
         data = await loop.sock_recv(sock, 65536)
@@ -94,6 +141,11 @@ async def _get(sock: socket.socket, host: str, path: str) -> _Response:
         except httptools.HttpParserError:
             break
     return response
+
+
+def _request(host: str, path: str) -> bytes:
+    shown = f"[{host}]" if ":" in host else host
+    return f"GET {path} HTTP/1.1\r\nHost: {shown}\r\nUser-Agent: netemu\r\n\r\n".encode()
 
 
 async def _command(sock: socket.socket, command: bytes, patience: float) -> str:

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Literal, NamedTuple
 
 Family = Literal[4, 6]
-Protocol = Literal["TCP", "UDP"]
+Protocol = Literal["TCP", "UDP", "SCTP", "ICMP"]
 
 
 class Outcome(StrEnum):
@@ -31,6 +31,7 @@ class Question(NamedTuple):
 
     With `identify`, the server is asked in agnhost netexec's language (HTTP GET /clientip and /hostname;
     UDP commands clientip and hostname) who it is and whom it saw; without, a TCP connection is enough.
+    SCTP and ICMP are asked in rounds only: an INIT, and an echo request (which has no port).
     """
 
     source: Source

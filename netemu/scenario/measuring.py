@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from netemu.lab import handle
 from netemu.model import verdicts, worlds
-from netemu.probe import ask, names, questions
+from netemu.probe import ask, names, questions, rounds
 from netemu.scenario import judge, plan, scenarios, sources
 
 DEADLINE = 1.5
@@ -51,17 +51,17 @@ async def echo(
     checks: Sequence[scenarios.Check], lab: handle.Handle, world: worlds.World, *, deadline: float = DEADLINE
 ) -> tuple[judge.Result, ...]:
     """Send an ICMP echo request for every sender and address that the checks speak of."""
-    from netemu.probe import packets
-
     planned = {
         (probe.sender, probe.target.host): probe
         for probe in plan.plan(checks, world).probes
         if names.is_literal(probe.target.host)
     }
     where = await sources.find(lab, {sender for sender, _ in planned})
-    answers = await asyncio.gather(
-        *(packets.echo(where[sender], host, deadline=deadline) for sender, host in planned)
-    )
+    asked = [
+        questions.Question(where[sender], host, 0, "ICMP", 6 if ":" in host else 4)
+        for sender, host in planned
+    ]
+    answers = await asyncio.to_thread(rounds.Prober(deadline=deadline).measure, asked)
     return tuple(
         judge.judge(probe._replace(protocol="ICMP", verdict=_UNDECIDED), [answer], world)
         for probe, answer in zip(planned.values(), answers, strict=True)

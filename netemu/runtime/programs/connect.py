@@ -71,15 +71,21 @@ def _udp(host: str, port: int, timeout: float | None, data: bytes) -> int:
 
 def _sctp(host: str, port: int, timeout: float | None, data: bytes) -> int:
     try:
-        with sockets.connect(host, port, timeout, socket.SOCK_STREAM, sockets.SCTP) as sock:
-            sock.settimeout(timeout)
-            sock.send(data)
-            sock.recv(1024)
+        try:
+            with sockets.connect(host, port, timeout, socket.SOCK_STREAM, sockets.SCTP) as sock:
+                sock.settimeout(timeout)
+                sock.send(data)
+                sock.recv(1024)
+        except OSError as failure:
+            if failure.errno not in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT):
+                raise
+            from netemu.runtime.programs import associations
+
+            associations.knock(host, port, timeout)  # no SCTP here: that it would be accepted is all to learn
     except TimeoutError:
         return _say("TIMEOUT")
     except OSError as failure:
-        none = failure.errno in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT)
-        return _say(f"OTHER: {sockets.NO_SCTP if none else sockets.reason(failure)}")
+        return _say(f"OTHER: {sockets.reason(failure)}")
     return 0
 
 

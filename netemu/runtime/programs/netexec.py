@@ -262,8 +262,7 @@ def _open(server: serving.Server, program: _Netexec, values: dict[str, Any]) -> 
             say(f"Started UDP server on port {address} {values['udp-port']}")
         program.ready = True
     if values["sctp-port"] != -1:
-        server.tcp(values["sctp-port"], program.stream, protocol=sockets.SCTP)
-        say("Started SCTP server")
+        say(server.sctp(values["sctp-port"], program.stream))
         program.ready = True
     tls = None
     if values["tls-cert-file"]:

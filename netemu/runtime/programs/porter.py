@@ -49,8 +49,7 @@ def _serve(server: serving.Server, kind: str, port: int, text: str, *, as_json: 
         server.udp(port, lambda data, peer: body)
         say(f"Started UDP server on port {port}")
     elif kind == "sctp":
-        server.tcp(port, send, protocol=sockets.SCTP)
-        say("Started SCTP server")
+        say(server.sctp(port, send))
     else:
         server.http(port, page, tls=_certificate() if kind == "tls" else None)
 

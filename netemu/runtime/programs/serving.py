@@ -94,6 +94,19 @@ class Server:
 
         self._accept(sockets.listen(port, protocol=protocol), begin)
 
+    def sctp(self, port: int, talk: Callable[[socket.socket, sockets.Address], None]) -> str:
+        """As `tcp`; where the kernel has no SCTP, INITs are answered by hand. Says what was done."""
+        try:
+            self.tcp(port, talk, protocol=sockets.SCTP)
+        except OSError as refusal:
+            if str(refusal.strerror) != sockets.NO_SCTP:
+                raise
+            from netemu.runtime.programs import associations
+
+            self._kept.append(associations.Responder(port, self.loop, hostname()))
+            return associations.ANSWERED
+        return "Started SCTP server"
+
     def udp(
         self, port: int, answer: Callable[[bytes, sockets.Address], bytes | None], *, host: str = ""
     ) -> None:
