@@ -132,7 +132,8 @@ def install_packages(packages: list[str]) -> None:
         # apt-get update succeeds without a network too: then the install fails.
         if done.returncode:
             told = f"apt-get {command[0]} failed:\n{_tail(done.stdout)}"
-            raise Impossible(f"{told}\nIs there a network? When there is, the same command goes on from here")
+            asked = "Is there a network, and on Ubuntu the component universe?"
+            raise Impossible(f"{told}\n{asked} When there is, the same command goes on from here")
     importlib.invalidate_caches()
 
 
