@@ -60,7 +60,7 @@ def run(name: str, environment: "Mapping[str, str]", text: bytes) -> tuple[int, 
     """One call: its exit code and what goes to standard output. DEL, CHECK, GC and STATUS print nothing."""
     version = cni.NEWEST
     try:
-        call = cni.call(environment)
+        call = cni.call(environment)._replace(alone=True)
         if call.command == "VERSION":
             return 0, documents.dump(cni.version_reply())
         configuration = cni.configuration(text)

@@ -55,12 +55,3 @@ def with_gateways(ipam: cni.Result, wish: Options) -> cni.Result:
             if not any(route.dst == everything for route in ipam.routes):
                 routes.append(cni.Route(everything, ip.gateway))
     return ipam._replace(ips=tuple(ip._replace(interface=2) for ip in ips), routes=tuple(routes))
-
-
-def hardware(address: "rtnetlink.Interface") -> str:
-    """A MAC address that names its IP address: locally administered, the same after every restart."""
-    packed = address.ip.packed
-    if len(packed) == 4:
-        return (b"\x0a\x58" + packed).hex(":")
-    folded = bytes(a ^ b for a, b in zip(packed[8:12], packed[12:], strict=True))
-    return (b"\x0a\x59" + folded).hex(":")

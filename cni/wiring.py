@@ -9,7 +9,7 @@ import errno
 import ipaddress
 import os
 
-from cni import plans
+from cni import links, plans
 from netemu.kernel import rtnl
 from netemu.wire import cni, rtnetlink
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def connect(call: cni.Call, netns: int, wish: plans.Options, plan: cni.Result) -> cni.Result:
     """Make what the plan says; the result with its interfaces. No link remains after a failure."""
     near = "veth" + os.urandom(4).hex()
-    mac = wish.mac or (plans.hardware(plan.ips[0].address) if plan.ips else "")
+    mac = wish.mac or (links.hardware(plan.ips[0].address) if plan.ips else "")
     with rtnl.Rtnl() as host:
         bridge = _bridge(host, wish, _gateways(wish, plan))
         try:
@@ -30,7 +30,7 @@ def connect(call: cni.Call, netns: int, wish: plans.Options, plan: cni.Result) -
             port = host.link(near)
         except OSError as problem:
             host.send([rtnetlink.del_link(near)])
-            raise _told(call, problem) from None
+            raise links.told(call, problem) from None
     assert port is not None
     interfaces = (
         cni.Interface(bridge.name, bridge.mac),
@@ -38,13 +38,6 @@ def connect(call: cni.Call, netns: int, wish: plans.Options, plan: cni.Result) -
         cni.Interface(call.ifname, far.mac, wish.mtu, call.netns),
     )
     return plan._replace(interfaces=interfaces)
-
-
-def _told(call: cni.Call, problem: OSError) -> cni.Failure:
-    if problem.errno == errno.EEXIST:
-        text = f"container veth name provided ({call.ifname}) already exists, or its address or route does"
-        return cni.Failure(cni.INVALID_CONFIGURATION, text, str(problem))
-    return cni.Failure(cni.IO_FAILURE, f"failed to connect {call.ifname}", str(problem))
 
 
 def _gateways(wish: plans.Options, plan: cni.Result) -> "Gateways":
@@ -58,18 +51,18 @@ def _bridge(host: rtnl.Rtnl, wish: plans.Options, gateways: "Gateways") -> rtnet
     """The bridge, up and with its addresses; made if missing. Any number of us may do this at once."""
     link = host.link(wish.bridge)
     if link is None:
-        mac = plans.hardware(gateways[0]) if gateways else ""
+        mac = links.hardware(gateways[0]) if gateways else ""
         host.run([rtnetlink.new_bridge(wish.bridge, mac=mac, mtu=wish.mtu)], ignore=(errno.EEXIST,))
         link = host.link(wish.bridge)
     if link is None or link.kind != "bridge":
         raise cni.Failure(cni.INVALID_CONFIGURATION, f'"{wish.bridge}" already exists but is not a bridge')
     messages = []
     if not link.flags & rtnetlink.IFF_UP:
-        _quiet(wish.bridge)
+        links.quiet(wish.bridge)
         messages.append(rtnetlink.set_link(index=link.index, up=True))
     if wish.promiscuous:
         messages.append(rtnetlink.set_link(index=link.index, promiscuous=True))
-    if gateways and link.mac != plans.hardware(gateways[0]):
+    if gateways and link.mac != links.hardware(gateways[0]):
         # Not made by us: left alone it takes its lowest port's MAC, and permanent neighbours would go stale.
         messages.append(rtnetlink.set_link(index=link.index, mac=link.mac))
     host.run(messages)
@@ -79,8 +72,7 @@ def _bridge(host: rtnl.Rtnl, wish: plans.Options, gateways: "Gateways") -> rtnet
             _sole(host, link, gateway, wish)
         elif code != errno.EEXIST:
             raise rtnl.RtnlError(code, f"address {gateway} on {wish.bridge}")
-    for version in {gateway.version for gateway in gateways}:
-        _write(_FORWARDING[version], "1")
+    links.forward({gateway.version for gateway in gateways})
     return link
 
 
@@ -115,7 +107,7 @@ def _host_side(
     bridge (gateway) --- near ======== ifname (container)
     """
     messages = [rtnetlink.new_veth(near, call.ifname, netns, peer_mac=mac, mtu=wish.mtu, master=bridge.index)]
-    if _has_ipv6():
+    if links.has_ipv6():
         messages.append(rtnetlink.set_no_ipv6_address(near))
     if wish.hairpin:
         messages.append(rtnetlink.set_hairpin(near, on=True))
@@ -131,60 +123,14 @@ def _container_side(
     with rtnl.Inside(netns), rtnl.Rtnl() as inside:
         link = inside.link(call.ifname)
         assert link is not None
-        if _has_ipv6():
-            _quiet(call.ifname, dad=wish.dad)
+        if links.has_ipv6():
+            links.quiet(call.ifname, dad=wish.dad)
             if any(ip.address.version == 6 for ip in plan.ips):
-                _write(f"/proc/sys/net/ipv6/conf/{call.ifname}/disable_ipv6", "0")
+                links.write(f"/proc/sys/net/ipv6/conf/{call.ifname}/disable_ipv6", "0")
         messages = [rtnetlink.set_link(index=link.index, up=True)]
         messages += [rtnetlink.new_address(link.index, ip.address) for ip in plan.ips]
         if wish.gateway:
             messages += [rtnetlink.new_neighbour(link.index, ip.gateway, bridge.mac) for ip in plan.ips]
-        messages += [_route(link.index, route, plan) for route in plan.routes]
+        messages += [links.route(link.index, route, plan) for route in plan.routes]
         inside.run(messages)
     return link
-
-
-def _route(index: int, route: cni.Route, plan: cni.Result) -> bytes:
-    same = [ip for ip in plan.ips if ip.address.version == route.dst.version]
-    via = route.gw or next((ip.gateway for ip in same if ip.gateway), None)
-    onlink = via is not None and not any(via in ip.address.network for ip in same)
-    return rtnetlink.new_route(
-        route.dst,
-        index,
-        via=via,
-        metric=route.priority or 0,
-        table=route.table or rtnetlink.RT_TABLE_MAIN,
-        mtu=route.mtu or 0,
-        advmss=route.advmss or 0,
-        onlink=onlink,
-    )
-
-
-_FORWARDING = {4: "/proc/sys/net/ipv4/ip_forward", 6: "/proc/sys/net/ipv6/conf/all/forwarding"}
-
-
-def _has_ipv6() -> bool:
-    return os.path.isdir("/proc/sys/net/ipv6")
-
-
-def _quiet(ifname: str, *, dad: bool = False) -> None:
-    """No duplicate address detection, no router solicitation: each is a frame to every port of the bridge."""
-    if _has_ipv6():
-        if not dad:
-            _write(f"/proc/sys/net/ipv6/conf/{ifname}/accept_dad", "0")
-        _write(f"/proc/sys/net/ipv6/conf/{ifname}/accept_ra", "0")
-
-
-def _write(path: str, value: str) -> None:
-    """Set a sysctl unless it has the value: /proc/sys may be mounted read-only where all is set already."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if os.read(fd, 64).strip() == value.encode():
-            return
-    finally:
-        os.close(fd)
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, value.encode())
-    finally:
-        os.close(fd)

@@ -135,11 +135,18 @@ class Rtnl:
 
     def link(self, name: str) -> "rtnetlink.Link | None":
         """One link by name, or None."""
-        code, found = self.send([rtnetlink.get_link(name)])[0]
+        return self._one(rtnetlink.get_link(name))
+
+    def by_index(self, index: int) -> "rtnetlink.Link | None":
+        """One link by its number, or None."""
+        return self._one(rtnetlink.get_link(index=index))
+
+    def _one(self, request: bytes) -> "rtnetlink.Link | None":
+        code, found = self.send([request])[0]
         if code == errno.ENODEV:
             return None
         if code:
-            raise RtnlError(code, f"get link {name}")
+            raise RtnlError(code, "get link")
         return rtnetlink.parse(found[0])  # type: ignore[return-value]
 
     def dump(self, request: bytes) -> list:

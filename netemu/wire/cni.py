@@ -48,8 +48,11 @@ Route = records.record(
 )
 Dns = records.record("Dns", "nameservers domain search options", defaults=((), "", (), ()))
 Result = records.record("Result", "interfaces ips routes dns", defaults=((), (), (), Dns()))
-# `environment` is all that came along, for programs that are run on the call's behalf.
-Call = records.record("Call", "command container_id netns ifname args path environment", defaults=({},))
+# `environment` is all that came along, for programs that are run on the call's behalf; `alone`: the process
+# exists for this call only.
+Call = records.record(
+    "Call", "command container_id netns ifname args path environment alone", defaults=({}, False)
+)
 
 
 class Failure(Exception):
@@ -276,60 +279,4 @@ def _render_route(value: Route, newest: bool) -> "Document":
         for key in ("mtu", "advmss", "priority", "table", "scope"):
             if getattr(value, key) is not None:
                 document[key] = getattr(value, key)
-    return document
-
-
-# -- what a runtime reads and passes on ----------------------------------------------------------------------
-
-# `version` is what all plugins are called with; plugins are documents as written; `text` the file's bytes.
-ConfigList = records.record("ConfigList", "name version disable_check plugins text")
-
-
-def config_list(text: bytes, *, single: bool = False) -> ConfigList:
-    """A .conflist, or with `single` a .conf of one plugin. Failure says what is wrong with it."""
-    document = _load(text, "network configuration list")
-    name, plugins = document.get("name", ""), [document] if single else document.get("plugins")
-    if not isinstance(name, str) or not is_name(name):
-        raise Failure(INVALID_CONFIGURATION, "missing or invalid network name", str(name))
-    if not isinstance(plugins, list) or not plugins:
-        raise Failure(INVALID_CONFIGURATION, f"network {name}: no plugins in list")
-    for plugin in plugins:
-        if not isinstance(plugin, dict) or not isinstance(plugin.get("type"), str) or not plugin["type"]:
-            raise Failure(INVALID_CONFIGURATION, f"network {name}: a plugin has no type")
-    return ConfigList(
-        name=name,
-        version=_agreed(name, document),
-        disable_check=str(document.get("disableCheck", False)).lower() == "true",
-        plugins=tuple(plugins),
-        text=text,
-    )
-
-
-def _agreed(name: str, document: "Document") -> str:
-    """The highest version that both the list and this code know (cniVersions is new in 1.1.0)."""
-    offered = document.get("cniVersions") or []
-    offered = [*(offered if isinstance(offered, list) else []), document.get("cniVersion", "0.1.0")]
-    known = [version for version in VERSIONS if version in offered]
-    if not known:
-        raise Failure(
-            INCOMPATIBLE_VERSION, f"network {name}: unsupported CNI version", ", ".join(map(str, offered))
-        )
-    return known[-1]
-
-
-def request(
-    network: ConfigList, plugin: "Document", *, previous: "Document | None", offers: "Mapping[str, Any]"
-) -> "Document":
-    """What one plugin of a list reads on standard input (specification, section 4).
-
-    `offers` are the runtime's capability arguments; a plugin gets those it declares.
-    """
-    document = {key: value for key, value in plugin.items() if key != "capabilities"}
-    declared = plugin.get("capabilities") or {}
-    given = {key: value for key, value in offers.items() if declared.get(key)}
-    document |= {"cniVersion": network.version, "name": network.name}
-    if given:
-        document["runtimeConfig"] = given
-    if previous is not None:
-        document["prevResult"] = previous
     return document

@@ -189,9 +189,9 @@ def del_link(name: str = "", *, index: int = 0) -> bytes:
     return _message(DELLINK, ACK, _link_body(index, name))
 
 
-def get_link(name: str) -> bytes:
+def get_link(name: str = "", *, index: int = 0) -> bytes:
     """Ask for one link; the answer is a NEWLINK without statistics. ENODEV if there is none."""
-    return _message(GETLINK, ACK, _link_body(0, name) + _u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS))
+    return _message(GETLINK, ACK, _link_body(index, name) + _u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS))
 
 
 def _link_body(
