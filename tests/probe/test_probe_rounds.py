@@ -38,13 +38,13 @@ def cable():
     here, there = netns.open_new(), netns.open_new()
     try:
         peer = f"/proc/{os.getpid()}/fd/{there}"
-        run(here, *"ip link add eth0 type veth peer name eth0 netns".split(), peer)
+        run(here, *["ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns"], peer)
         for place, host in ((here, 1), (there, 2)):
             for link in ("lo", "eth0"):
                 run(place, *f"ip link set {link} up".split())
             run(place, *f"ip addr add 10.1.0.{host}/24 dev eth0".split())
             run(place, *f"ip addr add fd01::{host}/64 dev eth0 nodad".split())
-        run(here, *"ip neigh add 10.1.0.99 lladdr 02:00:00:00:00:99 dev eth0".split())
+        run(here, *["ip", "neigh", "add", "10.1.0.99", "lladdr", "02:00:00:00:00:99", "dev", "eth0"])
         yield here, there
     finally:
         os.close(here)
