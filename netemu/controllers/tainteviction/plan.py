@@ -5,7 +5,7 @@ https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/#ta
 
 from collections.abc import Sequence
 
-from netemu.api import core
+from netemu.api import core, tolerations
 from netemu.controllers import readiness
 
 
@@ -18,7 +18,7 @@ def evict_at(pod: core.Pod, taints: Sequence[core.Taint], now: float) -> float |
     executing = [taint for taint in taints if taint.effect == "NoExecute"]
     ends: list[float] = []
     for taint in executing:
-        accepted = [one for one in pod.spec.tolerations if tolerates(one, taint)]
+        accepted = [one for one in pod.spec.tolerations if tolerations.tolerates(one, taint)]
         if not accepted:
             return now
         limited = [one.tolerationSeconds for one in accepted if one.tolerationSeconds is not None]
@@ -27,14 +27,3 @@ def evict_at(pod: core.Pod, taints: Sequence[core.Taint], now: float) -> float |
         since = readiness.seconds(taint.timeAdded) or now
         ends.append(since + max(0, min(limited)))
     return min(ends, default=None)
-
-
-def tolerates(toleration: core.Toleration, taint: core.Taint) -> bool:
-    """An empty effect means every effect; an empty key with Exists means every key."""
-    if toleration.effect and toleration.effect != taint.effect:
-        return False
-    if toleration.key and toleration.key != taint.key:
-        return False
-    if toleration.operator == "Exists":
-        return True
-    return bool(toleration.key) and (toleration.value or "") == (taint.value or "")

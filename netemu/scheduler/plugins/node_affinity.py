@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from netemu.api import core
-from netemu.scheduler import framework, node_terms, nodes, pods, snapshots
+from netemu.api import core, node_terms
+from netemu.scheduler import framework, nodes, pods, snapshots
 
 
 class NodeAffinity:
@@ -24,7 +24,7 @@ class NodeAffinity:
         return framework.Only(named, None)
 
     def filter(self, state: None, pod: pods.PodInfo, node: nodes.NodeInfo) -> framework.Rejection | None:
-        if node_terms.wanted(pod.pod.spec, node):
+        if node_terms.wanted(pod.pod.spec, node.name, node.labels):
             return None
         return framework.Rejection(
             self.name, ("node(s) didn't match Pod's node affinity/selector",), resolvable=False
@@ -42,7 +42,9 @@ class NodeAffinity:
     def score(
         self, state: tuple[core.PreferredSchedulingTerm, ...], pod: pods.PodInfo, node: nodes.NodeInfo
     ) -> int:
-        return sum(term.weight for term in state if node_terms.matches(term.preference, node))
+        return sum(
+            term.weight for term in state if node_terms.matches(term.preference, node.name, node.labels)
+        )
 
     def normalize(
         self, state: tuple[core.PreferredSchedulingTerm, ...], scores: Mapping[str, int]

@@ -1,7 +1,7 @@
 """NodeUnschedulable: a cordoned node takes no pods, except those which tolerate the taint that says so."""
 
-from netemu.api import core
-from netemu.scheduler import framework, nodes, pods, snapshots, tolerations
+from netemu.api import core, tolerations
+from netemu.scheduler import framework, nodes, pods, snapshots
 
 _CORDONED = core.Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
 

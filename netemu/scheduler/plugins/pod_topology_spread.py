@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from netemu.api import core, selectors
-from netemu.scheduler import framework, node_terms, nodes, pods, snapshots, tolerations
+from netemu.api import core, node_terms, selectors, tolerations
+from netemu.scheduler import framework, nodes, pods, snapshots
 
 _MISMATCH: Final = "node(s) didn't match pod topology spread constraints"
 _MISSING: Final = _MISMATCH + " (missing required label)"
@@ -33,7 +33,7 @@ class Constraint:
 
     def admits(self, pod: pods.PodInfo, node: nodes.NodeInfo) -> bool:
         """Whether a node takes part in the count (KEP-3094)."""
-        if self.honor_affinity and not node_terms.wanted(pod.pod.spec, node):
+        if self.honor_affinity and not node_terms.wanted(pod.pod.spec, node.name, node.labels):
             return False
         if self.honor_taints:
             return tolerations.untolerated(pod.pod.spec.tolerations, node.taints) is None

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from netemu.api import core
-from netemu.scheduler import framework, nodes, pods, snapshots, tolerations
+from netemu.api import core, tolerations
+from netemu.scheduler import framework, nodes, pods, snapshots
 
 _PREFERENCE = "PreferNoSchedule"
 

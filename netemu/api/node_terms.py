@@ -7,15 +7,14 @@ https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#node-af
 from collections.abc import Iterable, Mapping
 
 from netemu.api import core
-from netemu.scheduler import nodes
 
 
-def wanted(pod: core.PodSpec, node: nodes.NodeInfo) -> bool:
-    """Whether a node satisfies both `nodeSelector` and the required node affinity of a pod."""
-    if pod.nodeSelector and not pod.nodeSelector.items() <= node.labels.items():
+def wanted(pod: core.PodSpec, node: str, labels: Mapping[str, str]) -> bool:
+    """Whether a node, by name and labels, satisfies `nodeSelector` and the required node affinity of a pod."""
+    if pod.nodeSelector and not pod.nodeSelector.items() <= labels.items():
         return False
     required = required_terms(pod)
-    return required is None or any(matches(term, node) for term in required)
+    return required is None or any(matches(term, node, labels) for term in required)
 
 
 def required_terms(pod: core.PodSpec) -> tuple[core.NodeSelectorTerm, ...] | None:
@@ -26,12 +25,12 @@ def required_terms(pod: core.PodSpec) -> tuple[core.NodeSelectorTerm, ...] | Non
     return None if selector is None else selector.nodeSelectorTerms
 
 
-def matches(term: core.NodeSelectorTerm, node: nodes.NodeInfo) -> bool:
+def matches(term: core.NodeSelectorTerm, node: str, labels: Mapping[str, str]) -> bool:
     """An empty term matches nothing."""
     if not term.matchExpressions and not term.matchFields:
         return False
-    return all(_holds(one, node.labels) for one in term.matchExpressions) and all(
-        _holds(one, {"metadata.name": node.name}) for one in term.matchFields
+    return all(_holds(one, labels) for one in term.matchExpressions) and all(
+        _holds(one, {"metadata.name": node}) for one in term.matchFields
     )
 
 
