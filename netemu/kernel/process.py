@@ -58,6 +58,21 @@ def _stat(pid: int, proc: str) -> list[str]:
         raise ProcessLookupError(f"no process {pid}") from None
 
 
+def descendants(pid: int, *, proc: str = "/proc") -> tuple[int, ...]:
+    """The children of a process, their children and so on, as they are now."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir(proc):
+        if name.isdigit():
+            with contextlib.suppress(ProcessLookupError):
+                children.setdefault(int(_stat(int(name), proc)[1]), []).append(int(name))
+    found, waiting = [], [pid]
+    while waiting:
+        more = children.get(waiting.pop(), [])
+        found += more
+        waiting += more
+    return tuple(found)
+
+
 def identify(pid: int) -> Identity:
     """Who `pid` is now. ProcessLookupError when nobody."""
     return Identity(pid, start_time(pid), boot_id())
@@ -194,7 +209,9 @@ async def run(
     stdin: bytes = b"",
     timeout: float | None = None,
 ) -> Completed:
-    """Run a program to its end; kill it when `timeout` seconds pass (TimeoutError) or on cancellation.
+    """Run a program to its end, in a session of its own.
+
+    When `timeout` seconds pass (TimeoutError), or on cancellation, it is killed with all it has started.
 
     OSError when it cannot be started. Output that grandchildren write after its end is not waited for.
     """

@@ -6,6 +6,7 @@ asyncio's own watcher on Python 3.11 starts a thread for each child.
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from typing import IO
@@ -19,7 +20,13 @@ async def run(
     """See process.run."""
     with _input(stdin) as source:
         child = subprocess.Popen(  # vfork and exec: about a millisecond
-            argv, env=env, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE, close_fds=True
+            argv,
+            env=env,
+            stdin=source,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            close_fds=True,
+            start_new_session=True,
         )
     assert child.stdout is not None
     assert child.stderr is not None
@@ -30,7 +37,7 @@ async def run(
             async with asyncio.timeout(timeout):
                 await _ended(pidfd)
         except BaseException:
-            child.kill()
+            _kill(child.pid)
             raise
         finally:
             os.close(pidfd)
@@ -67,6 +74,20 @@ async def _ended(pidfd: int) -> None:
         await end
     finally:
         loop.remove_reader(pidfd)
+
+
+def _kill(leader: int) -> None:
+    """A program that was started as the leader of a session, with all it has started itself.
+
+    Descendants in sessions of their own are found by their parents, as long as they have one.
+    """
+    descendants = process.descendants(leader)
+    for pid in (leader, *descendants):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+    for pid in descendants:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 class _Collected:

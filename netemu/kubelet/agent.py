@@ -56,6 +56,7 @@ async def run(
     observed = observations.Observations(runtime, clock)
     events = recorder.Recorder(client, node.name, clock)
     services = shared.of(core.Service)
+    own_node = shared.of(core.Node, fields=f"metadata.name={node.name}")
     pods = shared.of(core.Pod, fields=f"spec.nodeName={node.name}")
     gate = asyncio.Semaphore(_REQUESTS)
     site = launch.Site(
@@ -68,6 +69,7 @@ async def run(
         services=services.objects.values,
         allocatable=nodes.allocatable(node, host),
         gate=gate,
+        network=network,
     )
     crew = Crew(client, site)
     here = presence.Presence(client, node, host, network, clock)
@@ -77,7 +79,8 @@ async def run(
             tasks.create_task(shared.run())
         tasks.create_task(here.run())
         tasks.create_task(events.run())
-        tasks.create_task(_follow(observed, pods, services, crew, clock))
+        own_node.subscribe(lambda change: _assign(network, change.current))
+        tasks.create_task(_follow(observed, pods, services, crew, clock, network=network))
         if tls is not None or sockets is not None:
             tasks.create_task(_serve(answers, sockets or [_listener(node.port)], tls))
 
@@ -88,12 +91,16 @@ async def _follow(
     services: informers.Informer[core.Service],
     crew: Crew,
     clock: clock.Clock,
+    *,
+    network: runtimes.Network | None,
 ) -> None:
     """Take up what the runtime has, wait for the API's lists, then act on every change of either."""
     retry = backoff.Backoff(0.05, limit=5.0)
     while True:
         try:
             await observed.load()
+            if network is not None:
+                await network.collect(observed.sandbox_ids())
             break
         except (errors.NetemuError, OSError) as problem:
             wait = retry.next()
@@ -107,6 +114,11 @@ async def _follow(
         observed.subscribe(crew.stirred)
         crew.end_orphans()
         tasks.create_task(observed.run())
+
+
+def _assign(network: runtimes.Network | None, node: core.Node | None) -> None:
+    if network is not None and node is not None:
+        network.assign(node.spec.podCIDRs)
 
 
 class Crew:

@@ -72,6 +72,7 @@ class Site:
     services: Callable[[], Iterable[core.Service]]
     allocatable: Mapping[str, str]
     gate: asyncio.Semaphore
+    network: runtimes.Network | None = None
 
     def directory(self, uid: str) -> str:
         """A pod's own directory on the node."""

@@ -49,6 +49,10 @@ class Observations:
         """The pods of which the runtime has something."""
         return frozenset(self._uid_of.values())
 
+    def sandbox_ids(self) -> frozenset[str]:
+        """All sandboxes there are, whatever their state."""
+        return frozenset(sandbox_id for boxes in self._sandboxes.values() for sandbox_id in boxes)
+
     def of(self, uid: str) -> Possessions:
         """What there is of a pod."""
         return Possessions(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from netemu.api import core
-from netemu.kubelet import environments, observations
+from netemu.kubelet import environments, observations, views
 from netemu.wire import cri
 
 
@@ -27,7 +27,22 @@ def sandbox(
         hosts=hosts,
         resolv_conf=resolv_conf,
         sysctls={s.name: s.value for s in context.sysctls} if context else {},
+        port_mappings=() if pod.spec.hostNetwork else _port_mappings(pod),
     )
+
+
+def _port_mappings(pod: core.Pod) -> tuple[cri.PortMapping, ...]:
+    """The hostPorts of all containers but the init containers that end before the others begin."""
+    lasting = [c for c in pod.spec.initContainers if views.is_sidecar(c)]
+    return tuple(
+        cri.PortMapping(port.containerPort, port.hostPort, _PROTOCOLS[port.protocol or "TCP"], port.hostIP)
+        for one in (*lasting, *pod.spec.containers)
+        for port in one.ports
+        if port.hostPort
+    )
+
+
+_PROTOCOLS: Mapping[str, cri.Protocol] = {"TCP": "TCP", "UDP": "UDP", "SCTP": "SCTP"}
 
 
 def container(

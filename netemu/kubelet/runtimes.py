@@ -6,7 +6,7 @@ runtime is out of reach) with one clear line.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Protocol
 
 from netemu.wire import cri
@@ -71,4 +71,16 @@ class Network(Protocol):
 
     async def status(self) -> None:
         """Return when pods can be connected; NetemuError with the reason otherwise."""
+        ...
+
+    async def collect(self, alive: Iterable[str]) -> None:
+        """Give back what sandboxes other than these hold; called before any is attached."""
+        ...
+
+    def assign(self, ranges: tuple[str, ...]) -> None:
+        """The ranges of the node's pods, either family, as soon as they are known."""
+        ...
+
+    def report(self, sandbox: cri.Sandbox) -> dict[str, str]:
+        """What a connected pod shall be told of its networks: annotations, none for most pods."""
         ...

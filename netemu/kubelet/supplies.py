@@ -91,7 +91,7 @@ class Supplies:
             )
             body = await messages.whole(answer)
         if answer.status >= 400:
-            raise _refusal(answer.status, body)
+            raise refusal(answer.status, body)
         status = codec.decode(authentication.TokenRequest, body).status
         now = self._clock.now()
         life = times.parse_rfc3339(status.expirationTimestamp) - now
@@ -104,7 +104,8 @@ class Supplies:
             del self._tokens[key]
 
 
-def _refusal(code: int, body: bytes) -> api_errors.ApiError:
+def refusal(code: int, body: bytes) -> api_errors.ApiError:
+    """The error in an answer's body."""
     try:
         return api_errors.of(codec.decode(meta.Status, body))
     except errors.NetemuError:

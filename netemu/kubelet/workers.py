@@ -45,6 +45,7 @@ class Worker:
         self._soften_at: dict[str, float] = {}
         self._announced: set[str] = set()
         self._refused: dict[str, Any] = {}
+        self._reported = ""  # the sandbox whose networks the pod has been told of
 
     def update(self, pod: core.Pod) -> None:
         """The API's newest version of the pod."""
@@ -173,7 +174,7 @@ class Worker:
                 )
             await launch.sandbox(self._site, self._pod, attempt)
         except (errors.NetemuError, OSError) as problem:
-            text = f"Failed to create pod sandbox: {problem}"
+            text = f"Failed to create pod sandbox: rpc error: code = Unknown desc = {problem}"
             self._site.note(self._pod, "FailedCreatePodSandBox", text, warning=True)
             self._remember("", "ContainerCreating", "")
         else:
@@ -335,10 +336,13 @@ class Worker:
         self._announce(new)
         before, after = codec.document(self._pod.status), codec.document(new)
         body = statuses.patch(before, after)
-        if not body or body == self._refused:
+        home = views.ready_sandbox(view)
+        notes = self._notes(home)
+        if (not body or body == self._refused) and not notes:
             return
         about = self._pod.metadata
-        document = {"metadata": {"uid": about.uid}, "status": body}
+        told: dict[str, Any] = {"uid": about.uid, **({"annotations": notes} if notes else {})}
+        document = {"metadata": told, "status": body}
         try:
             async with self._site.gate:
                 written = await self._client.patch(
@@ -351,10 +355,18 @@ class Worker:
                 )
         except (api_errors.NotFound, api_errors.Conflict):
             return  # another pod of that name, or none: the informer will say so
+        self._reported = home.id if home is not None else ""
         # A server that keeps something of its own is not told the same again and again.
         self._refused = body if statuses.patch(codec.document(written.status), after) else {}
         if written.metadata.uid == about.uid and not _older(written, self._pod):
             self._pod = written
+
+    def _notes(self, home: cri.Sandbox | None) -> dict[str, str]:
+        """Annotations about the networks of the pod in this sandbox, if it has not been told yet."""
+        if self._site.network is None or home is None or home.id == self._reported:
+            return {}
+        known = self._pod.metadata.annotations
+        return {k: v for k, v in self._site.network.report(home).items() if known.get(k) != v}
 
     def _announce(self, status: core.PodStatus) -> None:
         """An event for each run that is being held back."""

@@ -50,7 +50,7 @@ async def _run(lab: config.LabConfig, node: config.Node, mark: Callable[[str], N
         connect.over(url, here / "ca.crt", here / "client.crt", here / "client.key") as client,
         asyncio.TaskGroup() as tasks,
     ):
-        wires = cni.Cni()
+        wires = cni.Cni(own=cni.Ours(), definition=cni.Definitions(client).config)
         runtime = local.LocalRuntime(composition.RUNTIME_SOCKET, wires)
         kubelet_of = kubelet.run(client, _node(lab, node), runtime, time_of, _serving(here), network=wires)
         tasks.create_task(kubelet_of)

@@ -21,7 +21,10 @@ PATIENCE = 10.0  # seconds a shim may take to come back
 
 
 class Network(Protocol):
-    """What gives a sandbox its addresses; a CNI runtime, usually. Both raise when they cannot."""
+    """What gives a sandbox its addresses; a CNI runtime, usually. Both raise when they cannot.
+
+    Nothing remains of an `attach` that raised.
+    """
 
     async def attach(self, sandbox: cri.Sandbox) -> tuple[str, ...]: ...
 
@@ -82,11 +85,13 @@ class LocalRuntime:
     async def run_pod_sandbox(self, config: cri.SandboxConfig) -> cri.Sandbox:
         """Namespaces, pause, network; READY when it returns. When a step fails nothing is left."""
         made = await self._ask(cri.RunPodSandbox(1, config), cri.Sandbox)
+        attached = False
         try:
             ips = () if config.host_network else await self._network.attach(made)
+            attached = not config.host_network
             return await self._ask(cri.AttachedNetwork(1, made.id, ips), cri.Sandbox)
         except BaseException:
-            if not config.host_network:
+            if attached:
                 with contextlib.suppress(Exception):
                     await self._network.detach(made)
             with contextlib.suppress(Exception):

@@ -10,6 +10,7 @@ from typing import Final, Literal, TypeVar
 import msgspec
 
 SandboxState = Literal["READY", "NOTREADY"]
+Protocol = Literal["TCP", "UDP", "SCTP"]
 ContainerState = Literal["CREATED", "RUNNING", "EXITED"]
 
 
@@ -34,6 +35,15 @@ class Security(msgspec.Struct, frozen=True, omit_defaults=True):
     no_new_privileges: bool = False
 
 
+class PortMapping(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A port of the node (`host_ip` empty: at all its addresses) that leads to one of the pod's."""
+
+    container_port: int
+    host_port: int
+    protocol: Protocol = "TCP"
+    host_ip: str = ""
+
+
 class SandboxConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     """A pod as the runtime sees it.
 
@@ -54,6 +64,7 @@ class SandboxConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     hosts: str = ""
     resolv_conf: str = ""
     sysctls: dict[str, str] = {}
+    port_mappings: tuple[PortMapping, ...] = ()
 
 
 class ContainerConfig(msgspec.Struct, frozen=True, omit_defaults=True):

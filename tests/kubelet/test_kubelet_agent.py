@@ -26,6 +26,15 @@ class Switch:
     async def detach(self, sandbox):
         return None
 
+    async def collect(self, alive):
+        return None
+
+    def assign(self, ranges):
+        return None
+
+    def report(self, sandbox):
+        return {}
+
     async def status(self):
         if not self.ready:
             from netemu.kubelet import cni

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import json
 import os
-import subprocess
 import sys
 
 import pytest
@@ -138,9 +137,9 @@ def test_del_uses_what_add_used_even_if_the_configuration_is_another_by_now(node
 @pytest.mark.root
 def test_a_failed_add_is_followed_by_del(node):
     configure(node, second={"fails": "ADD"})
-    with pytest.raises(cni.PluginFailed, match=r'plugin type="second" failed \(add\): not now') as refused:
+    wording = r'^failed to setup network for sandbox "s1": plugin type="second" failed \(add\): not now$'
+    with pytest.raises(errors.NetemuError, match=wording):
         asyncio.run(network(node).attach(sandbox(node)))
-    assert refused.value.failure.code == 11
     assert [e["CNI_COMMAND"] for e in diary(node)] == ["ADD", "ADD", "DEL", "DEL"]
     assert not (node / "cache").exists() or not list((node / "cache" / "results").iterdir())
 
@@ -148,7 +147,7 @@ def test_a_failed_add_is_followed_by_del(node):
 @pytest.mark.root
 def test_a_plugin_that_does_not_answer_is_ended(node):
     configure(node, first={"sleep": 60})
-    with pytest.raises(cni.PluginFailed, match=r"no answer within 0\.3 s"):
+    with pytest.raises(errors.NetemuError, match=r"no answer within 0\.3 s"):
         asyncio.run(network(node, timeout=0.3).attach(sandbox(node)))
 
 
@@ -159,18 +158,6 @@ def test_a_namespace_that_is_gone_is_not_named(node):
     netns.remove(node / "ns")
     asyncio.run(network(node).detach(sandbox(node)))
     assert {e["CNI_NETNS"] for e in diary(node) if e["CNI_COMMAND"] == "DEL"} == {""}
-
-
-@pytest.mark.root
-def test_loopback_is_up_in_a_connected_sandbox(node):
-    configure(node)
-    asyncio.run(network(node).attach(sandbox(node)))
-    said = subprocess.run(
-        ["nsenter", f"--net={node / 'ns'}", "ip", "-br", "link", "show", "lo"],
-        capture_output=True,
-        check=True,
-    )
-    assert b"UP" in said.stdout
 
 
 @pytest.mark.root

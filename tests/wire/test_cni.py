@@ -155,40 +155,6 @@ def test_what_is_no_result_is_code_6(ips):
     assert refused.value.code == 6
 
 
-def test_a_list_agrees_on_the_highest_version_both_know():
-    text = {"cniVersion": "0.4.0", "cniVersions": ["0.4.0", "1.1.0", "2.0.0"], "name": "n"}
-    plugins = [{"type": "bridge", "capabilities": {"mac": True, "ips": False}, "mtu": 1400}]
-    network = cni.config_list(json.dumps(text | {"plugins": plugins}).encode())
-    assert network.version == "1.1.0"
-    request = cni.request(
-        network, network.plugins[0], previous={"ips": []}, offers={"mac": "aa", "ips": [], "dns": {}}
-    )
-    assert request == {
-        "type": "bridge",
-        "mtu": 1400,
-        "cniVersion": "1.1.0",
-        "name": "n",
-        "runtimeConfig": {"mac": "aa"},
-        "prevResult": {"ips": []},
-    }
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"cniVersion": "1.0.0", "name": "n", "plugins": []}',
-        '{"cniVersion": "1.0.0", "name": "n"}',
-        '{"cniVersion": "1.0.0", "name": "n", "plugins": [{"name": "x"}]}',
-        '{"cniVersion": "1.0.0", "name": "", "plugins": [{"type": "x"}]}',
-        '{"cniVersion": "3.0.0", "name": "n", "plugins": [{"type": "x"}]}',
-        "{",
-    ],
-)
-def test_a_bad_list_is_refused(text):
-    with pytest.raises(cni.Failure):
-        cni.config_list(text.encode())
-
-
 def test_an_error_is_written_and_read_back():
     failure = cni.Failure(11, "busy", "the other one has it")
     document = failure.document("1.0.0")
