@@ -10,7 +10,7 @@ from netemu.api import core
 
 
 def wanted(pod: core.PodSpec, node: str, labels: Mapping[str, str]) -> bool:
-    """Whether a node, by name and labels, satisfies `nodeSelector` and the required node affinity of a pod."""
+    """Whether a node, by name and labels, has what `nodeSelector` and required node affinity demand."""
     if pod.nodeSelector and not pod.nodeSelector.items() <= labels.items():
         return False
     required = required_terms(pod)

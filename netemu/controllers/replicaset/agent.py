@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 from collections.abc import Iterable
 from typing import Any, Final
@@ -11,8 +9,7 @@ from typing import Any, Final
 from netemu.api import apps, core, selectors
 from netemu.base import clock, errors
 from netemu.client import api, informers
-from netemu.client import errors as api_errors
-from netemu.controllers import ownership, paces, readiness, views
+from netemu.controllers import ownership, paces, podcontrol, readiness, views
 from netemu.controllers.replicaset import plan
 from netemu.reconcile import loops, recorders
 
@@ -29,11 +26,11 @@ class ReplicaSets:
     ) -> None:
         self._client = client
         self._clock = clock
-        self._events = events
         self._loop = loops.Loop("replicaset", self._reconcile, workers=4, clock=clock)
         self._pace = paces.Pace(self._loop, clock)
         self._sets = views.View(known.of(apps.ReplicaSet), _set_groups)
         self._pods = views.View(known.of(core.Pod), views.by_controller)
+        self._control = podcontrol.PodControl(client, self._pods, events)
         self._failures: dict[informers.Key, str] = {}
         self._sets.subscribe(self._set_changed)
         self._pods.subscribe(self._pod_changed)
@@ -52,7 +49,7 @@ class ReplicaSets:
         before, now = change.previous, change.current
         if before is not None and now is not None and _facts(before) == _facts(now):
             return
-        for owner in {_owner(pod) for pod in (before, now) if pod is not None}:
+        for owner in {podcontrol.owner_key(pod, "ReplicaSet") for pod in (before, now) if pod is not None}:
             if owner is not None and self._sets.get(owner) is not None:
                 size = plan.wanted(self._sets.get(owner))  # type: ignore[arg-type]
                 self._pace.touch(owner, _PACE + _PACE_PER_POD * size)
@@ -67,7 +64,7 @@ class ReplicaSets:
         if replica_set is None:
             self._pace.forget(key)
             return None
-        pods = await self._claim(replica_set)
+        pods = await self._control.claim(replica_set)
         now = self._clock.now()
         steps = plan.plan(replica_set, pods, self._siblings(replica_set), now)
         failure: errors.NetemuError | None = None
@@ -75,98 +72,30 @@ class ReplicaSets:
             failure = await (
                 self._create(replica_set, steps.create)
                 if steps.create
-                else self._delete(replica_set, steps.delete)
+                else self._control.delete(replica_set, steps.delete)
             )
             self._failures[key] = str(failure) if failure is not None else ""
         wait = await self._report(replica_set)
-        if failure is not None and not _is_farewell(failure):
+        if failure is not None and not podcontrol.is_farewell(failure):
             raise failure
         return wait
-
-    def _mine(self, replica_set: apps.ReplicaSet) -> list[core.Pod]:
-        pods = self._pods.group(replica_set.metadata.uid)
-        return [pod for pod in pods if not self._pods.is_leaving(pod)]
 
     def _siblings(self, replica_set: apps.ReplicaSet) -> Iterable[core.Pod]:
         owner = ownership.controller(replica_set)
         related = [replica_set] if owner is None else list(self._sets.group(owner.uid))
-        return [pod for one in related for pod in self._mine(one) if readiness.is_active(pod)]
-
-    async def _claim(self, replica_set: apps.ReplicaSet) -> list[core.Pod]:
-        orphans = self._pods.group(views.orphans(replica_set.metadata.namespace))
-        selector = selectors.of(replica_set.spec.selector)
-        claims = ownership.claims(replica_set, selector, [*self._mine(replica_set), *orphans])
-        if claims.adopt:
-            # Adopt only for a set that still is the one we know (upstream's RecheckDeletionTimestamp).
-            fresh = await self._client.get(
-                apps.ReplicaSet, replica_set.metadata.name, replica_set.metadata.namespace
-            )
-            if fresh.metadata.uid == replica_set.metadata.uid and not fresh.metadata.deletionTimestamp:
-                for pod in claims.adopt:
-                    owners = (*pod.metadata.ownerReferences, ownership.reference(replica_set))
-                    await self._own(pod, owners)
-        for pod in claims.release:
-            others = (o for o in pod.metadata.ownerReferences if o.uid != replica_set.metadata.uid)
-            await self._own(pod, tuple(others))
-        return self._mine(replica_set)
-
-    async def _own(self, pod: core.Pod, owners: tuple[Any, ...]) -> None:
-        body = {
-            "metadata": {
-                "resourceVersion": pod.metadata.resourceVersion,
-                "ownerReferences": ownership.documents(owners),
-            }
-        }
-        try:
-            patched = await self._client.patch(core.Pod, pod.metadata.name, pod.metadata.namespace, body=body)
-        except api_errors.NotFound:
-            return
-        self._pods.wrote(patched)
+        return [pod for one in related for pod in self._control.of(one) if readiness.is_active(pod)]
 
     async def _create(self, replica_set: apps.ReplicaSet, count: int) -> errors.NetemuError | None:
         wanted = plan.pod(replica_set)
         batch = _FIRST_BATCH
         while count > 0:
             size = min(batch, count)
-            results = await asyncio.gather(
-                *(self._client.create(wanted) for _ in range(size)), return_exceptions=True
-            )
-            for result in results:
-                if isinstance(result, core.Pod):
-                    self._pods.wrote(result)
-                    self._events.record(
-                        replica_set, "Normal", "SuccessfulCreate", f"Created pod: {result.metadata.name}"
-                    )
-            failure = _first_failure(results)
+            failure = await self._control.create(replica_set, [wanted] * size)
             if failure is not None:
-                if not _is_farewell(failure):
-                    self._events.record(replica_set, "Warning", "FailedCreate", f"Error creating: {failure}")
                 return failure
             count -= size
             batch *= 2
         return None
-
-    async def _delete(
-        self, replica_set: apps.ReplicaSet, pods: tuple[core.Pod, ...]
-    ) -> errors.NetemuError | None:
-        results = await asyncio.gather(*(self._delete_one(pod) for pod in pods), return_exceptions=True)
-        for pod, result in zip(pods, results, strict=True):
-            if result is None:
-                self._events.record(
-                    replica_set, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.metadata.name}"
-                )
-        failure = _first_failure(results)
-        if failure is not None:
-            self._events.record(replica_set, "Warning", "FailedDelete", f"Error deleting: {failure}")
-        return failure
-
-    async def _delete_one(self, pod: core.Pod) -> None:
-        about = pod.metadata
-        with contextlib.suppress(
-            api_errors.NotFound, api_errors.Conflict
-        ):  # gone already, or another pod of that name
-            await self._client.delete(core.Pod, about.name, about.namespace, uid=about.uid)
-        self._pods.deleted(pod)
 
     async def _report(self, replica_set: apps.ReplicaSet) -> float | None:
         key = _key(replica_set)
@@ -175,30 +104,11 @@ class ReplicaSets:
             return None
         now = self._clock.now()
         status, wait = plan.status(
-            latest, self._mine(latest), self._failures.get(key, ""), clock.rfc3339(now), now
+            latest, self._control.of(latest), self._failures.get(key, ""), clock.rfc3339(now), now
         )
         if status != latest.status:
             self._sets.wrote(await self._client.update_status(ownership.with_status(latest, status)))
         return wait
-
-
-def _first_failure(results: Iterable[object]) -> errors.NetemuError | None:
-    """The first refusal; anything else that was raised is a bug and goes on up."""
-    failure = None
-    for result in results:
-        if isinstance(result, errors.NetemuError):
-            failure = failure or result
-        elif isinstance(result, BaseException):
-            raise result
-    return failure
-
-
-def _is_farewell(failure: errors.NetemuError) -> bool:
-    """The namespace is going away: nothing to complain about and nothing to retry."""
-    return isinstance(failure, api_errors.Forbidden) and any(
-        cause.reason == "NamespaceTerminating"
-        for cause in (failure.status.details.causes if failure.status.details is not None else ())
-    )
 
 
 def _facts(pod: core.Pod) -> tuple[Any, ...]:
@@ -210,13 +120,6 @@ def _facts(pod: core.Pod) -> tuple[Any, ...]:
         pod.metadata.ownerReferences,
         bool(pod.metadata.deletionTimestamp),
     )
-
-
-def _owner(pod: core.Pod) -> informers.Key | None:
-    owner = ownership.controller(pod)
-    if owner is None or owner.kind != "ReplicaSet":
-        return None
-    return informers.Key(pod.metadata.namespace, owner.name)
 
 
 def _set_groups(replica_set: apps.ReplicaSet) -> Iterable[str]:
