@@ -1,116 +1,316 @@
 """What the Kubernetes network model says must happen to one flow, and why. Pure.
 
-Knows the rules for pods, nodes, Services and names (https://kubernetes.io/docs/concepts/services-networking/);
-not whether a container really listens: where only that decides, it says nothing.
+Knows the order in which a packet meets names, Services, policies and pods; the rules of each are in the
+modules of those names. Whether a process listens it knows only where a container declares the port.
 """
 
 import ipaddress
+from typing import NamedTuple
 
 from netemu.api import core
-from netemu.model import flows, services, verdicts, worlds
+from netemu.model import flows, names, policies, rules, sentences, services, verdicts, worlds
 from netemu.model.verdicts import Outcome, Reason, Verdict
 
 Flow = flows.Flow
 
 
 def expect(world: worlds.World, flow: Flow) -> Verdict:
-    """Judge a flow. Reasons are in the order in which a packet meets them."""
-    if not worlds.is_address(flow.host):
-        addresses, because = resolve(world, flow)
-        if not addresses:
-            return verdicts.one("no-such-name", because)
-        verdict = expect(world, flow._replace(host=addresses[0]))
-        return verdict._replace(because=(because, *verdict.because))
-    flow = flow._replace(host=str(ipaddress.ip_address(flow.host)))
-    if ipaddress.ip_address(flow.host).is_loopback:
-        return _localhost(world, flow)
-    if (translation := services.translate(world, flow)) is not None:
-        return _through(translation)
-    owner = world.owner(flow.host)
-    if owner is None:
-        return verdicts.one("", Reason("route", f"{flow.host} is nobody's in this lab"))
-    if owner.kind == "node":
-        text = f"a process of {owner.name} itself, or nobody, has port {flow.port}"
-        return verdicts.one("", Reason("node", text))
-    if owner.kind == "pod":
-        return _to_pod(world, flow, owner)
-    seen = flow.source.of_family(flow.family)
-    shared: tuple[Reason, ...] = ()
-    if flow.source.kind != "outside":
-        seen = world.node_addresses(flow.source.node, flow.family)
-    if flow.source.kind == "pod":
-        shared = (Reason("source", "beyond the cluster pods are seen as their node (masqueraded)"),)
-    return Verdict((Outcome("ok", (), owner.name, "", flow.host, flow.port, seen),), shared)
+    """Judge a flow, with all reasons, in the order in which a packet meets them."""
+    return of(world).expect(flow)
 
 
-def _through(translation: services.Translation) -> Verdict:
-    outcomes = tuple(
-        Outcome("ok", (), b.name, b.namespace, b.address, b.port, b.seen, b.probability)
-        for b in translation.backends
-    )
-    return Verdict(outcomes or (Outcome(translation.word),), translation.because)
+def of(world: worlds.World) -> "Model":
+    """The model of a world: what it learns of policies and addresses serves every flow."""
+    return world.derive(Model)
 
 
-def resolve(world: worlds.World, flow: flows.Flow) -> tuple[tuple[str, ...], Reason]:
-    """The addresses a name has for the sender, and the reason (DNS-Based Service Discovery, schema 1.1.0)."""
-    if not _asks_cluster_dns(world, flow.source):
-        return (), Reason("name", f"{flow.source} does not ask the cluster's DNS")
-    base = f"svc.{world.domain}"
-    search = (
-        ()
-        if flow.host.endswith(".")
-        else (f".{flow.source.namespace}.{base}", f".{base}", f".{world.domain}")
-    )
-    for suffix in (*search, ""):
-        full = flow.host.rstrip(".") + suffix
-        labels = full.removesuffix(f".{base}").split(".")
-        if not full.endswith(f".{base}") or len(labels) != 2:
-            continue
-        service = world.service(labels[0], labels[1])
-        if service is not None and (addresses := _service_addresses(world, service, flow.family)):
-            return addresses, Reason("name", f"{full} is {', '.join(addresses)}", services.name(service))
-    return (), Reason("name", f"no Service has the name {flow.host} with an IPv{flow.family} address")
+class Model:
+    """Answers for one world. `judge` is `expect` without the reasons: the same decisions, for many flows."""
+
+    def __init__(self, world: worlds.World) -> None:
+        self.world = world
+        self.policies = policies.Policies(world)
+        self.polices = bool(world.policies or world.cluster_policies) and world.settings.policed
+
+    def expect(self, flow: Flow) -> Verdict:
+        """The outcomes and why."""
+        return _Journey(self, flow, explain=True).verdict()
+
+    def judge(self, flow: Flow) -> Verdict:
+        """The outcomes alone."""
+        return _Journey(self, flow, explain=False).verdict()
 
 
-def _asks_cluster_dns(world: worlds.World, source: worlds.Party) -> bool:
-    """As the kubelet writes resolv.conf for a dnsPolicy; nodes and the outside have their own servers."""
-    pod = world.pod(source.name, source.namespace) if source.kind == "pod" else None
-    if pod is None:
-        return False
-    policy = pod.spec.dnsPolicy or "ClusterFirst"
-    return policy == "ClusterFirstWithHostNet" or (policy == "ClusterFirst" and not pod.spec.hostNetwork)
+class Arriving(NamedTuple):
+    """Where a connection arrives, after Services: who answers to its `address`, and whom he and policy see.
+
+    left    egress of the sender was judged already, by the address that was dialled
+    chosen  a Service chose the endpoint, so that it listens, whatever its containers declare
+    """
+
+    owner: worlds.Party
+    address: str
+    port: int
+    seen: frozenset[str]
+    policed: frozenset[str]
+    left: bool = False
+    chosen: bool = False
 
 
-def _service_addresses(world: worlds.World, service: core.Service, family: int) -> tuple[str, ...]:
-    ips = tuple(ip for ip in service.spec.clusterIPs if worlds.is_address(ip))
-    if ips:
-        return tuple(ip for ip in worlds.canonical(ips) if ipaddress.ip_address(ip).version == family)
-    found = {e.address for port in service.spec.ports for e in world.endpoints(service, port, family)}
-    return tuple(sorted(found))
+class _Journey:
+    """One flow on its way. Every method answers with what may become of it from there on."""
+
+    __slots__ = ("explain", "family", "flow", "model", "source", "world")
+
+    def __init__(self, model: Model, flow: Flow, *, explain: bool) -> None:
+        self.model = model
+        self.world = model.world
+        self.flow = flow
+        self.source = flow.source
+        self.explain = explain
+        self.family = flow.family
+
+    def verdict(self) -> Verdict:
+        host = self.flow.host
+        if host in self.world.owners:
+            return self._to_address(host)
+        if worlds.is_address(host):
+            return self._to_address(str(ipaddress.ip_address(host)))
+        return self._to_name(host)
+
+    # --- names
+
+    def _to_name(self, host: str) -> Verdict:
+        answer = names.resolve(self.world, self.source, host, self.flow.family)
+        asked = self._asks(answer.asked) if answer.asked else ()
+        unheard = tuple(outcome for outcome in asked if outcome.word == "no-such-name")
+        if unheard and len(unheard) == len(asked):
+            return Verdict(unheard)
+        if not answer.addresses:
+            return verdicts.one("no-such-name", answer.because)
+        found = [self._to_address(address) for address in answer.addresses]
+        if len(found) == 1 and not unheard:
+            return found[0]._replace(because=(answer.because, *found[0].because))
+        outcomes = [
+            outcome._replace(
+                probability=outcome.probability / len(found), because=(*one.because, *outcome.because)
+            )
+            for one in found
+            for outcome in one.outcomes
+        ]
+        return Verdict((*outcomes, *unheard), (answer.because,))
+
+    def _asks(self, server: str) -> tuple[Outcome, ...]:
+        """How the DNS query may end. One that is not answered means that there is no such name."""
+        family = 6 if ":" in server else 4
+        query = Flow(self.source, server, names.DNS_PORT, "UDP", family)
+        verdict = _Journey(self.model, query, explain=self.explain).verdict()
+        return tuple(
+            outcome
+            if outcome.word in ("ok", verdicts.UNKNOWN)
+            else Outcome("no-such-name", (_unasked(server), *verdict.because, *outcome.because))
+            for outcome in verdict.outcomes
+        )
+
+    # --- addresses
+
+    def _to_address(self, host: str) -> Verdict:
+        source = self.source
+        self.family = family = 6 if ":" in host else 4
+        if host != self.flow.host or family != self.flow.family:
+            self.flow = self.flow._replace(host=host, family=family)
+        if host == "::1" or host.startswith("127."):
+            return self._to_localhost()
+        if source.addresses and not source.of_family(family):
+            return verdicts.one("unreachable", Reason("route", f"{source} has no IPv{family} address"))
+        owner = self.world.owner(host)
+        if owner is None or owner.kind == "node":
+            translation = services.translate(self.world, self.flow)
+            if translation is not None:
+                return self._through(translation)
+        if owner is None:
+            because = Reason("route", f"nobody here has the address {host}")
+            return self._beyond((Outcome(verdicts.UNKNOWN, (because,)),))
+        if owner.kind == "pod":
+            return self._to_pod(owner)
+        return self._to_node(owner) if owner.kind == "node" else self._to_outside(owner)
+
+    def _to_localhost(self) -> Verdict:
+        flow, pod = self.flow, self._pod(self.source)
+        container = worlds.declares(pod, flow.port, flow.protocol) if pod is not None else ""
+        if not container:
+            return Verdict(_perhaps(flow, f"{self.source} declares no port {flow.port}/{flow.protocol}"))
+        because = Reason("pod", f"containers of a pod share one loopback; container {container} has the port")
+        seen = frozenset({flow.host})
+        return Verdict(self._answers(Arriving(self.source, flow.host, flow.port, seen, seen)), (because,))
+
+    def _to_pod(self, owner: worlds.Party) -> Verdict:
+        host, port, source = self.flow.host, self.flow.port, self.source
+        if host in source.addresses:
+            seen = frozenset({host})
+            itself = self._answers(Arriving(source, host, port, seen, seen))
+            return Verdict(itself, (Reason("default", "a pod always reaches itself"),))
+        if source.kind == "outside":
+            text = "pod addresses are known inside the cluster only"
+            return verdicts.one("unreachable", Reason("route", text))
+        because: tuple[Reason, ...] = ()
+        if self.explain:
+            because = (Reason("pod", "pods are reached by their own address"),)
+            if source.node:
+                text = "same node" if source.node == owner.node else f"{source.node} to {owner.node}"
+                because += (Reason("route", text),)
+        seen = self.world.seen(source, self.family)
+        return Verdict(self._policed(Arriving(owner, host, port, seen, seen)), because)
+
+    def _to_node(self, owner: worlds.Party) -> Verdict:
+        """A node's own address: a pod in its network may declare the port."""
+        flow = self.flow
+        seen = self.world.seen(self.source, self.family)
+        if flow.protocol == "ICMP":
+            return self._beyond((Outcome("ok", (), owner.name, "", flow.host, 0, seen),))
+        for pod in self.world.host_pods.get(owner.name, ()):
+            if worlds.declares(pod, flow.port, flow.protocol):
+                name, namespace = pod.metadata.name, pod.metadata.namespace
+                because = (Reason("node", f"pod {namespace}/{name} is in the network of {owner.name}"),)
+                return self._beyond((Outcome("ok", because, name, namespace, flow.host, flow.port, seen),))
+        return self._beyond(
+            _perhaps(flow, f"a process of {owner.name} itself, or nobody, has port {flow.port}")
+        )
+
+    def _to_outside(self, owner: worlds.Party) -> Verdict:
+        flow, seen = self.flow, self.source.of_family(self.family)
+        if self.source.kind != "outside":
+            seen = self.world.node_addresses(self.source.node, self.family)
+        found = self._beyond((Outcome("ok", (), owner.name, "", flow.host, flow.port, seen),))
+        if self.source.kind != "pod" or "ok" not in found.words:
+            return found
+        text = "beyond the cluster pods are seen as their node (masqueraded)"
+        return found._replace(because=(*found.because, Reason("source", text)))
+
+    # --- Services
+
+    def _through(self, translation: services.Translation) -> Verdict:
+        """A Service's backends. Another node's translation comes after the sender's egress was judged."""
+        left = bool(translation.at and self.source.node) and translation.at != self.source.node
+        because = translation.because if self.explain else ()
+        if left:
+            allowed, dialled = self._egress(self.flow.host, self.flow.port, None)
+            if not allowed:
+                return Verdict((Outcome("dropped", dialled),))
+            because = (*dialled, *because)
+        if not translation.backends:
+            return Verdict((Outcome(translation.word),), because)
+        outcomes: list[Outcome] = []
+        for backend in translation.backends:
+            owner = self.world.owner(backend.address)
+            if (
+                owner is None or owner.kind != "pod"
+            ):  # an address listed by hand, or a pod in a node's network
+                owner = worlds.Party("outside", backend.name, backend.namespace, backend.node)
+            where = (owner, backend.address, backend.port, backend.seen, backend.policed)
+            found = self._policed(Arriving(*where, left=left, chosen=True))
+            if len(translation.backends) > 1:
+                share = backend.probability
+                found = tuple(one._replace(probability=one.probability * share) for one in found)
+            outcomes += found
+        return Verdict(tuple(outcomes), because)
+
+    # --- policies
+
+    def _beyond(self, outcomes: tuple[Outcome, ...]) -> Verdict:
+        """To somebody who is no pod: the sender's egress alone is judged."""
+        allowed, because = self._egress(self.flow.host, self.flow.port, None)
+        return Verdict(outcomes if allowed else (Outcome("dropped"),), because)
+
+    def _policed(self, at: Arriving) -> tuple[Outcome, ...]:
+        """What becomes of a connection that arrives there: egress, unless it has `left`, then ingress."""
+        owner = at.owner
+        target = self.model.policies.subject(owner.name, owner.namespace) if owner.kind == "pod" else None
+        allowed, because = (True, _NO_REASONS) if at.left else self._egress(at.address, at.port, target)
+        if not allowed:
+            return (Outcome("dropped", because, address=at.address, port=at.port),)
+        if target is None:
+            return _with(because, self._answers(at))
+        outcomes: tuple[Outcome, ...] = ()
+        for entered, reasons in self._ingress(target, at):
+            told = (*because, *reasons)
+            if entered:
+                outcomes += _with(told, self._answers(at))
+            else:
+                outcomes += (Outcome("dropped", told, address=at.address, port=at.port),)
+        return outcomes
+
+    def _egress(
+        self, address: str, port: int, target: policies.Subject | None
+    ) -> tuple[bool, tuple[Reason, ...]]:
+        source, protocol = self.source, self.flow.protocol
+        subject = self.model.policies.subject(source.name, source.namespace) if source.kind == "pod" else None
+        if subject is None:
+            return True, _NO_REASONS
+        place = self.model.policies.place(address)
+        what = target.arrival(protocol, port) if target is not None else rules.Arrival(protocol, port)
+        decision = self.model.policies.decide("egress", subject, place, what)
+        return decision.allowed, self._told(decision, "egress", subject, place, port)
+
+    def _ingress(self, target: policies.Subject, at: Arriving) -> list[tuple[bool, tuple[Reason, ...]]]:
+        """Each way in which it may be judged: the sender may have several addresses that policy can see."""
+        what = target.arrival(self.flow.protocol, at.port)
+        ways: dict[bool, tuple[Reason, ...]] = {}
+        for address in sorted(at.policed) if len(at.policed) > 1 else at.policed:
+            place = self.model.policies.place(address)
+            decision = self.model.policies.decide("ingress", target, place, what)
+            if decision.allowed not in ways:
+                ways[decision.allowed] = self._told(decision, "ingress", target, place, at.port)
+        return list(ways.items()) or [(True, _NO_REASONS)]
+
+    def _told(
+        self,
+        decision: rules.Decision,
+        direction: rules.Direction,
+        subject: policies.Subject,
+        place: policies.Place,
+        port: int,
+    ) -> tuple[Reason, ...]:
+        """The decision as a reason, if somebody wants to hear it and there are policies to speak of."""
+        if not (self.explain and self.model.polices):
+            return _NO_REASONS
+        whose = sentences.party(subject.party, "")
+        what = sentences.flow(self.flow.protocol, port)
+        other = sentences.party(place.owner, place.address)
+        return (sentences.of(decision, direction, whose, what, other),)
+
+    # --- who answers
+
+    def _answers(self, at: Arriving) -> tuple[Outcome, ...]:
+        """What is met at an address that is reached."""
+        pod = self._pod(at.owner)
+        protocol = self.flow.protocol
+        known = at.chosen or pod is None or protocol == "ICMP"
+        if not known and pod is not None and not worlds.declares(pod, at.port, protocol):
+            return _perhaps(self.flow, f"no container declares port {at.port}/{protocol}")
+        return (Outcome("ok", (), at.owner.name, at.owner.namespace, at.address, at.port, at.seen),)
+
+    def _pod(self, party: worlds.Party) -> core.Pod | None:
+        return self.world.pod(party.name, party.namespace) if party.kind == "pod" else None
 
 
-def _localhost(world: worlds.World, flow: flows.Flow) -> Verdict:
-    pod = world.pod(flow.source.name, flow.source.namespace) if flow.source.kind == "pod" else None
-    container = worlds.declares(pod, flow.port, flow.protocol) if pod else ""
-    if pod is None or not container:
-        return verdicts.one("", Reason("port", f"{flow.source} declares no port {flow.port}"))
-    because = Reason("pod", f"containers of a pod share one loopback; container {container} has the port")
-    name, namespace = pod.metadata.name, pod.metadata.namespace
-    seen = frozenset({flow.host})
-    return Verdict((Outcome("ok", (), name, namespace, flow.host, flow.port, seen),), (because,))
+_NO_REASONS: tuple[Reason, ...] = ()
 
 
-def _to_pod(world: worlds.World, flow: flows.Flow, owner: worlds.Party) -> Verdict:
-    if flow.source.kind == "outside":
-        return verdicts.one("unreachable", Reason("route", "pod addresses are known inside the cluster only"))
-    pod = world.pod(owner.name, owner.namespace)
-    reasons = [Reason("pod", "pods are reached by their own address")]
-    if flow.source.node:
-        same = flow.source.node == owner.node
-        reasons.append(Reason("route", "same node" if same else f"{flow.source.node} to {owner.node}"))
-    if pod is None or not worlds.declares(pod, flow.port, flow.protocol):
-        text = f"no container declares port {flow.port}/{flow.protocol}"
-        return Verdict((Outcome("", (Reason("port", text),)),), tuple(reasons))
-    seen = world.seen(flow.source, flow.family)
-    outcome = Outcome("ok", (), owner.name, owner.namespace, flow.host, flow.port, seen)
-    return Verdict((outcome,), tuple(reasons))
+def _with(because: tuple[Reason, ...], outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+    if not because:
+        return outcomes
+    return tuple(outcome._replace(because=(*because, *outcome.because)) for outcome in outcomes)
+
+
+def _perhaps(flow: Flow, text: str) -> tuple[Outcome, ...]:
+    """Somebody may listen, or nobody. A UDP server may keep silent as well, so there all is open."""
+    because = (Reason("port", text),)
+    if flow.protocol == "UDP":
+        return (Outcome(verdicts.UNKNOWN, because),)
+    return (Outcome("ok", because), Outcome("refused", because))
+
+
+def _unasked(server: str) -> Reason:
+    text = f"its questions to the cluster's DNS ({server}, udp/{names.DNS_PORT}) are not answered"
+    return Reason("name", text)

@@ -343,13 +343,13 @@ class _At:
     # --- who is let in, and to whom
 
     def _allowed(self) -> bool:
-        """By loadBalancerSourceRanges, which hold for load balancer IPs alone."""
+        """By loadBalancerSourceRanges, which hold for load balancer IPs alone, each family's for its own."""
         given = tuple(text.strip() for text in self._service.spec.loadBalancerSourceRanges)
         if self._claim.way != "load balancer IP" or not given:
             return True
         of_family = [text for text in given if (":" in text) == (self._flow.family == 6)]
         own = self._world.seen(self._flow.source, self._flow.family)
-        return any(_within(address, of_family) for address in own)
+        return not of_family or any(_within(address, of_family) for address in own)
 
     def _kept_here(self) -> tuple[bool, str]:
         """Whether only this node's endpoints count, and the reason for what a policy decides."""

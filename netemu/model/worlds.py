@@ -116,6 +116,15 @@ class World(Objects):
         return found
 
     @functools.cached_property
+    def host_pods(self) -> Mapping[str, tuple[core.Pod, ...]]:
+        """The running pods in the network of each node."""
+        found: dict[str, tuple[core.Pod, ...]] = {}
+        for pod in self.pods:
+            if pod.spec.hostNetwork and is_running(pod):
+                found[pod.spec.nodeName] = (*found.get(pod.spec.nodeName, ()), pod)
+        return found
+
+    @functools.cached_property
     def namespace_labels(self) -> Mapping[str, Mapping[str, str]]:
         """The labels of each Namespace; its name is always one (the API server sets it, immutable)."""
         named = {pod.metadata.namespace: {NAME_LABEL: pod.metadata.namespace} for pod in self.pods}
@@ -222,9 +231,15 @@ def is_ready(pod: core.Pod) -> bool:
     return any(condition.type == "Ready" and condition.status == "True" for condition in conditions)
 
 
+def running_containers(pod: core.Pod) -> Iterator[core.Container]:
+    """The containers that run as long as the pod does: its own and its sidecars."""
+    yield from pod.spec.containers
+    yield from (container for container in pod.spec.initContainers if container.restartPolicy == "Always")
+
+
 def declares(pod: core.Pod, port: int, protocol: str) -> str:
     """The container that declares the port, or "". Declaring is information only: others may listen too."""
-    for container in pod.spec.containers:
+    for container in running_containers(pod):
         for declared in container.ports:
             if (declared.containerPort, declared.protocol or "TCP") == (port, protocol):
                 return str(container.name)

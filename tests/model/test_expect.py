@@ -116,7 +116,7 @@ def ask(who, host, port, protocol="TCP", family=4):
         ("outside", "172.18.0.3", 30081, "ok", "1 ready endpoint"),
         ("outside", "172.18.0.4", 30081, "dropped", "no endpoint on worker-2"),
         ("client", "203.0.113.10", 8080, "ok", "seen as their node"),
-        ("client", "198.51.100.1", 80, "", "nobody's in this lab"),
+        ("client", "198.51.100.1", 80, "", "nobody here has the address"),
         ("web-1", "127.0.0.1", 8080, "ok", "share one loopback"),
         ("client", "web", 80, "ok", "web.default.svc.cluster.local is 10.96.0.20"),
         ("client", "web.default.svc.cluster.local.", 80, "ok", "is 10.96.0.20"),
