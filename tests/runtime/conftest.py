@@ -38,6 +38,9 @@ class NoNetwork:
     async def detach(self, sandbox: cri.Sandbox) -> None:
         self.detached.append(sandbox.id)
 
+    def needs_namespace(self, sandbox: cri.Sandbox) -> bool:
+        return True
+
 
 class Node:
     """PID 1 of the node adopts and reaps; the shim is its child and can be killed and started again."""

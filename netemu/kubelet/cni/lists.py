@@ -31,6 +31,10 @@ class Lists:
         for plugin in network.plugins:
             self._plugins.find(plugin["type"])
 
+    def at_hand(self, network: conflists.ConfigList) -> bool:
+        """Whether all its plugins are netemu's own, called without a process."""
+        return all(self._plugins.at_hand(plugin["type"]) for plugin in network.plugins)
+
     async def add(self, network: conflists.ConfigList, about: results.Attachment) -> Document:
         """Connect; the last plugin's result, which is also on disk. After a failure nothing remains."""
         async with self._gate.shared():

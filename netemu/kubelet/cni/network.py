@@ -91,6 +91,11 @@ class Cni:
             text = f'failed to destroy network for sandbox "{sandbox.id}": {problem}'
             raise errors.NetemuError(text) from problem
 
+    def needs_namespace(self, sandbox: cri.Sandbox) -> bool:
+        """Whether a plugin that connected it is not ours: DEL must do without, but may do more with it."""
+        kept = self._lists.results.of(sandbox.id)
+        return not kept or not all(self._lists.at_hand(entry.network) for entry in kept)
+
     async def check(self, sandbox: cri.Sandbox) -> None:
         """CHECK: PluginFailed when the pod's network is not as ADD left it."""
         kept = self._lists.results.of(sandbox.id)

@@ -62,6 +62,13 @@ class Plugins:
         where = " ".join(self._directories)
         raise cni.Failure(cni.INVALID_CONFIGURATION, f'failed to find plugin "{kind}" in path [{where}]')
 
+    def at_hand(self, kind: str) -> bool:
+        """Whether it is netemu's own, unchanged, and called without a process."""
+        try:
+            return self._own is not None and bool(self._own.whose(self.find(kind)))
+        except (cni.Failure, OSError):
+            return False
+
     async def ask(
         self, command: str, kind: str, request: Mapping[str, Any], parameters: Mapping[str, str]
     ) -> dict[str, Any] | None:
