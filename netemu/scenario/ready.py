@@ -3,18 +3,21 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from netemu.api import apps, core, discovery, selectors
+from netemu.api import apps, clusterpolicies, core, discovery, networking, selectors
 from netemu.model import worlds
 
 
 class Snapshot(NamedTuple):
-    """The objects that readiness depends on."""
+    """The objects that readiness depends on, and the policies that the model judges by."""
 
     pods: tuple[core.Pod, ...] = ()
     nodes: tuple[core.Node, ...] = ()
     services: tuple[core.Service, ...] = ()
     slices: tuple[discovery.EndpointSlice, ...] = ()
     deployments: tuple[apps.Deployment, ...] = ()
+    namespaces: tuple[core.Namespace, ...] = ()
+    policies: tuple[networking.NetworkPolicy, ...] = ()
+    cluster_policies: tuple[clusterpolicies.ClusterNetworkPolicy, ...] = ()
 
 
 class Applied(NamedTuple):

@@ -94,8 +94,19 @@ def run_in(
 
 def world_of(snapshot: ready.Snapshot, lab: handle.Handle) -> worlds.World:
     """What the model judges by, from a snapshot of the cluster and the lab around it."""
+    ranges = lab.config.ranges
     return worlds.World(
-        snapshot.pods, snapshot.nodes, snapshot.services, snapshot.slices, sources.party_of_outside(lab)
+        snapshot.pods,
+        snapshot.nodes,
+        snapshot.services,
+        snapshot.slices,
+        sources.party_of_outside(lab),
+        namespaces=snapshot.namespaces,
+        policies=snapshot.policies,
+        cluster_policies=snapshot.cluster_policies,
+        settings=worlds.Settings(
+            cluster_cidrs=tuple(map(str, ranges.pods)), service_cidrs=tuple(map(str, ranges.services))
+        ),
     )
 
 

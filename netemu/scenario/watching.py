@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from netemu.api import apps, core, discovery
+from netemu.api import apps, core, discovery, networking
 from netemu.base import clock
 from netemu.client import api, informers
 from netemu.scenario import ready
@@ -22,6 +22,8 @@ class Watcher:
         self._services = shared.of(core.Service)
         self._slices = shared.of(discovery.EndpointSlice)
         self._deployments = shared.of(apps.Deployment)
+        self._namespaces = shared.of(core.Namespace)
+        self._policies = shared.of(networking.NetworkPolicy)
         self._changed = asyncio.Event()
         for informer in (self._pods, self._nodes, self._services, self._slices, self._deployments):
             informer.subscribe(lambda _change: self._changed.set())
@@ -34,6 +36,8 @@ class Watcher:
             _sorted(self._services.objects),
             _sorted(self._slices.objects),
             _sorted(self._deployments.objects),
+            _sorted(self._namespaces.objects),
+            _sorted(self._policies.objects),
         )
 
     async def until_ready(
