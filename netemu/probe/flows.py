@@ -34,6 +34,8 @@ OUTCOMES = {
 DNS_PORT = 53
 _SERVER_STATUS = names.query("kubernetes.default.svc.cluster.local", 4)  # any answer will do
 _TCP, _UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
+_RECVERR_4, _RECVERR_6 = (socket.IPPROTO_IP, 11), (socket.IPPROTO_IPV6, 25)  # linux/in.h, in6.h
+_RECVERR = (_RECVERR_4, _RECVERR_6)
 
 
 class Watch(Protocol):
@@ -103,6 +105,9 @@ class Tcp(Flow):
 
     def _send(self) -> None:
         sock = self._open(_TCP)
+        # Our SYN is answered while we are still in connect(2); the kernel forgets what ICMP said until it
+        # sends another one, a second later; its queue of errors does not.
+        sock.setsockopt(*(_RECVERR_6 if ":" in self.address else _RECVERR_4), 1)
         code = sock.connect_ex((self.address, self.question.port))
         if code not in (0, errno.EINPROGRESS):
             raise OSError(code, os.strerror(code))
@@ -114,9 +119,11 @@ class Tcp(Flow):
             if events & ~select.EPOLLOUT:
                 self._hear(sock)
             return
-        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or _queued_error(sock)
         if code:
             self.fail(OSError(code, os.strerror(code)))
+            return
+        if not events & select.EPOLLOUT:
             return
         self._local_of(sock)
         if not self.question.identify:
@@ -153,6 +160,17 @@ class Tcp(Flow):
         if self.learning:
             self.identity = self._reader.identity
         super().close()
+
+
+def _queued_error(sock: socket.socket) -> int:
+    """The errno of an ICMP error about a connection (struct sock_extended_err); 0 when there is none."""
+    try:
+        _, ancillary, _, _ = sock.recvmsg(1, 512, socket.MSG_ERRQUEUE)
+    except OSError:
+        return 0
+    return next(
+        (struct.unpack_from("=I", data)[0] for *kind, data in ancillary if tuple(kind) in _RECVERR), 0
+    )
 
 
 class Udp(Flow):

@@ -45,6 +45,7 @@ class Prober:
         """`quiet`: seconds of silence after the proof, more on slow links. `deadline`: of the proof."""
         self.deadline, self.quiet = deadline, quiet
         self.sent = self.took = 0.0  # seconds of the last round: until all was sent once; in all
+        self.mute: set[questions.Question] = set()  # controls that got no answer: they are not asked again
         self._ports = itertools.cycle(_rotated(range(_FIRST_PORT, _LAST_PORT)))
 
     def measure(
@@ -59,6 +60,7 @@ class Prober:
             if not names.is_literal(question.host):
                 raise ValueError(f"{question.host} is a name: resolve it first")
         began = time.monotonic()
+        controls = [control for control in controls if control not in self.mute]
         _lift_rationing({question.source.netns for question in (*asked, *controls)})
         answers: list[questions.Answer] = []
         self.sent = 0.0
@@ -131,9 +133,9 @@ class _Round:
         if not self._controls:
             self._patiently(began)
         elif self._waiting():
-            self._prove()
-            self._send(self._silent())  # what a full queue lost gets a second chance
             proven = self._prove()
+            self._send(self._silent())  # what a full queue lost gets a second chance
+            proven = self._prove() and proven
             self._until_quiet(began, self._prober.quiet if proven else self._prober.deadline)
 
     def answers(self) -> Iterator[questions.Answer]:
@@ -205,7 +207,8 @@ class _Round:
         """Steps 1 and 2. False when a control stayed without an answer until the deadline."""
         passed = _pass_queues(self._hear_all)
         self._hear_all()
-        self._checking = [self._flow(control) for control in self._controls]
+        mute = self._prober.mute
+        self._checking = [self._flow(control) for control in self._controls if control not in mute]
         until = time.monotonic() + self._prober.deadline
         self._send(self._checking)
         while missing := [flow for flow in self._checking if self._unfinished(flow)]:
@@ -213,6 +216,7 @@ class _Round:
             if left <= 0:
                 break
             self._watch.turn(left)
+        self._prober.mute.update(flow.question for flow in missing)
         for flow in self._checking:
             flow.close()
         passed = _pass_queues(self._hear_all) and passed

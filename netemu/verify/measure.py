@@ -1,0 +1,171 @@
+"""Flows of a lab measured in rounds until they agree with the model, or time is up. Knows the order.
+
+Kubernetes promises that everything is in force eventually: what differs is measured again, against the
+objects as they are then.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+from netemu.client import api
+from netemu.lab import handle
+from netemu.model import expect, worlds
+from netemu.probe import listen, names, questions, resolve, rounds
+from netemu.probe.questions import Outcome
+from netemu.scenario import plan, sources
+from netemu.verify import cases, judge, observing
+
+WITHIN = 5.0
+OUTSIDE_PORT = 8080
+_DNS_PATIENCE, _DNS_DEADLINE = 0.25, 1.0  # seconds: until a query is repeated, and until a name is given up
+_PAUSE = 0.03
+
+Wanted = Callable[[cases.Case], bool]
+
+
+class Meter:
+    """Measures the flows of one lab, again and again. `took`: seconds of the last round."""
+
+    def __init__(self, client: api.Client, lab: handle.Handle, prober: rounds.Prober) -> None:
+        self._client, self._lab, self._prober = client, lab, prober
+        self._where: dict[worlds.Party, tuple[str, questions.Source]] = {}
+        self.took = 0.0
+
+    async def verify(
+        self, *, within: float = WITHIN, wanted: Wanted = lambda case: True
+    ) -> tuple[judge.Result, ...]:
+        """All flows as the objects are now; what differs is measured again for `within` seconds."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + within
+        world = await observing.world(self._client, self._lab)
+        asked = cases.every(world, outside_port=OUTSIDE_PORT, wanted=wanted)
+        results = dict(zip(asked, await self.measure(asked, world), strict=True))
+        attempts = 1
+        while loop.time() < end and (wrong := [case for case in results if not results[case].ok]):
+            await asyncio.sleep(_PAUSE)
+            attempts += 1
+            world = await observing.world(self._client, self._lab)
+            now = cases.every(world, outside_port=OUTSIDE_PORT, wanted=wanted)
+            # A flow that is not there any more needs no answer; new ones need one, too.
+            results = {case: results[case] for case in now if case in results}
+            again = [case for case in now if case in wrong or case not in results]
+            for result in await self.measure(again, world):
+                results[result.case] = result._replace(attempts=attempts)
+        return tuple(results.values())
+
+    async def measure(self, asked: Sequence[cases.Case], world: worlds.World) -> tuple[judge.Result, ...]:
+        """One round; addresses while names are still being resolved."""
+        await self._locate(world, {case.flow.source for case in asked})
+        controls = self._controls(world)
+        literal = [case for case in asked if names.is_literal(case.flow.host)]
+        named = [case for case in asked if not names.is_literal(case.flow.host)]
+        answers: dict[cases.Case, questions.Answer] = {}
+        found, first = await asyncio.gather(
+            self._resolve(named),
+            asyncio.to_thread(
+                self._prober.measure, [self._question(case) for case in literal], controls=controls
+            ),
+        )
+        answers.update(zip(literal, first, strict=True))
+        self.took = self._prober.took
+        resolved = [case for case in named if found[case].address]
+        second = [self._question(case)._replace(host=found[case].address) for case in resolved]
+        answers.update({case: found[case] for case in named if not found[case].address})
+        if second:
+            said = await asyncio.to_thread(self._prober.measure, second, controls=controls)
+            answers.update(zip(resolved, said, strict=True))
+        return tuple(self._judged(case, answers[case], world) for case in asked)
+
+    def _judged(self, case: cases.Case, answer: questions.Answer, world: worlds.World) -> judge.Result:
+        verdict = expect.expect(world, case.flow)
+        mute = any((one.address, one.port, case.flow.protocol) in self._mute() for one in verdict.answerers)
+        return judge.judge(case, verdict, answer, world, mute=mute)
+
+    def _mute(self) -> frozenset[tuple[str, int, str]]:
+        return frozenset((one.host, one.port, one.protocol) for one in self._prober.mute)
+
+    def _question(self, case: cases.Case) -> questions.Question:
+        flow = case.flow
+        protocol: questions.Protocol = next(p for p in _PROTOCOLS if p == flow.protocol)
+        _, source = self._where[flow.source]
+        return questions.Question(
+            source, flow.host, flow.port, protocol, 6 if flow.family == 6 else 4, flow.port != 53
+        )
+
+    def _controls(self, world: worlds.World) -> list[questions.Question]:
+        """A question to every server that answers by its own program, from its own namespace."""
+        found = []
+        for pod in cases.own_network(world):
+            party = worlds.pod_party(pod)
+            if party not in self._where:
+                continue
+            for number, protocol in cases.declared(pod):
+                if protocol != "TCP":  # those connections the kernel answers
+                    found += [self._control(party, ip, number, protocol) for ip in party.addresses]
+        outside = world.outside
+        if outside in self._where:
+            found += [self._control(outside, ip, OUTSIDE_PORT, "UDP") for ip in outside.addresses]
+        return found
+
+    def _control(self, party: worlds.Party, host: str, port: int, protocol: str) -> questions.Question:
+        family: questions.Family = 6 if ":" in host else 4
+        kind: questions.Protocol = "SCTP" if protocol == "SCTP" else "UDP"
+        return questions.Question(self._where[party][1], host, port, kind, family, identify=False)
+
+    async def _locate(self, world: worlds.World, wanted: Iterable[worlds.Party]) -> None:
+        """Find the namespaces of those not known yet; a pod made anew is another."""
+        everybody = {*wanted, *cases.senders(world)}
+        identity = {party: _identity(world, party) for party in everybody}
+        missing = [p for p in everybody if p not in self._where or self._where[p][0] != identity[p]]
+        if missing:
+            found = await sources.find(self._lab, {plan.Sender(party) for party in missing})
+            for sender, source in found.items():
+                self._where[sender.party] = (identity[sender.party], source)
+
+    async def _resolve(self, named: Sequence[cases.Case]) -> dict[cases.Case, questions.Answer]:
+        """Each name once for each sender and family."""
+        which = {(case.flow.source, case.flow.host, case.flow.family) for case in named}
+        ordered = sorted(which, key=str)
+        answers = await asyncio.gather(
+            *(self._lookup(self._where[source][1], host, family) for source, host, family in ordered)
+        )
+        found = dict(zip(ordered, answers, strict=True))
+        return {case: found[case.flow.source, case.flow.host, case.flow.family] for case in named}
+
+    @staticmethod
+    async def _lookup(source: questions.Source, host: str, family: int) -> questions.Answer:
+        try:
+            async with asyncio.timeout(_DNS_DEADLINE):
+                said = await resolve.resolve(source, host, family, patience=_DNS_PATIENCE)
+        except TimeoutError:
+            return questions.Answer(Outcome.DNS_FAILURE, detail=f"no answer for {host}")
+        except OSError as error:
+            return questions.Answer(Outcome.DNS_FAILURE, detail=str(error.strerror or error))
+        if not said.addresses:
+            return questions.Answer(Outcome.DNS_FAILURE, name=said.name, detail=said.detail)
+        return questions.Answer(Outcome.OK, address=said.addresses[0], name=said.name)
+
+
+_PROTOCOLS: tuple[questions.Protocol, ...] = ("TCP", "UDP", "SCTP", "ICMP")
+
+
+def _identity(world: worlds.World, party: worlds.Party) -> str:
+    pod = world.pod(party.name, party.namespace) if party.kind == "pod" else None
+    if pod is None:
+        return ""
+    restarts = sum(status.restartCount for status in pod.status.containerStatuses)
+    return f"{pod.metadata.uid}/{restarts}"
+
+
+@contextlib.asynccontextmanager
+async def metering(
+    client: api.Client, lab: handle.Handle, *, prober: rounds.Prober | None = None
+) -> AsyncIterator[Meter]:
+    """A meter, and somebody outside who answers at OUTSIDE_PORT."""
+    async with contextlib.AsyncExitStack() as stack:
+        with contextlib.suppress(OSError):  # taken: then somebody is there already
+            await stack.enter_async_context(
+                listen.listening(str(lab.netns("outside")), OUTSIDE_PORT, "outside")
+            )
+        yield Meter(client, lab, prober or rounds.Prober())
