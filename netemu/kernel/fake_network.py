@@ -263,6 +263,8 @@ class FakeNetwork:
             raise _refused(errno.ENOENT)
         if parts[2] in ("conf", "neigh") and parts[3] not in ("all", "default", *self._links):
             raise _refused(errno.ENOENT)
+        if parts[2] == "neigh" and parts[-1].startswith("gc_thresh"):
+            raise _refused(errno.ENOENT)  # one for all namespaces, seen in the first only
         self.sysctls[key] = value
 
 

@@ -22,6 +22,7 @@ from netemu.kubelet import cni
 from netemu.kubeproxy import agent as kubeproxy
 from netemu.lab import composition, config
 from netemu.podnet import agent as podnet
+from netemu.podnet import backends
 from netemu.runtime import local
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ async def _run(lab: config.LabConfig, node: config.Node, mark: Callable[[str], N
         tasks.create_task(
             kubeproxy.run(client, node.name, firewall.LibNftables(), time_of, pods, service_cidrs=services)
         )
-        settings = podnet.Config(tuple(pods), tuple(services), mtu=lab.mtu)
+        settings = podnet.Config(tuple(pods), tuple(services), _pod_network(lab))
         net, door = network.LinuxNetwork(), firewall.LibNftables()
         tasks.create_task(podnet.run(client, node.name, net, door, time_of, settings))
         mark("parts started")
@@ -65,6 +66,11 @@ async def _run(lab: config.LabConfig, node: config.Node, mark: Callable[[str], N
 
 def _serving(here: Path) -> ssl.SSLContext:
     return tls.server(here / "server.crt", here / "server.key", here / "ca.crt")
+
+
+def _pod_network(lab: config.LabConfig) -> backends.Settings:
+    chosen = lab.network
+    return backends.Settings(chosen.backend, chosen.pods, chosen.mtu, chosen.direct_routing)
 
 
 def _node(lab: config.LabConfig, node: config.Node) -> kubelet.NodeConfig:

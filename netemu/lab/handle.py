@@ -71,7 +71,7 @@ class Handle:
         return Path(self.place.kubeconfig)
 
     def addresses(self, place: str) -> tuple[str, ...]:
-        """The addresses of a place's eth0, primary family first; of the fabric, its router's for segment 0."""
+        """The addresses of a place's eth0, primary family first; of the fabric, its router on segment 0."""
         lab = self.config
         found = {node.name: node.interfaces for node in lab.nodes}
         found |= {layout.OUTSIDE: lab.outside_client, layout.FABRIC: lab.segments[0].router}

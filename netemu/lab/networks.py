@@ -50,9 +50,7 @@ def parse(document: Any, where: documents.Where, *, nodes: int, link_mtu: int) -
     found = Network(
         backend=backend,
         pods=reader.choice("pods", backends.KINDS),
-        mtu=_mtu(
-            document.get("mtu", "auto"), reader, backend, link_mtu - backends.overhead(backend, families)
-        ),
+        mtu=_mtu(document.get("mtu", "auto"), reader, backend, room),
         segments=reader.number("segments", 1, 1, min(MAX_SEGMENTS, nodes)),
         families=families,
         direct_routing=reader.flag("direct-routing"),

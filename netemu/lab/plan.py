@@ -8,58 +8,22 @@ outside ── eth0 ══ outside ┐
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from netemu.kernel import operations as ops
 from netemu.lab import addressing, config, layout
+from netemu.podnet import sysctls
 
 NODE_LINK = "eth0"
 
 
-class Sysctl(NamedTuple):
-    """`essential` ones stop the lab when the kernel refuses them."""
-
-    key: str
-    value: str
-    why: str
-    essential: bool = True
-
-
-_EVERYWHERE = (
-    Sysctl("net.ipv6.conf.all.disable_ipv6", "0", "the host's default may be off; a lab is dual stack"),
-    Sysctl("net.ipv6.conf.default.disable_ipv6", "0", "the same for links to come"),
-    Sysctl("net.ipv6.conf.default.accept_dad", "0", "addresses are unique by plan; detection takes a second"),
-    Sysctl("net.ipv6.conf.default.accept_ra", "0", "nobody but the plan makes routes", essential=False),
-    Sysctl("net.ipv4.ping_group_range", "0 2147483647", "any user may ping", essential=False),
-)
-
-_ROUTER = (
-    Sysctl("net.ipv4.ip_forward", "1", "it routes between node segment, pods and outside"),
-    Sysctl("net.ipv6.conf.all.forwarding", "1", "the same for IPv6"),
-    Sysctl(
-        "net.ipv4.conf.all.rp_filter",
-        "0",
-        "IPv4 settings are inherited from the host; answers may take another way",
-    ),
-    Sysctl("net.ipv4.conf.default.rp_filter", "0", "the same for links to come"),
-)
-
-_NODE = (
-    Sysctl(
-        "net.bridge.bridge-nf-call-iptables",
-        "1",
-        "a pod's packet to a Service that ends on its own bridge must come back through the translation",
-    ),
-    Sysctl("net.bridge.bridge-nf-call-ip6tables", "1", "the same for IPv6"),
-    Sysctl("net.ipv4.ip_local_port_range", "32768 60999", "keeps clear of node ports", essential=False),
-)
-
-SYSCTLS = {
-    layout.FABRIC: (*_EVERYWHERE, *_ROUTER),
-    layout.OUTSIDE: _EVERYWHERE,
-    config.CONTROL_PLANE: (*_EVERYWHERE, *_ROUTER, *_NODE),
-    config.WORKER: (*_EVERYWHERE, *_ROUTER, *_NODE),
+_KINDS = {
+    layout.FABRIC: sysctls.ROUTER,
+    layout.OUTSIDE: sysctls.OUTSIDE,
+    config.CONTROL_PLANE: sysctls.NODE,
+    config.WORKER: sysctls.NODE,
 }
+SYSCTLS = {place: sysctls.of(kind) for place, kind in _KINDS.items()}
+_LINK_SYSCTLS = {place: sysctls.of(kind, NODE_LINK) for place, kind in _KINDS.items()}
 
 
 @dataclass(frozen=True)
@@ -110,7 +74,8 @@ def _sysctls(role: str) -> tuple[ops.SetSysctl, ...]:
 
 
 def _optional(role: str) -> frozenset[ops.Operation]:
-    return frozenset(ops.SetSysctl(s.key, s.value) for s in SYSCTLS[role] if not s.essential)
+    rows = (*SYSCTLS[role], *_LINK_SYSCTLS[role])
+    return frozenset(ops.SetSysctl(row.key, row.value) for row in rows if not row.essential)
 
 
 def _fabric(lab: config.LabConfig, netns: dict[str, str]) -> Step:
@@ -147,7 +112,7 @@ def _outside(lab: config.LabConfig) -> Step:
     operations: tuple[ops.Operation, ...] = (
         *_sysctls(layout.OUTSIDE),
         ops.SetUp("lo"),
-        *_link(lab.outside_client, lab.mtu),
+        *_link(layout.OUTSIDE, lab.outside_client, lab.mtu),
         *(ops.AddRoute(network, via=routers[network.version]) for network in lab.ranges.nodes),
     )
     return Step(layout.OUTSIDE, operations, _optional(layout.OUTSIDE))
@@ -158,16 +123,14 @@ def _node(lab: config.LabConfig, node: config.Node) -> Step:
     operations: tuple[ops.Operation, ...] = (
         *_sysctls(node.role),
         ops.SetUp("lo"),
-        *_link(node.interfaces, lab.mtu),
+        *_link(node.role, node.interfaces, lab.mtu),
         *(ops.AddRoute(addressing.everywhere(router.version), via=router.ip) for router in routers),
     )
     return Step(node.name, operations, _optional(node.role))
 
 
-def _link(interfaces: tuple[addressing.Interface, ...], mtu: int) -> Iterator[ops.Operation]:
+def _link(role: str, interfaces: tuple[addressing.Interface, ...], mtu: int) -> Iterator[ops.Operation]:
     """eth0 of a node or of the outside client, whose other end is in the fabric."""
-    # It came into its namespace before that one's defaults were set. While the link-local address is under
-    # detection no neighbour is asked for, and whatever is to go to one is lost.
-    yield ops.SetSysctl(f"net.ipv6.conf.{NODE_LINK}.accept_dad", "0")
+    yield from (ops.SetSysctl(row.key, row.value) for row in _LINK_SYSCTLS[role])
     yield from (ops.SetMAC(NODE_LINK, mac(interfaces)), ops.SetMTU(NODE_LINK, mtu))
     yield from itertools.chain((ops.AddAddress(NODE_LINK, ip) for ip in interfaces), (ops.SetUp(NODE_LINK),))

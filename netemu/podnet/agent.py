@@ -1,6 +1,7 @@
 """When the node's part of the pod network is made: at the start, and as soon as nodes come, go or move.
 
-Follows Nodes, applies what plan says, then tells the API that the network is available. Decides nothing.
+Follows Nodes, applies what the pure modules say, tells the API where this node's tunnels end and that the
+network is available. Decides nothing.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ import errno
 import json
 import logging
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 
 from netemu.api import core
 from netemu.base import backoff, clock, errors
 from netemu.client import api, informers
-from netemu.kernel import firewall, linux, network, states
+from netemu.kernel import firewall, linux, network
 from netemu.kernel import operations as ops
-from netemu.podnet import plan
+from netemu.podnet import backends, conflists, flannel, masquerade, nodes, plan, sysctls, wanted
 
 CONFIGURATION = "10-netemu.conflist"
 LOOK_AGAIN = 10.0  # seconds between looks at the routes: a link that goes down takes its own along
@@ -29,78 +31,111 @@ _log = logging.getLogger("podnet")
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Ranges of the cluster, either family; where CNI configurations lie; `mtu`: 0 means the kernel's."""
+    """Ranges of the cluster, of each family; how pods are connected; where CNI and flannel look for files."""
 
     cluster_cidrs: tuple[str, ...] = ()
     service_cidrs: tuple[str, ...] = ()
+    settings: backends.Settings = field(default_factory=backends.Settings)
     cni_directory: str = "/etc/cni/net.d"
-    mtu: int = 0
+    subnet_file: str = flannel.SUBNET_FILE
 
     @property
-    def inside(self) -> tuple[plan.Network, ...]:
-        return tuple(ip_network(text) for text in (*self.cluster_cidrs, *self.service_cidrs))
+    def cluster(self) -> tuple[nodes.Network, ...]:
+        return tuple(ip_network(text) for text in self.cluster_cidrs)
+
+    @property
+    def inside(self) -> tuple[nodes.Network, ...]:
+        return (*self.cluster, *(ip_network(text) for text in self.service_cidrs))
 
 
 class Podnet:
     """One node's part. `sync` makes the kernel what the nodes say; doing it twice changes nothing."""
 
     def __init__(self, node: str, net: network.Network, door: firewall.Firewall, config: Config) -> None:
-        self.nodes: dict[str, plan.Node] = {}
+        self.nodes: dict[str, nodes.Node] = {}
         self._node = node
         self._net = net
         self._door = door
         self._config = config
-        self._filtered: plan.Wanted | None = None
-        self._complained: set[plan.Route] = set()
+        self._filtered: tuple[object, ...] = ()
+        self._complained: set[str] = set()
+        self._software = plan.software_checksums(platform.release())
 
     def prepare(self) -> None:
         """Sysctls, once. One that this kernel lacks is only mentioned."""
-        for key, value, why in plan.SYSCTLS:
+        for row in sysctls.of(sysctls.NODE):
             try:
-                self._net.apply([ops.SetSysctl(key, value)])
+                self._net.apply([ops.SetSysctl(row.key, row.value)])
             except linux.KernelError as refusal:
                 if refusal.errno not in (errno.ENOENT, errno.EROFS):
                     raise
-                _log.warning("no sysctl %s (%s)", key, why)
+                if row.essential:
+                    _log.warning("no sysctl %s (%s)", row.key, row.why)
 
-    def sync(self) -> bool:
-        """Whether this node has its subnets, and pods can be connected."""
-        want = plan.wanted(self.nodes.values(), self._node)
-        self._route(plan.plan(want, observed(self._net.observe())))
-        if want._replace(routes=frozenset()) != self._filtered:
-            self._door.apply("".join(map(str, plan.masquerade(want, self._config.inside))))
-            self._filtered = want._replace(routes=frozenset())
+    @property
+    def available(self) -> bool:
+        """Whether it is for netemu to say that pods can be connected: flannel's daemon says so itself."""
+        return self._config.settings.backend not in (backends.NONE, backends.FLANNEL)
+
+    def sync(self) -> wanted.Wanted:
+        """What this node's part is now. Transient or KernelError: it is not all of that yet."""
+        have = self._net.observe()
+        want = wanted.plan(self.nodes.values(), self._node, self._config.settings, have)
+        if not self.available:
+            self._leave_to_others(want)
+            return want
+        changes = plan.plan(want, have, software_checksums=self._software)
+        self._complain(changes.impossible)
+        self._apply(changes.operations)
+        machines = tuple(sorted(self.nodes.values()))
+        concerns = (want.own, tuple((node.name, node.addresses) for node in machines))
+        if concerns != self._filtered:
+            rules = masquerade.plan(want.own, machines, self._config.inside)
+            self._door.apply("".join(map(str, rules)))
+            self._filtered = concerns
         if want.own:
+            self._write(
+                self._config.subnet_file, flannel.subnet_env(self._config.cluster, want.own, want.mtu)
+            )
             self._configure(want)
-        return bool(want.own)
+        return want
 
-    def _route(self, changes: plan.Changes) -> None:
-        for route, reason in changes.impossible:
-            if route not in self._complained:
-                _log.warning("no route to %s via %s: %s", route.subnet, route.via, reason)
-        self._complained = {route for route, _ in changes.impossible}
-        self._net.apply(ops.DelRoute(r.subnet, r.via, protocol=plan.PROTOCOL) for r in changes.delete)
-        self._net.apply(ops.AddRoute(r.subnet, r.via, protocol=plan.PROTOCOL) for r in changes.add)
+    def _leave_to_others(self, want: wanted.Wanted) -> None:
+        """flannel's daemon makes routes and rules; only the configuration that calls its plugin is ours."""
+        if want.own and self._config.settings.backend == backends.FLANNEL:
+            self._configure(want)
 
-    def _configure(self, want: plan.Wanted) -> None:
-        text = json.dumps(plan.cni_configuration(want.own, mtu=self._config.mtu), indent=2) + "\n"
+    def _complain(self, impossible: tuple[tuple[str, str], ...]) -> None:
+        for what, reason in impossible:
+            if what not in self._complained:
+                _log.warning("no way to %s: %s", what, reason)
+        self._complained = {what for what, _ in impossible}
+
+    def _apply(self, operations: tuple[ops.Operation, ...]) -> None:
+        """All that can be done is done; then the first refusal is raised."""
+        refusals: list[linux.KernelError] = []
+        for operation in operations:
+            try:
+                self._net.apply([operation])
+            except linux.KernelError as refusal:
+                refusals.append(refusal)
+        if refusals:
+            more = f" (and {len(refusals) - 1} more)" if len(refusals) > 1 else ""
+            raise errors.Transient(f"{refusals[0].message}{more}") from refusals[0]
+
+    def _configure(self, want: wanted.Wanted) -> None:
+        document = conflists.plan(want.own, self._config.settings, want.mtu)
         path = Path(self._config.cni_directory, CONFIGURATION)
+        self._write(path, json.dumps(document, indent=2) + "\n")
+
+    @staticmethod
+    def _write(where: str | Path, text: str) -> None:
+        path = Path(where)
         try:
             if not path.is_file() or path.read_text() != text:
                 write(path, text)
         except OSError as failure:
             raise errors.Transient(f"cannot write {path}: {failure.strerror}") from failure
-
-
-def observed(state: states.State) -> plan.Observed:
-    """What of the kernel's state concerns routes between nodes."""
-    ours = {
-        plan.Route(r.dst, r.via) for r in state.routes if r.protocol == plan.PROTOCOL and r.via is not None
-    }
-    foreign = {r.dst for r in state.routes if r.protocol != plan.PROTOCOL}
-    return plan.Observed(
-        frozenset(ours), frozenset(foreign), frozenset(a.ip.network for a in state.addresses)
-    )
 
 
 def write(path: Path, text: str) -> None:
@@ -130,7 +165,7 @@ async def run(  # noqa: PLR0917 (one of each door: the composition root names th
 
     def changed(change: informers.Change[core.Node]) -> None:
         name = change.key.name
-        now = plan.parse(change.current) if change.current is not None else None
+        now = nodes.parse(change.current) if change.current is not None else None
         if podnet.nodes.get(name) == now:
             return  # a heartbeat
         if now is None:
@@ -139,14 +174,14 @@ async def run(  # noqa: PLR0917 (one of each door: the composition root names th
             podnet.nodes[name] = now
         wake.set()
 
-    nodes = held.of(core.Node)
-    nodes.subscribe(changed)
+    found = held.of(core.Node)
+    found.subscribe(changed)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(held.run())
         podnet.prepare()
         await held.synced()
         tasks.create_task(_every(clock, LOOK_AGAIN, wake))
-        await _keep(podnet, client, lambda: nodes.get(informers.Key("", node_name)), clock, wake)
+        await _keep(podnet, client, lambda: found.get(informers.Key("", node_name)), clock, wake)
 
 
 async def _keep(
@@ -160,8 +195,9 @@ async def _keep(
     while True:
         wake.clear()
         try:
-            if podnet.sync():
-                await announce(client, own(), clock.now())
+            want = podnet.sync()
+            if want.own and (node := own()) is not None:
+                await announce(client, node, want.leases, clock.now(), available=podnet.available)
         except errors.NetemuError as error:
             wait = retry.next()
             _log.warning("pod network not as it should be: %s retry=%.3gs", error, wait)
@@ -177,13 +213,39 @@ async def _every(clock: clock.Clock, seconds: float, wake: asyncio.Event) -> Non
         wake.set()
 
 
-async def announce(client: api.Client, node: core.Node | None, now: float) -> None:
-    """Node condition NetworkUnavailable=False, if it is not that already. ApiError."""
-    if node is None or any(
-        c.type == "NetworkUnavailable" and c.status == "False" for c in node.status.conditions
-    ):
-        return
-    condition = {
+async def announce(
+    client: api.Client,
+    node: core.Node,
+    leases: tuple[flannel.Lease, ...],
+    now: float,
+    *,
+    available: bool = True,
+) -> None:
+    """What others must know of this node, in one patch, if they do not yet: leases, and that pods connect.
+
+    The condition is NetworkUnavailable=False. ApiError.
+    """
+    body: dict[str, object] = {}
+    notes = _annotations(node.metadata.annotations, leases)
+    if notes:
+        body["metadata"] = {"annotations": notes}
+    told = any(c.type == "NetworkUnavailable" and c.status == "False" for c in node.status.conditions)
+    if available and not told:
+        body["status"] = {"conditions": [_condition(now)]}
+    if body:
+        await client.patch(core.Node, node.metadata.name, body=body, how="strategic", subresource="status")
+
+
+def _annotations(present: Mapping[str, str], leases: tuple[flannel.Lease, ...]) -> dict[str, str]:
+    """Those that are missing or different."""
+    if not leases:
+        return {}
+    said = flannel.notes(flannel.overwritten(lease, present) for lease in leases)
+    return {key: value for key, value in said.items() if present.get(key) != value}
+
+
+def _condition(now: float) -> dict[str, str]:
+    return {
         "type": "NetworkUnavailable",
         "status": "False",
         "reason": "RouteCreated",
@@ -191,10 +253,3 @@ async def announce(client: api.Client, node: core.Node | None, now: float) -> No
         "lastHeartbeatTime": clock.rfc3339(now),
         "lastTransitionTime": clock.rfc3339(now),
     }
-    await client.patch(
-        core.Node,
-        node.metadata.name,
-        body={"status": {"conditions": [condition]}},
-        how="strategic",
-        subresource="status",
-    )

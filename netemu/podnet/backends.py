@@ -1,10 +1,36 @@
 """The ways to join the pods of different nodes, by name, and what each costs a packet. Knows no node."""
 
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
+
 HOST_GW, VXLAN, BGP, NONE, FLANNEL = ALL = ("host-gw", "vxlan", "bgp", "none", "flannel")
 BRIDGED, ROUTED = KINDS = ("bridged", "routed")
 
 # RFC 7348, 5: what a tunnel adds to an IP packet: Ethernet 14, VXLAN 8, UDP 8, and the outer IP header.
 ENCAPSULATION = {4: 50, 6: 70}
+
+
+class Router(NamedTuple):
+    """A BGP speaker: its number (RFC 4271, 4.2: printed as an IPv4 address), its AS, where it listens."""
+
+    identifier: IPv4Address
+    asn: int
+    addresses: tuple[IPv4Address | IPv6Address, ...] = ()
+
+
+class Settings(NamedTuple):
+    """How one node's pods are connected. `mtu` 0: what the way between nodes leaves.
+
+    `direct_routing`: no tunnel to nodes on the same link. `router` and `peers`: the node's own part in BGP,
+    and whom it speaks to.
+    """
+
+    backend: str = HOST_GW
+    pods: str = BRIDGED
+    mtu: int = 0
+    direct_routing: bool = False
+    router: Router | None = None
+    peers: tuple[Router, ...] = ()
 
 
 def overhead(backend: str, families: tuple[int, ...]) -> int:

@@ -1,39 +1,49 @@
-"""Routes between nodes, CNI configuration, masquerading: planned, applied to a fake, then with packets."""
+"""A node's part of the pod network, planned and applied to a fake: every backend, whatever came before."""
 
 import asyncio
 import json
 import os
 import random
-import socket
 from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 
 from netemu.api import codec, core
 from netemu.base import clock
-from netemu.kernel import firewall, netns, network
+from netemu.kernel import firewall, network, states
 from netemu.kernel import operations as ops
-from netemu.podnet import agent, plan
+from netemu.podnet import agent, backends, flannel, masquerade, nodes, plan, wanted
 
-CONFIG = agent.Config(("10.244.0.0/16", "fd00:244::/56"), ("10.96.0.0/16", "fd00:96::/112"))
+RANGES = (("10.244.0.0/16", "fd00:244::/56"), ("10.96.0.0/16", "fd00:96::/112"))
+INSIDE = tuple(ip_network(text) for pair in RANGES for text in pair)
+HOST_GW, VXLAN = backends.Settings(), backends.Settings(backends.VXLAN)
 
 
-def node(name, number, subnets=None):
+def lease(number, version, vni=1):
+    public = {4: f"172.18.0.{number}", 6: f"fd00:18::{number}"}[version]
+    return flannel.Lease(vni, f"0e:00:00:00:0{version}:{number:02x}", ip_address(public))
+
+
+def node(name, number, subnets=None, leases=()):
     addresses = (ip_address(f"172.18.0.{number}"), ip_address(f"fd00:18::{number}"))
     if subnets is None:
         subnets = (ip_network(f"10.244.{number}.0/24"), ip_network(f"fd00:244:0:{number}::/64"))
-    return plan.Node(name, addresses, tuple(subnets))
+    return nodes.Node(name, addresses, tuple(subnets), tuple(leases))
 
 
-def route(subnet, via):
-    return plan.Route(ip_network(subnet), ip_address(via))
+def tunnelled(name, number):
+    return node(name, number, leases=(lease(number, 4), lease(number, 6)))
+
+
+def route(subnet, via, dev=""):
+    return wanted.Route(ip_network(subnet), via and ip_address(via), dev)
 
 
 def object_of(one, conditions=()):
     return codec.convert(
         core.Node,
         {
-            "metadata": {"name": one.name},
+            "metadata": {"name": one.name, "annotations": flannel.notes(one.leases) if one.leases else {}},
             "spec": {"podCIDR": str(one.subnets[0]), "podCIDRs": [str(s) for s in one.subnets]},
             "status": {
                 "addresses": [
@@ -46,56 +56,317 @@ def object_of(one, conditions=()):
     )
 
 
-def test_a_node_object_says_where_its_pods_are():
-    assert plan.parse(object_of(node("w1", 3))) == node("w1", 3)
+class Machine:
+    """A node with eth0 in both families, or those given, and podnet on it."""
+
+    def __init__(self, directory, settings=HOST_GW, addresses=("172.18.0.3/16", "fd00:18::3/64"), mtu=1500):
+        self.net = network.FakeNetwork()
+        self.net.apply([ops.AddBridge("eth0"), ops.SetMTU("eth0", mtu), ops.SetUp("eth0")])
+        self.net.apply([ops.AddAddress("eth0", ip_interface(a)) for a in addresses])
+        self.door = firewall.FakeFirewall()
+        self.path = directory / "net.d" / agent.CONFIGURATION
+        self.subnet_file = directory / "flannel" / "subnet.env"
+        config = agent.Config(*RANGES, settings, str(self.path.parent), str(self.subnet_file))
+        self.podnet = agent.Podnet("w1", self.net, self.door, config)
+        self.podnet.nodes["w1"] = node("w1", 3)
+
+    def sync(self, *others):
+        self.podnet.nodes = {one.name: one for one in (self.podnet.nodes["w1"], *others)}
+        return self.podnet.sync()
+
+    def routes(self):
+        return {
+            (str(r.dst), str(r.via), r.dev) for r in self.net.observe().routes if r.protocol == plan.PROTOCOL
+        }
 
 
-def test_the_others_subnets_are_reached_through_their_nodes():
-    want = plan.wanted([node("w1", 3), node("w2", 4), node("fresh", 5, ())], "w1")
-    assert want.own == node("w1", 3).subnets
-    assert want.routes == {route("10.244.4.0/24", "172.18.0.4"), route("fd00:244:0:4::/64", "fd00:18::4")}
+@pytest.fixture
+def machine(tmp_path):
+    return Machine(tmp_path)
 
 
-def test_a_node_without_an_address_of_a_family_is_not_reached_in_it():
-    only_four = plan.Node("w2", (ip_address("172.18.0.4"),), node("w2", 4).subnets)
-    assert plan.wanted([node("w1", 3), only_four], "w1").routes == {route("10.244.4.0/24", "172.18.0.4")}
+OWN = {("10.244.3.0/24", "None", "lo"), ("fd00:244:0:3::/64", "None", "lo")}
 
 
-LINK = frozenset({ip_network("172.18.0.0/16"), ip_network("fd00:18::/64")})
+# -- what nodes say
+
+
+@pytest.mark.parametrize("one", [node("w1", 3), tunnelled("w2", 4)])
+def test_a_node_object_says_where_its_pods_are(one):
+    assert nodes.parse(object_of(one)) == one
+
+
+PREFIX = "flannel.alpha.coreos.com/"
+# As flannel's daemon 0.25 writes them.
+DAEMON = {
+    f"{PREFIX}backend-data": '{"VNI":1,"VtepMAC":"fe:b0:67:fc:46:f6"}',
+    f"{PREFIX}backend-v6-data": '{"VNI":1,"VtepMAC":"7a:0e:6d:45:7f:b5"}',
+    f"{PREFIX}backend-type": "vxlan",
+    f"{PREFIX}kube-subnet-manager": "true",
+    f"{PREFIX}public-ip": "172.18.0.4",
+    f"{PREFIX}public-ipv6": "fd00:18::4",
+}
+
+
+def test_leases_are_written_and_read_as_flannels_daemon_does():
+    found = flannel.leases(DAEMON)
+    assert [(one.vni, one.mac, str(one.public)) for one in found] == [
+        (1, "fe:b0:67:fc:46:f6", "172.18.0.4"),
+        (1, "7a:0e:6d:45:7f:b5", "fd00:18::4"),
+    ]
+    assert flannel.notes(found) == DAEMON
 
 
 @pytest.mark.parametrize(
-    ("want", "ours", "foreign", "expected"),
+    ("key", "value", "left"),
     [
-        ({"10.244.4.0/24": "172.18.0.4"}, {}, [], ([], ["10.244.4.0/24"], [])),
-        ({"10.244.4.0/24": "172.18.0.4"}, {"10.244.4.0/24": "172.18.0.4"}, [], ([], [], [])),
-        ({}, {"10.244.4.0/24": "172.18.0.4"}, [], (["10.244.4.0/24"], [], [])),
-        # a node that moved
-        (
-            {"10.244.4.0/24": "172.18.0.9"},
-            {"10.244.4.0/24": "172.18.0.4"},
-            [],
-            (["10.244.4.0/24"],) * 2 + ([],),
-        ),
-        # somebody else's route is left alone, and so is a node on another link
-        ({"10.244.4.0/24": "172.18.0.4"}, {}, ["10.244.4.0/24"], ([], [], ["10.244.4.0/24"])),
-        ({"10.244.4.0/24": "192.168.0.4"}, {}, [], ([], [], ["10.244.4.0/24"])),
+        ("kube-subnet-manager", "false", ()),
+        ("backend-type", "host-gw", ()),
+        ("backend-data", "null", (6,)),
+        ("backend-data", "{", (6,)),
+        ("backend-data", '{"VNI":"1","VtepMAC":"fe:b0:67:fc:46:f6"}', (6,)),
+        ("backend-data", '{"VNI":1,"VtepMAC":"fe:b0"}', (6,)),
+        ("backend-data", '{"VNI":1,"VtepMAC":7}', (6,)),
+        ("backend-v6-data", "[]", (4,)),
+        ("public-ip", "fd00:18::4", (6,)),
+        ("public-ipv6", "somewhere", (4,)),
     ],
 )
-def test_only_the_difference_is_done(want, ours, foreign, expected):
-    changes = plan.plan(
-        plan.Wanted((), frozenset(route(*pair) for pair in want.items()), ()),
-        plan.Observed(
-            frozenset(route(*pair) for pair in ours.items()), frozenset(map(ip_network, foreign)), LINK
-        ),
+def test_a_lease_that_makes_no_sense_is_none(key, value, left):
+    found = flannel.leases({**DAEMON, PREFIX + key: value})
+    assert tuple(one.version for one in found) == left
+
+
+def test_the_public_address_can_be_overwritten():
+    notes = {f"{PREFIX}public-ip-overwrite": "192.0.2.4", f"{PREFIX}public-ipv6-overwrite": "nonsense"}
+    assert [str(flannel.overwritten(lease(4, v), notes).public) for v in (4, 6)] == [
+        "192.0.2.4",
+        "fd00:18::4",
+    ]
+
+
+# -- host-gw
+
+
+def test_the_others_subnets_are_reached_through_their_nodes(machine):
+    machine.sync(node("w2", 4), node("fresh", 5, ()))
+    others = {("10.244.4.0/24", "172.18.0.4", "eth0"), ("fd00:244:0:4::/64", "fd00:18::4", "eth0")}
+    assert machine.routes() == OWN | others
+
+
+def test_a_node_without_an_address_of_a_family_is_not_reached_in_it(machine):
+    machine.sync(node("w2", 4)._replace(addresses=(ip_address("172.18.0.4"),)))
+    assert machine.routes() == OWN | {("10.244.4.0/24", "172.18.0.4", "eth0")}
+
+
+def test_somebody_elses_route_is_left_alone_and_so_is_a_node_on_another_link(machine, caplog):
+    machine.net.apply([ops.AddRoute(ip_network("10.244.4.0/24"), ip_address("172.18.0.77"))])
+    far = node("far", 5)._replace(addresses=(ip_address("192.168.0.5"),))
+    machine.sync(node("w2", 4), far)
+    assert machine.routes() == OWN | {("fd00:244:0:4::/64", "fd00:18::4", "eth0")}
+    assert "10.244.5.0/24 on far: it is on no link of this node" in caplog.text
+    assert "10.244.4.0/24 via 172.18.0.4: somebody else has a route there" in caplog.text
+
+
+# -- vxlan
+
+
+def test_a_tunnel_is_flannels(tmp_path):
+    machine = Machine(tmp_path, VXLAN)
+    want = machine.sync(tunnelled("w2", 4), node("silent", 5))
+    state = machine.net.observe()
+    four, six = state.links["flannel.1"], state.links["flannel-v6.1"]
+    assert four.vxlan == states.Vxlan(1, ip_address("172.18.0.3"), 8472, "eth0")
+    assert six.vxlan == states.Vxlan(1, ip_address("fd00:18::3"), 8472, "eth0")
+    assert (four.mtu, six.mtu, four.up, six.up) == (1450, 1430, True, True)
+    held = {(a.link, str(a.ip)) for a in state.addresses if a.link.startswith("flannel")}
+    assert held == {("flannel.1", "10.244.3.0/32"), ("flannel-v6.1", "fd00:244:0:3::/128")}
+    assert state.neighbours == {
+        ("flannel.1", ip_address("10.244.4.0"), lease(4, 4).mac),
+        ("flannel-v6.1", ip_address("fd00:244:0:4::"), lease(4, 6).mac),
+    }
+    assert state.forwarding == {
+        ("flannel.1", lease(4, 4).mac, ip_address("172.18.0.4")),
+        ("flannel-v6.1", lease(4, 6).mac, ip_address("fd00:18::4")),
+    }
+    assert machine.routes() == OWN | {
+        ("10.244.4.0/24", "10.244.4.0", "flannel.1"),
+        ("fd00:244:0:4::/64", "fd00:244:0:4::", "flannel-v6.1"),
+    }
+    assert want.leases == (
+        flannel.Lease(1, four.mac, ip_address("172.18.0.3")),
+        flannel.Lease(1, six.mac, ip_address("fd00:18::3")),
     )
-    found = (changes.delete, changes.add, [r for r, _ in changes.impossible])
-    assert tuple([str(r.subnet) for r in part] for part in found) == expected
+    assert json.loads(machine.path.read_text())["plugins"][0]["mtu"] == 1430
+    onlink = [op for op in machine.net.applied if isinstance(op, ops.AddRoute) and op.via is not None]
+    assert all(op.onlink for op in onlink)
+
+
+def test_neighbours_on_the_same_link_can_do_without_a_tunnel(tmp_path):
+    machine = Machine(tmp_path, VXLAN._replace(direct_routing=True))
+    far = tunnelled("far", 5)._replace(addresses=(ip_address("10.9.0.5"), ip_address("fd00:9::5")))
+    machine.sync(tunnelled("w2", 4), far)
+    assert {row for row in machine.routes() if row[1] != "None"} == {
+        ("10.244.4.0/24", "172.18.0.4", "eth0"),
+        ("fd00:244:0:4::/64", "fd00:18::4", "eth0"),
+        ("10.244.5.0/24", "10.244.5.0", "flannel.1"),
+        ("fd00:244:0:5::/64", "fd00:244:0:5::", "flannel-v6.1"),
+    }
+
+
+def test_a_daemons_tunnel_is_taken_over_and_one_that_differs_is_made_anew(tmp_path):
+    machine = Machine(tmp_path, VXLAN)
+    drawn = "fe:b0:67:fc:46:f6"
+    machine.net.apply([ops.AddVxlan("flannel.1", 1, ip_address("172.18.0.3"), 8472, drawn, "eth0", 1450)])
+    machine.net.apply([ops.AddVxlan("flannel-v6.1", 7, ip_address("fd00:18::3"), 8472, drawn, "eth0")])
+    machine.sync()
+    links = machine.net.observe().links
+    assert links["flannel.1"].mac == drawn
+    assert (links["flannel-v6.1"].mac != drawn, links["flannel-v6.1"].vxlan.vni) == (True, 1)
+
+
+def test_a_backend_without_tunnels_removes_those_left_behind(tmp_path):
+    Machine(tmp_path, VXLAN)
+    machine = Machine(tmp_path)
+    machine.net.apply([ops.AddVxlan("flannel.1", 1, ip_address("172.18.0.3"), link="eth0")])
+    machine.net.apply([ops.AddVxlan("mine", 9, ip_address("172.18.0.3"), link="eth0")])
+    machine.sync()
+    assert set(machine.net.observe().links) == {"lo", "eth0", "mine"}
+
+
+@pytest.mark.parametrize(
+    ("release", "spoilt"),
+    [("5.4.0-150-generic", True), ("5.6.19", True), ("5.7.0", False), ("6.18.44+", False), ("10.0", False)],
+)
+def test_checksums_are_made_early_where_translation_spoils_them_in_tunnels(tmp_path, release, spoilt):
+    assert plan.software_checksums(release) is spoilt
+    machine = Machine(tmp_path, VXLAN)
+    machine.podnet._software = spoilt
+    machine.sync()
+    off = [op for op in machine.net.applied if isinstance(op, ops.SetTxChecksum)]
+    assert off == (
+        [ops.SetTxChecksum(name, False) for name in ("flannel.1", "flannel-v6.1")] if spoilt else []
+    )
+
+
+# -- all of them
+
+SETTINGS = {
+    "host-gw": HOST_GW,
+    "vxlan": VXLAN,
+    "vxlan, direct": VXLAN._replace(direct_routing=True),
+    "bgp": backends.Settings(backends.BGP),
+}
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.parametrize("pods", backends.KINDS)
+@pytest.mark.parametrize("families", [(4,), (6,), (4, 6)], ids=str)
+def test_single_families_need_nothing_of_the_other(tmp_path, settings, pods, families):
+    def of(one):
+        return one._replace(
+            addresses=tuple(a for a in one.addresses if a.version in families),
+            subnets=tuple(s for s in one.subnets if s.version in families),
+            leases=tuple(each for each in one.leases if each.version in families),
+        )
+
+    held = {4: "172.18.0.3/16", 6: "fd00:18::3/64"}
+    machine = Machine(tmp_path, settings._replace(pods=pods), [held[f] for f in families], mtu=9000)
+    machine.podnet.nodes["w1"] = of(node("w1", 3))
+    machine.sync(of(tunnelled("w2", 4)))
+    assert {ip_network(row[0]).version for row in machine.routes()} == set(families)
+    links = {"flannel.1": 4, "flannel-v6.1": 6} if settings.backend == backends.VXLAN else {}
+    assert set(machine.net.observe().links) == {"lo", "eth0", *(n for n, v in links.items() if v in families)}
+    (plugin,) = json.loads(machine.path.read_text())["plugins"]
+    assert plugin["type"] == {"bridged": "bridge", "routed": "ptp"}[pods]
+    ranges = [ip_network(r["subnet"]) for (r,) in plugin["ipam"]["ranges"]]
+    assert [net.version for net in ranges] == list(families)
+    cost = max({4: 50, 6: 70}[f] for f in families) if settings.backend == backends.VXLAN else 0
+    assert plugin["mtu"] == 9000 - cost
+    env = dict(line.split("=", 1) for line in machine.subnet_file.read_text().splitlines())
+    assert env["FLANNEL_MTU"] == str(9000 - cost)
+    assert ("FLANNEL_SUBNET" in env, "FLANNEL_IPV6_SUBNET" in env) == (4 in families, 6 in families)
+
+
+def test_without_subnets_nothing_is_configured(machine):
+    machine.podnet.nodes["w1"] = node("w1", 3, ())
+    assert not machine.podnet.sync().own
+    assert not machine.path.exists()
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_a_second_sync_changes_nothing(tmp_path, settings):
+    machine = Machine(tmp_path, settings)
+    machine.podnet.prepare()
+    others = [tunnelled("w2", 4), tunnelled("w3", 5)]
+    machine.sync(*others)
+    assert json.loads(machine.path.read_text())["name"] == "netemu"
+    before = (list(machine.net.applied), list(machine.door.transactions), machine.path.stat())
+    machine.sync(*others)
+    assert (machine.net.applied, machine.door.transactions, machine.path.stat()) == before
+    assert os.listdir(machine.path.parent) == [agent.CONFIGURATION]
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_a_walk_over_clusters_always_ends_where_it_should(tmp_path, settings):
+    """Whatever nodes and tunnels were before: nothing is left to do, and nobody else's is touched."""
+    machine = Machine(tmp_path, settings)
+    machine.net.apply([ops.AddRoute(ip_network("192.0.2.0/24"), ip_address("172.18.0.77"))])
+    machine.net.apply([ops.AddNeighbour("eth0", ip_address("172.18.0.77"), "02:00:00:00:00:77")])
+    rng = random.Random(1)
+    others = {}
+    for _ in range(150):
+        name, number = f"x{rng.randrange(6)}", rng.randrange(10, 40)
+        if rng.random() < 0.3:
+            others.pop(name, None)
+        elif not any(other.addresses == node(name, number).addresses for other in others.values()):
+            made = tunnelled(name, number)
+            moved = tuple(
+                each._replace(mac=f"0e:00:00:00:00:{rng.randrange(99):02d}") for each in made.leases
+            )
+            others[name] = made._replace(leases=moved) if rng.random() < 0.3 else made
+        if rng.random() < 0.1 and settings.backend == backends.VXLAN:
+            machine.net.apply([ops.SetDown("flannel.1")])
+        want = machine.sync(*others.values())
+        have = machine.net.observe()
+        assert not plan.plan(want, have).operations
+        assert any(r.dst == ip_network("192.0.2.0/24") for r in have.routes)
+        assert states.Neighbour("eth0", ip_address("172.18.0.77"), "02:00:00:00:00:77") in have.neighbours
+
+
+def test_what_the_kernel_refuses_does_not_keep_back_the_rest(machine):
+    class Refusing(network.FakeNetwork):
+        def _apply(self, operation):
+            if isinstance(operation, ops.AddRoute) and operation.dst == ip_network("10.244.4.0/24"):
+                raise OSError(12, "Cannot allocate memory")
+            super()._apply(operation)
+
+    machine.net.__class__ = Refusing
+    with pytest.raises(agent.errors.Transient, match=r"10\.244\.4\.0/24.*Cannot allocate memory"):
+        machine.sync(node("w2", 4), node("w3", 5))
+    assert ("10.244.5.0/24", "172.18.0.5", "eth0") in machine.routes()
+
+
+@pytest.mark.parametrize("backend", [backends.NONE, backends.FLANNEL])
+@pytest.mark.parametrize("pods", backends.KINDS)
+def test_what_somebody_else_brings_is_left_to_them(tmp_path, backend, pods):
+    machine = Machine(tmp_path, backends.Settings(backend, pods))
+    before = list(machine.net.applied)
+    machine.sync(tunnelled("w2", 4))
+    assert (machine.net.applied, machine.door.transactions) == (before, [])
+    assert not machine.subnet_file.exists()
+    assert not machine.podnet.available
+    if backend == backends.NONE:
+        assert not machine.path.exists()
+        return
+    (plugin,) = json.loads(machine.path.read_text())["plugins"]
+    assert (plugin["type"], plugin["subnetFile"]) == ("flannel", "/run/flannel/subnet.env")
+    assert plugin["delegate"].get("type") == {"bridged": None, "routed": "ptp"}[pods]
 
 
 def test_the_masquerading_table():
-    want = plan.wanted([node("w1", 3), node("w2", 4)], "w1")
-    four, six = plan.masquerade(want, CONFIG.inside)
+    machines = [node("w1", 3), node("w2", 4)]
+    four, six = masquerade.plan(machines[0].subnets, machines, INSIDE)
     assert str(four).splitlines()[2:] == [
         'add table ip netemu-podnet { comment "netemu: pods leave the cluster by their node\'s address" ; }',
         "add set ip netemu-podnet own-pods { type ipv4_addr ; flags interval ; }",
@@ -112,61 +383,19 @@ def test_the_masquerading_table():
     assert 'fd00:18::4 comment "w2"' in str(six)
 
 
-def test_the_cni_configuration_is_a_bridge_of_both_families():
-    found = plan.cni_configuration(node("w1", 3).subnets, mtu=1400)
-    (bridge,) = found["plugins"]
-    assert (found["cniVersion"], found["name"]) == ("1.0.0", "netemu")
-    assert bridge["ipam"]["ranges"] == [[{"subnet": "10.244.3.0/24"}], [{"subnet": "fd00:244:0:3::/64"}]]
-    assert (bridge["type"], bridge["hairpinMode"], bridge["mtu"]) == ("bridge", True, 1400)
+def test_subnet_env_is_what_the_plugin_reads():
+    text = flannel.subnet_env(INSIDE[:2], node("w1", 3).subnets, 1430)
+    assert text.splitlines() == [
+        "FLANNEL_IPV6_NETWORK=fd00:244::/56",
+        "FLANNEL_IPV6_SUBNET=fd00:244:0:3::1/64",
+        "FLANNEL_NETWORK=10.244.0.0/16",
+        "FLANNEL_SUBNET=10.244.3.1/24",
+        "FLANNEL_MTU=1430",
+        "FLANNEL_IPMASQ=false",
+    ]
 
 
-@pytest.fixture
-def machine(tmp_path):
-    net = network.FakeNetwork()
-    net.apply([ops.AddBridge("eth0"), ops.SetUp("eth0")])
-    net.apply([ops.AddAddress("eth0", ip_interface(a)) for a in ("172.18.0.3/16", "fd00:18::3/64")])
-    door = firewall.FakeFirewall()
-    config = agent.Config(CONFIG.cluster_cidrs, CONFIG.service_cidrs, str(tmp_path / "net.d"))
-    return agent.Podnet("w1", net, door, config), net, door, tmp_path / "net.d" / agent.CONFIGURATION
-
-
-def test_without_subnets_nothing_is_configured(machine):
-    podnet, _, _, path = machine
-    podnet.nodes["w1"] = node("w1", 3, ())
-    assert not podnet.sync()
-    assert not path.exists()
-
-
-def test_a_second_sync_changes_nothing(machine):
-    podnet, net, door, path = machine
-    podnet.prepare()
-    podnet.nodes.update({f"w{n - 2}": node(f"w{n - 2}", n) for n in (3, 4, 5)})
-    assert podnet.sync()
-    assert json.loads(path.read_text())["name"] == "netemu"
-    before = (list(net.applied), list(door.transactions), path.stat())
-    assert podnet.sync()
-    assert (net.applied, door.transactions, path.stat()) == before
-    assert os.listdir(path.parent) == [agent.CONFIGURATION]
-
-
-def test_a_walk_over_clusters_always_ends_where_it_should(machine):
-    """Whatever the nodes were before: after a sync the routes are those wanted, and another route stays."""
-    podnet, net, _, _ = machine
-    net.apply([ops.AddRoute(ip_network("192.0.2.0/24"), ip_address("172.18.0.77"))])
-    rng = random.Random(1)
-    podnet.nodes["w1"] = node("w1", 3)
-    for _ in range(200):
-        name, number = f"x{rng.randrange(6)}", rng.randrange(10, 40)
-        if rng.random() < 0.3:
-            podnet.nodes.pop(name, None)
-        elif not any(other.addresses == node(name, number).addresses for other in podnet.nodes.values()):
-            podnet.nodes[name] = node(name, number)
-        podnet.sync()
-        have = agent.observed(net.observe())
-        want = plan.wanted(podnet.nodes.values(), "w1")
-        assert have.ours == want.routes
-        assert ip_network("192.0.2.0/24") in have.foreign
-        assert plan.plan(want, have) == plan.Changes()
+# -- what the API is told
 
 
 class Api:
@@ -181,79 +410,26 @@ class Api:
 
 def test_the_api_is_told_once_that_the_network_is_there():
     api, now = Api(), clock.FakeClock().now()
-    asyncio.run(agent.announce(api, object_of(node("w1", 3)), now))
+    asyncio.run(agent.announce(api, object_of(node("w1", 3)), (), now))
     ((kind, name, body, how, subresource),) = api.patches
     assert (kind, name, how, subresource) == (core.Node, "w1", "strategic", "status")
     (condition,) = body["status"]["conditions"]
     assert (condition["type"], condition["status"]) == ("NetworkUnavailable", "False")
-    asyncio.run(agent.announce(api, object_of(node("w1", 3), [condition]), now))
-    asyncio.run(agent.announce(api, None, now))
+    asyncio.run(agent.announce(api, object_of(node("w1", 3), [condition]), (), now))
     assert len(api.patches) == 1
 
 
-@pytest.mark.root
-@pytest.mark.parametrize("family", [4, 6])
-def test_pods_keep_their_address_inside_and_lose_it_outside(tmp_path, family):
-    """pod (own namespace) - node - neighbour node, which is the outside at another of its addresses."""
-    places = [netns.open_new() for _ in range(3)]
-    pod, here, there = (network.LinuxNetwork(place) for place in places)
-    try:
-        for net in (pod, here, there):
-            net.apply([ops.SetUp("lo"), ops.SetSysctl("net.ipv6.conf.default.accept_dad", "0")])
-        there.apply([ops.AddVeth("eth0", "eth0", f"/proc/self/fd/{places[1]}"), ops.SetUp("eth0")])
-        here.apply(
-            [ops.SetUp("eth0"), ops.AddVeth("p", "eth0", f"/proc/self/fd/{places[0]}"), ops.SetUp("p")]
-        )
-        pod.apply([ops.SetUp("eth0")])
-        for net, link, address in (
-            (there, "eth0", "172.18.0.4/16"),
-            (there, "eth0", "fd00:18::4/64"),
-            (there, "lo", "203.0.113.10/32"),
-            (there, "lo", "2001:db8:113::10/128"),
-            (here, "eth0", "172.18.0.3/16"),
-            (here, "eth0", "fd00:18::3/64"),
-            (here, "p", "10.244.3.1/24"),
-            (here, "p", "fd00:244:0:3::1/64"),
-            (pod, "eth0", "10.244.3.2/24"),
-            (pod, "eth0", "fd00:244:0:3::2/64"),
-        ):
-            net.apply([ops.AddAddress(link, ip_interface(address))])
-        for net, gateways in ((pod, ("10.244.3.1", "fd00:244:0:3::1")), (here, ("172.18.0.4", "fd00:18::4"))):
-            for gateway in map(ip_address, gateways):
-                net.apply(
-                    [ops.AddRoute(ip_network("0.0.0.0/0" if gateway.version == 4 else "::/0"), gateway)]
-                )
-        door = firewall.LibNftables(places[1])
-        podnet = agent.Podnet(
-            "w1", here, door, agent.Config(CONFIG.cluster_cidrs, CONFIG.service_cidrs, str(tmp_path))
-        )
-        podnet.nodes.update({"w1": node("w1", 3), "w2": node("w2", 4)})
-        podnet.prepare()
-        podnet.sync()
-        agent.Podnet("w2", there, firewall.LibNftables(places[2]), CONFIG)._route(
-            plan.plan(plan.wanted(podnet.nodes.values(), "w2"), agent.observed(there.observe()))
-        )
-        inside, outside = {4: ("172.18.0.4", "203.0.113.10"), 6: ("fd00:18::4", "2001:db8:113::10")}[family]
-        own, masked = {4: ("10.244.3.2", "172.18.0.3"), 6: ("fd00:244:0:3::2", "fd00:18::3")}[family]
-        assert seen(places[0], places[2], inside) == own
-        assert seen(places[0], places[2], outside) == masked
-    finally:
-        for net in (pod, here, there):
-            net.close()
-        for place in places:
-            os.close(place)
-
-
-def seen(client, server, address):
-    """The source address that a server in one namespace sees of a client in another."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with netns.inside(server):
-        listener = socket.create_server((address, 8080), family=family)
-    with netns.inside(client):
-        asker = socket.socket(family)
-    with listener, asker:
-        asker.settimeout(3)
-        asker.connect((address, 8080))
-        connection, peer = listener.accept()
-        connection.close()
-        return peer[0]
+def test_the_api_is_told_where_tunnels_end_and_again_only_what_changed():
+    api, now = Api(), clock.FakeClock().now()
+    leases = (lease(3, 4), lease(3, 6))
+    asyncio.run(agent.announce(api, object_of(node("w1", 3)), leases, now, available=False))
+    ((_, _, body, _, _),) = api.patches
+    assert body == {"metadata": {"annotations": flannel.notes(leases)}}
+    told = object_of(node("w1", 3, leases=leases))
+    asyncio.run(agent.announce(api, told, leases, now, available=False))
+    assert len(api.patches) == 1
+    asyncio.run(agent.announce(api, told, (lease(9, 4), lease(3, 6)), now, available=False))
+    assert set(api.patches[1][2]["metadata"]["annotations"]) == {
+        f"{PREFIX}backend-data",
+        f"{PREFIX}public-ip",
+    }

@@ -1,0 +1,48 @@
+"""The CNI configuration list (1.0.0) that connects a node's pods, for each kind of network. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any
+
+from netemu.podnet import backends, flannel
+
+NAME, BRIDGE = "netemu", "cni0"
+
+
+def plan(
+    subnets: Iterable[IPv4Network | IPv6Network], settings: backends.Settings, mtu: int
+) -> dict[str, Any]:
+    """For the pods of these subnets, on a node with such settings. `mtu` of their links, 0: the kernel's."""
+    if settings.backend == backends.FLANNEL:
+        first = _delegating(settings, tuple(subnets))
+    else:
+        first = _kind(settings, tuple(subnets)) | ({"mtu": mtu} if mtu else {})
+    return {"cniVersion": "1.0.0", "name": NAME, "plugins": [first]}
+
+
+def _kind(settings: backends.Settings, subnets: tuple[IPv4Network | IPv6Network, ...]) -> dict[str, Any]:
+    ranges = [[{"subnet": str(subnet)}] for subnet in subnets]
+    ipam: dict[str, Any] = {"type": "host-local", "ranges": ranges}
+    if settings.pods == backends.ROUTED:
+        return {"type": "ptp", "ipam": ipam | {"routes": _everywhere(subnets)}}
+    return {"type": "bridge", "bridge": BRIDGE, **_GATEWAY, "ipam": ipam}
+
+
+# hairpinMode: a pod that reaches itself through a Service comes back through the port it left by.
+_GATEWAY = {"isGateway": True, "isDefaultGateway": True, "hairpinMode": True}
+
+
+def _delegating(
+    settings: backends.Settings, subnets: tuple[IPv4Network | IPv6Network, ...]
+) -> dict[str, Any]:
+    """flannel's plugin, which asks the daemon's file for addresses and MTU, and another plugin to connect."""
+    found: dict[str, Any] = {"type": "flannel", "subnetFile": flannel.SUBNET_FILE}
+    if settings.pods == backends.ROUTED:
+        return found | {"delegate": {"type": "ptp"}, "ipam": {"routes": _everywhere(subnets)}}
+    return found | {"delegate": {"bridge": BRIDGE, **_GATEWAY}}
+
+
+def _everywhere(subnets: tuple[IPv4Network | IPv6Network, ...]) -> list[dict[str, str]]:
+    return [{"dst": "0.0.0.0/0" if subnet.version == 4 else "::/0"} for subnet in subnets]
