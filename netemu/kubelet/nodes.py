@@ -123,6 +123,14 @@ def conditions(unready: str, now: float, old: Sequence[core.NodeCondition]) -> t
     return tuple(found)
 
 
+def unready(node: core.Node) -> str:
+    """Why a Node says that its pods cannot be connected; "" when it says that they can."""
+    for condition in node.status.conditions:
+        if condition.type == "Ready":
+            return "" if condition.status == "True" else condition.message.removeprefix(_NETWORK)
+    return "unknown"
+
+
 def lease(name: str, uid: str, now: float) -> coordination.Lease:
     """The heartbeat (KEP-589), owned by the Node so that it goes with it."""
     owners = (meta.OwnerReference(apiVersion="v1", kind="Node", name=name, uid=uid),) if uid else ()

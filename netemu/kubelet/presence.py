@@ -18,7 +18,9 @@ from netemu.client import errors as api_errors
 from netemu.kubelet import launch, machine, nodes, runtimes
 
 _log = logging.getLogger("kubelet")
-_STARTING, _SETTLED = 0.05, 10.0  # seconds between looks at the network: not ready yet; ready
+# Seconds between looks at the network: without a configuration (a look at a directory); refused by a plugin;
+# ready.
+_STARTING, _REFUSED, _SETTLED = 0.05, 1.0, 10.0
 
 
 class Presence:
@@ -38,6 +40,7 @@ class Presence:
         self._network = network
         self._clock = clock
         self._node: core.Node | None = None
+        self._pause = _STARTING
         self.registered = asyncio.Event()
 
     async def run(self) -> None:
@@ -54,6 +57,7 @@ class Presence:
         try:
             await self._network.status()
         except errors.NetemuError as reason:
+            self._pause = _STARTING if isinstance(reason, errors.Transient) else _REFUSED
             return str(reason)
         return ""
 
@@ -104,13 +108,13 @@ class Presence:
     async def _report(self) -> None:
         """At once when readiness changes, and every five minutes (KEP-589)."""
         assert self._node is not None
-        told = _unready_of(self._node)
+        told = nodes.unready(self._node)
         told_at = self._clock.monotonic()
         retry = backoff.Backoff(0.1, limit=10.0)
         while True:
             unready = await self._unready()
             due = self._clock.monotonic() - told_at >= nodes.REPORT_SECONDS
-            if bool(unready) != told or due:
+            if unready != told or due:
                 try:
                     self._node = await self._tell(unready)
                 except api_errors.NotFound:
@@ -121,10 +125,10 @@ class Presence:
                     await self._clock.sleep(wait)
                     continue
                 retry.reset()
-                if bool(unready) != told:
+                if unready != told:
                     _log.info("node ready=%s %s", not unready, unready)
-                told, told_at = bool(unready), self._clock.monotonic()
-            await self._clock.sleep(_STARTING if unready else _SETTLED)
+                told, told_at = unready, self._clock.monotonic()
+            await self._clock.sleep(self._pause if unready else _SETTLED)
 
     async def _renew(self) -> None:
         lease: coordination.Lease | None = None
@@ -151,8 +155,3 @@ class Presence:
             nodes.lease_spec(name, now), leaseTransitions=lease.spec.leaseTransitions
         )
         return await self._client.update(msgspec.structs.replace(lease, spec=spec))
-
-
-def _unready_of(node: core.Node) -> bool:
-    """Whether the Node says that it is not ready."""
-    return not any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)

@@ -180,6 +180,13 @@ def _common(network: ConfigList, plugin: Document) -> Document:
     return document | {"cniVersion": network.version, "name": network.name}
 
 
+def addresses(result: cni.Result, ifname: str) -> tuple[Any, ...]:
+    """The cni.Addresses on an interface in the container; a plugin need not say whose they are."""
+    inside = {i for i, each in enumerate(result.interfaces) if each.name == ifname and each.sandbox}
+    ours = tuple(ip for ip in result.ips if ip.interface in inside)
+    return ours or tuple(ip for ip in result.ips if ip.interface is None)
+
+
 def in_version(result: Document, version: str) -> Document:
     """A result as a document of `version`; the same one when it is that already. Failure: it is none."""
     if result.get("cniVersion") == version:

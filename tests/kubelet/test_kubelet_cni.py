@@ -5,12 +5,14 @@ import base64
 import json
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
 from netemu.base import errors
-from netemu.kernel import netns
+from netemu.kernel import netns, process
 from netemu.kubelet import cni
+from netemu.kubelet.cni import multus
 from netemu.wire import cri
 
 # A plugin that keeps a diary, and fails or dawdles when its configuration says so.
@@ -21,14 +23,20 @@ entry = {{name: value for name, value in os.environ.items() if name.startswith("
 entry = {{"CNI_NETNS": ""}} | entry | {{"who": conf["me"], "conf": conf}}
 with open(conf["diary"], "a") as file:
     file.write(json.dumps(entry) + chr(10))
+if conf.get("child"):
+    import subprocess
+    child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    print(child.pid, file=open(conf["child"], "w"), flush=True)
 time.sleep(conf.get("sleep", 0))
 if os.environ["CNI_COMMAND"] == conf.get("fails"):
     print(json.dumps({{"cniVersion": conf["cniVersion"], "code": 11, "msg": "not now"}}))
     sys.exit(1)
 if os.environ["CNI_COMMAND"] == "ADD":
     result = conf.get("prevResult") or {{
-        "cniVersion": conf["cniVersion"],
-        "interfaces": [{{"name": "br"}}, {{"name": "eth0", "sandbox": os.environ["CNI_NETNS"]}}],
+        "cniVersion": conf.get("speaks", conf["cniVersion"]),
+        "interfaces": [
+            {{"name": "br"}}, {{"name": os.environ["CNI_IFNAME"], "sandbox": os.environ["CNI_NETNS"]}}
+        ],
         "ips": [{{"address": "192.0.2.1/24"}}, {{"address": "10.1.0.5/24", "interface": 1}},
                 {{"address": "fd00::5/64", "interface": 1}}],
     }}
@@ -145,10 +153,187 @@ def test_a_failed_add_is_followed_by_del(node):
 
 
 @pytest.mark.root
-def test_a_plugin_that_does_not_answer_is_ended(node):
-    configure(node, first={"sleep": 60})
-    with pytest.raises(errors.NetemuError, match=r"no answer within 0\.3 s"):
-        asyncio.run(network(node, timeout=0.3).attach(sandbox(node)))
+def test_a_hanging_plugin_is_killed_with_its_children_and_tried_again(node):
+    configure(node, first={"sleep": 600, "child": str(node / "child")})
+    wires = network(node, timeout=1.5)
+    with pytest.raises(errors.NetemuError, match=r"no answer within 1\.5 s"):
+        asyncio.run(wires.attach(sandbox(node)))
+    assert not alive(int((node / "child").read_text()))
+    configure(node)
+    assert asyncio.run(wires.attach(sandbox(node))) == ("10.1.0.5", "fd00::5")
+
+
+def alive(pid):
+    """Whether it runs: a killed one may wait for somebody to reap it."""
+    try:
+        return process.state(pid) not in "ZX"
+    except ProcessLookupError:
+        return False
+
+
+@pytest.mark.root
+def test_a_plugin_is_given_the_capabilities_it_declares(node):
+    wanted = dict.fromkeys(
+        ("portMappings", "bandwidth", "dns", "ipRanges", "cgroupPath", "io.kubernetes.cri.pod-annotations"),
+        True,
+    )
+    configure(node, first={"capabilities": wanted}, second={"capabilities": {"dns": True}})
+    notes = {"kubernetes.io/ingress-bandwidth": "1M", "kubernetes.io/egress-bandwidth": "500k"}
+    config = cri.SandboxConfig(
+        "web",
+        "default",
+        "u1",
+        annotations=notes,
+        resolv_conf="nameserver 10.96.0.10\nsearch a.b\noptions ndots:5\n",
+        port_mappings=(cri.PortMapping(80, 8080), cri.PortMapping(53, 5353, "UDP", "192.0.2.1")),
+    )
+    box = cri.Sandbox("s1", config, "READY", pid=os.getpid(), netns=str(node / "ns"))
+    wires = network(node)
+    wires.assign(("10.1.0.0/24", "fd00::/64"))
+    asyncio.run(wires.attach(box))
+    first, second = diary(node)
+    given = first["conf"]["runtimeConfig"]
+    cgroup = given.pop("cgroupPath")
+    assert any(line.split(":", 2)[2] == cgroup for line in Path("/proc/self/cgroup").read_text().splitlines())
+    assert given == {
+        "portMappings": [
+            {"hostPort": 8080, "containerPort": 80, "protocol": "tcp"},
+            {"hostPort": 5353, "containerPort": 53, "protocol": "udp", "hostIP": "192.0.2.1"},
+        ],
+        "bandwidth": {
+            "ingressRate": 1_000_000,
+            "ingressBurst": 2**32 - 1,
+            "egressRate": 500_000,
+            "egressBurst": 2**32 - 1,
+        },
+        "dns": {"servers": ["10.96.0.10"], "searches": ["a.b"], "options": ["ndots:5"]},
+        "ipRanges": [[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd00::/64"}]],
+        "io.kubernetes.cri.pod-annotations": notes,
+    }
+    assert list(second["conf"]["runtimeConfig"]) == ["dns"]
+    assert "capabilities" not in first["conf"]
+    entry = json.loads((node / "cache" / "results" / "net-s1-eth0").read_text())
+    assert entry["capabilityArgs"]["portMappings"] == given["portMappings"]
+
+
+@pytest.mark.root
+def test_results_are_handed_on_in_the_list_s_version(node):
+    """A plugin that answers in another version than it was asked in is understood (0.3.1 to 1.1.0)."""
+    configure(node, version="0.3.1", first={"speaks": "1.0.0"})
+    asyncio.run(network(node).attach(sandbox(node)))
+    asyncio.run(network(node).detach(sandbox(node)))
+    found = diary(node)
+    previous = found[1]["conf"]["prevResult"]
+    assert previous["cniVersion"] == "0.3.1"
+    assert {ip["version"] for ip in previous["ips"]} == {"4", "6"}
+    assert all("prevResult" not in e["conf"] for e in found if e["CNI_COMMAND"] == "DEL")  # since 0.4.0
+
+
+@pytest.mark.root
+def test_plugins_of_the_network_s_own_directory_are_run_after_the_inlined_ones(node):
+    configure(node)
+    (node / "net.d" / "net").mkdir()
+    extra = {"type": "second", "me": "extra", "diary": str(node / "diary")}
+    (node / "net.d" / "net" / "10-extra.conf").write_text(json.dumps(extra))
+    asyncio.run(network(node).attach(sandbox(node)))
+    os.unlink(node / "net.d" / "net" / "10-extra.conf")
+    asyncio.run(network(node).detach(sandbox(node)))
+    said = [(e["CNI_COMMAND"], e["who"]) for e in diary(node)]
+    assert said[:3] == [("ADD", "first"), ("ADD", "second"), ("ADD", "extra")]
+    assert said[3:] == [("DEL", "extra"), ("DEL", "second"), ("DEL", "first")]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("version", ["1.0.0", "1.1.0"])
+def test_after_a_restart_what_nobody_holds_is_given_back(node, version):
+    configure(node, version=version, first={"fails": "GC"})
+    asyncio.run(network(node).attach(sandbox(node, "s1")))
+    asyncio.run(network(node).attach(sandbox(node, "s2")))
+    asyncio.run(network(node).collect(["s1"]))
+    found = diary(node)[4:]
+    assert [(e["CNI_COMMAND"], e["who"]) for e in found][:2] == [("DEL", "second"), ("DEL", "first")]
+    assert {e["CNI_CONTAINERID"] for e in found[:2]} == {"s2"}
+    collected = [e["who"] for e in found if e["CNI_COMMAND"] == "GC"]
+    assert collected == ([] if version == "1.0.0" else ["first", "second"])  # an error stops nobody
+    for e in found[2:]:
+        assert e["conf"]["cni.dev/valid-attachments"] == [{"containerID": "s1", "ifname": "eth0"}]
+    assert [path.name for path in (node / "cache" / "results").iterdir()] == ["net-s1-eth0"]
+
+
+@pytest.mark.root
+def test_a_torn_or_foreign_file_among_the_results_is_passed_over(node):
+    configure(node)
+    asyncio.run(network(node).attach(sandbox(node)))
+    for name, text in (("net-s2-eth0", "{"), ("net-s3-eth0", '{"kind": "other"}'), (".net-s4-eth0.77", "")):
+        (node / "cache" / "results" / name).write_text(text)
+    asyncio.run(network(node).collect(["s1"]))
+    asyncio.run(network(node).detach(sandbox(node)))
+    assert [e["who"] for e in diary(node) if e["CNI_COMMAND"] == "DEL"] == ["second", "first"]
+
+
+@pytest.mark.root
+def test_a_result_that_cannot_be_kept_leaves_nothing_attached(node):
+    configure(node)
+    (node / "cache").mkdir()
+    (node / "cache" / "results").write_text("in the way")
+    with pytest.raises(errors.NetemuError, match=r"failed to setup network for sandbox"):
+        asyncio.run(network(node).attach(sandbox(node)))
+    assert [e["CNI_COMMAND"] for e in diary(node)] == ["ADD", "ADD", "DEL", "DEL"]
+
+
+@pytest.mark.root
+def test_status_asks_the_plugins_since_1_1(node):
+    configure(node, version="1.1.0", second={"fails": "STATUS"})
+    with pytest.raises(cni.PluginFailed, match=r'plugin type="second" failed \(status\): not now'):
+        asyncio.run(network(node).status())
+    configure(node, version="1.0.0", second={"fails": "STATUS"})
+    asyncio.run(network(node).status())
+
+
+@pytest.mark.root
+def test_further_networks_are_asked_for_by_annotation(node):
+    configure(node)
+    definition = {"cniVersion": "1.0.0", "type": "first", "me": "more", "diary": str(node / "diary")}
+
+    async def defined(namespace, name):
+        return {("default", "lan"): json.dumps(definition), ("other", "wan"): ""}.get((namespace, name))
+
+    (node / "net.d" / "multus").mkdir()
+    wan = {"cniVersion": "1.0.0", "name": "wan", "plugins": [{**definition, "capabilities": {"mac": True}}]}
+    (node / "net.d" / "multus" / "wan.conflist").write_text(json.dumps(wan))
+    mac = "02:00:00:00:00:01"
+    asked = json.dumps(
+        [{"name": "lan"}, {"name": "wan", "namespace": "other", "interface": "wan0", "mac": mac}]
+    )
+    config = cri.SandboxConfig("web", "default", "u1", annotations={multus.NETWORKS: asked})
+    box = cri.Sandbox("s1", config, "READY", netns=str(node / "ns"))
+    wires = network(node, definition=defined)
+    assert asyncio.run(wires.attach(box)) == ("10.1.0.5", "fd00::5")
+    found = diary(node)[2:]
+    assert [(e["CNI_IFNAME"], e["conf"]["name"]) for e in found] == [("net1", "lan"), ("wan0", "wan")]
+    assert found[1]["conf"]["runtimeConfig"] == {"mac": mac}
+    assert found[1]["CNI_ARGS"].endswith(f";MAC={mac}")
+    told = json.loads(wires.report(box)[multus.STATUS])
+    assert [(one["name"], one["interface"], one.get("default", False)) for one in told] == [
+        ("net", "eth0", True),
+        ("default/lan", "net1", False),
+        ("other/wan", "wan0", False),
+    ]
+    assert told[0]["ips"] == ["10.1.0.5", "fd00::5"]
+    asyncio.run(wires.detach(box))
+    gone = [(e["CNI_IFNAME"], e["who"]) for e in diary(node) if e["CNI_COMMAND"] == "DEL"]
+    assert gone == [("wan0", "more"), ("net1", "more"), ("eth0", "second"), ("eth0", "first")]
+
+
+@pytest.mark.root
+def test_a_network_nobody_defined_is_named_and_nothing_is_attached(node):
+    configure(node)
+    config = cri.SandboxConfig("web", "default", "u1", annotations={multus.NETWORKS: "nowhere"})
+    box = cri.Sandbox("s1", config, "READY", netns=str(node / "ns"))
+    wording = r"cannot find a network-attachment-definition \(nowhere\) in namespace \(default\)"
+    with pytest.raises(errors.NetemuError, match=wording):
+        asyncio.run(network(node).attach(box))
+    assert not (node / "diary").exists()
 
 
 @pytest.mark.root

@@ -136,9 +136,9 @@ def status(attached: Iterable[tuple[str, str, Mapping[str, Any]]]) -> str:
 
 def _status(name: str, ifname: str, document: Mapping[str, Any], *, default: bool) -> dict[str, Any]:
     result = cni.result(dict(document))
-    inside = [n for n, each in enumerate(result.interfaces) if each.sandbox and each.name == ifname]
-    link = result.interfaces[inside[0]] if inside else cni.Interface(ifname)
-    ips = [ip for ip in result.ips if ip.interface is None or ip.interface in inside]
+    inside = [each for each in result.interfaces if each.sandbox and each.name == ifname]
+    link = inside[0] if inside else cni.Interface(ifname)
+    ips = conflists.addresses(result, ifname)
     found: dict[str, Any] = {"name": name, "interface": ifname, "ips": [str(ip.address.ip) for ip in ips]}
     if link.mac:
         found["mac"] = link.mac

@@ -202,9 +202,7 @@ def addresses(result: dict[str, Any], netns: str) -> tuple[str, ...]:
         found = cni.result(result)
     except cni.Failure as failure:
         raise errors.NetemuError(f"cannot read the CNI result: {failure}") from None
-    inside = {i for i, each in enumerate(found.interfaces) if each.name == IFNAME and each.sandbox}
-    ours = [ip for ip in found.ips if ip.interface in inside]
-    ours = ours or [ip for ip in found.ips if ip.interface is None]  # a plugin need not say whose they are
+    ours = conflists.addresses(found, IFNAME)
     if not ours:
         raise errors.NetemuError(f"failed to find network info for sandbox {os.path.basename(netns)}")
     return tuple(str(ip.address.ip) for ip in sorted(ours, key=lambda ip: ip.address.version))
