@@ -210,7 +210,8 @@ def node_party(node: core.Node) -> Party:
     """A node as a sender: its own addresses and its gateway (the first address) in each pod subnet."""
     own = tuple(a.address for a in (node.status.addresses if node.status else ()) if a.type == "InternalIP")
     ranges = node.spec.podCIDRs if node.spec else ()
-    gateways = tuple(str(ipaddress.ip_network(subnet)[1]) for subnet in ranges)
+    # Its pods' gateway; and the first address of all, with which it speaks over a tunnel (flannel's scheme).
+    gateways = tuple(str(ipaddress.ip_network(subnet)[number]) for subnet in ranges for number in (1, 0))
     name = node.metadata.name
     return Party("node", name, "", name, canonical((*own, *gateways)))
 
