@@ -158,15 +158,16 @@ def test_a_hanging_plugin_is_killed_with_its_children_and_tried_again(node):
     wires = network(node, timeout=1.5)
     with pytest.raises(errors.NetemuError, match=r"no answer within 1\.5 s"):
         asyncio.run(wires.attach(sandbox(node)))
-    assert not alive(int((node / "child").read_text()))
+    child = os.pidfd_open(int((node / "child").read_text())) if alive(node / "child") else None
+    assert child is None or process.wait_end(child, 30)
     configure(node)
     assert asyncio.run(wires.attach(sandbox(node))) == ("10.1.0.5", "fd00::5")
 
 
-def alive(pid):
-    """Whether it runs: a killed one may wait for somebody to reap it."""
+def alive(file):
+    """Whether the process of a file's pid runs still; a killed one may wait for somebody to reap it."""
     try:
-        return process.state(pid) not in "ZX"
+        return process.state(int(file.read_text())) not in "ZX"
     except ProcessLookupError:
         return False
 
