@@ -11,6 +11,7 @@ from typing import Any
 from netemu.base import clock
 from netemu.client import api, informers
 from netemu.controllers import configs
+from netemu.controllers.daemonset import agent as daemonset
 from netemu.controllers.deployment import agent as deployment
 from netemu.controllers.endpoints import agent as endpoints
 from netemu.controllers.endpointslice import agent as endpointslice
@@ -61,6 +62,7 @@ async def run(
         serviceaccounts.ServiceAccounts(client, known, clock, config.ca_pem).run,
         deployment.Deployments(client, known, clock, events("deployment-controller")).run,
         replicaset.ReplicaSets(client, known, clock, events("replicaset-controller")).run,
+        daemonset.DaemonSets(client, known, clock, events("daemonset-controller")).run,
         endpointslice.EndpointSlices(client, known, clock, who).run,
         endpoints.EndpointsObjects(client, known, clock, who).run,
         mirroring.Mirroring(client, known, clock).run,
