@@ -141,12 +141,18 @@ def test_an_unready_endpoint_never_answers():
     [
         ("client", "10.244.2.5", 8080, "web-2", {"10.244.1.9"}),  # no NAT between pods
         ("client", "10.96.0.20", 80, "web-2", {"10.244.1.9"}),  # a ClusterIP changes the destination only
-        ("web-1", "10.96.0.20", 80, "web-1", {"172.18.0.3", "10.244.1.1"}),  # hairpin
+        ("web-1", "10.96.0.20", 80, "web-1", {"172.18.0.3", "10.244.1.1", "10.244.1.0"}),  # hairpin
         ("web-1", "10.96.0.20", 80, "web-2", {"10.244.1.5"}),
-        ("outside", "172.18.0.4", 30080, "web-1", {"172.18.0.4", "10.244.2.1"}),  # the node that was asked
+        (
+            "outside",
+            "172.18.0.4",
+            30080,
+            "web-1",
+            {"172.18.0.4", "10.244.2.1", "10.244.2.0"},
+        ),  # the node that was asked
         ("outside", "172.18.0.3", 30081, "web-1", {"203.0.113.10"}),  # Local keeps the client's address
-        ("worker-1", "10.244.2.5", 8080, "web-2", {"172.18.0.3", "10.244.1.1"}),
-        ("client", "203.0.113.10", 8080, "outside", {"172.18.0.3", "10.244.1.1"}),
+        ("worker-1", "10.244.2.5", 8080, "web-2", {"172.18.0.3", "10.244.1.1", "10.244.1.0"}),
+        ("client", "203.0.113.10", 8080, "outside", {"172.18.0.3", "10.244.1.1", "10.244.1.0"}),
     ],
 )
 def test_whom_the_server_sees(who, host, port, endpoint, seen):
