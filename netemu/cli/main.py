@@ -26,6 +26,7 @@ COMMANDS = {
     "get": ("get", "Show objects."),
     "delete": ("delete", "Delete objects and wait until they are gone."),
     "probe": ("probe", "Measure who reaches whom, with real packets."),
+    "verify": ("verify", "Hold everything in a lab against the model."),
     "proxy": ("proxy", "Explain what a node's Service proxy does with a Service."),
     "kube-proxy": ("kube_proxy", "Run the Service proxy alone, against any API server."),
     "exec": ("exec", "Run a command in a container."),

@@ -16,11 +16,15 @@ FAMILIES = (4, 6)
 
 
 class Case(NamedTuple):
-    """One flow, the kind of its target, and how the target is shown (the same for both families)."""
+    """One flow, the kind of its target, and how the target is shown (the same for both families).
+
+    `owner` is whose address it is, if it is a pod's or a node's.
+    """
 
     flow: flows.Flow
     kind: Kind
     target: str
+    owner: worlds.Party | None = None
 
     def __str__(self) -> str:
         flow = self.flow
@@ -77,7 +81,7 @@ def _of(world: worlds.World, sender: worlds.Party, targets: tuple[Target, ...]) 
     for target in (*targets, *(_names(world, sender) if sender.kind == "pod" else ())):
         if target.family in own:
             flow = flows.Flow(sender, target.host, target.port, target.protocol, target.family)
-            yield Case(flow, target.kind, target.shown)
+            yield Case(flow, target.kind, target.shown, world.owner(target.host))
 
 
 def _family(address: str) -> int:

@@ -31,12 +31,17 @@ class Result(NamedTuple):
         answer = self.answer
         by = f" by {answer.endpoint}" if answer.endpoint else ""
         seen = f", seen as {answer.seen}" if answer.seen else ""
-        return f"{words.WORDS[answer.outcome]}{by}{seen}"
+        return f"{word(answer)}{by}{seen}"
 
     @property
     def expected(self) -> str:
         """The words that the model allows; "?" where it leaves it open."""
-        return " or ".join(sorted(word or "?" for word in self.verdict.words))
+        return " or ".join(sorted(one or "?" for one in self.verdict.words))
+
+
+def word(answer: questions.Answer) -> str:
+    """The model's word for what was measured; "no-source" when nobody could ask."""
+    return words.WORDS[answer.outcome]
 
 
 def judge(
@@ -48,12 +53,11 @@ def judge(
     mute: bool = False,
 ) -> Result:
     """`mute`: the server does not answer to itself either, so that silence says nothing about the network."""
-    word = words.WORDS[answer.outcome]
     if answer.outcome is Outcome.NO_SOURCE:
         return Result(
             case, verdict, answer, "the sender has no running network", f"{case.flow.source} has gone"
         )
-    wrong = verdict.against(word, answer.endpoint, answer.seen)
+    wrong = verdict.against(word(answer), answer.endpoint, answer.seen)
     if wrong and mute and answer.outcome is Outcome.TIMEOUT and "ok" in verdict.words:
         wrong = ""
     return Result(case, verdict, answer, wrong, _cause(case, verdict, answer, world) if wrong else "")

@@ -9,7 +9,7 @@ from netemu.client import api
 from netemu.http import messages
 from netemu.lab import handle
 from netemu.model import worlds
-from netemu.scenario import sources
+from netemu.scenario import ready, run
 
 _CLUSTER_POLICIES = "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies"
 
@@ -22,25 +22,8 @@ async def world(client: api.Client, lab: handle.Handle) -> worlds.World:
         asyncio.gather(*(client.list(kind) for kind in lists)), _cluster_policies(client)
     )
     pods, nodes, services, slices, namespaces, policies = (listing.items for listing in found)
-    return worlds.World(
-        pods,
-        nodes,
-        services,
-        slices,
-        sources.party_of_outside(lab),
-        namespaces=namespaces,
-        policies=policies,
-        cluster_policies=over_all,
-        settings=settings(lab),
-    )
-
-
-def settings(lab: handle.Handle) -> worlds.Settings:
-    """What the lab's configuration says to the model."""
-    ranges = lab.config.ranges
-    return worlds.Settings(
-        cluster_cidrs=tuple(map(str, ranges.pods)), service_cidrs=tuple(map(str, ranges.services))
-    )
+    snapshot = ready.Snapshot(pods, nodes, services, slices, (), namespaces, policies, over_all)
+    return run.world_of(snapshot, lab)
 
 
 async def _cluster_policies(client: api.Client) -> tuple[clusterpolicies.ClusterNetworkPolicy, ...]:

@@ -1,0 +1,83 @@
+"""`netemu verify`: hold everything in a lab against the model."""
+
+import json
+from typing import Any
+
+import click
+
+from netemu.cli import options, screen
+
+_EXAMPLE = """
+netemu verify
+netemu verify --only pod --only service
+netemu verify --json | jq '.flows[] | select(.ok | not)'
+"""
+KINDS = ("pod", "service", "node-port", "balancer", "name", "echo", "outside")
+
+
+@options.command("verify", example=_EXAMPLE)
+@click.option("--only", type=click.Choice(KINDS), multiple=True, help="Only flows to such targets.")
+@click.option(
+    "--within", default=5.0, show_default=True, metavar="SECONDS", help="How long agreement may take."
+)
+@click.option("--junit", metavar="FILE", help="Write a JUnit report ('-': stdout).")
+@options.json
+@options.quiet
+@options.lab
+def command(
+    *, only: tuple[str, ...], within: float, junit: str | None, as_json: bool, quiet: bool, name: str
+) -> int:
+    """Measure every flow of a lab and compare it with what the model says must happen.
+
+    Every pod, node and the outside, to every pod, Service (by address, name, node port, load balancer), node
+    and the outside, in every protocol and family. Reports each difference with the model's reasons and the
+    likely cause. Exit code 0: all agree; 1: something differs; 2: it cannot be done.
+    """
+    import sys
+
+    from netemu.cli import truth
+
+    with screen.Progress(quiet=quiet) as progress:
+        results, seconds = measure(name, only, within, progress)
+    if as_json:
+        from netemu.verify import report
+
+        click.echo(json.dumps(report.document(results, lab=name, seconds=seconds), indent=2))
+    else:
+        paint = screen.painter(sys.stdout)
+        for line in truth.differences(results, paint):
+            click.echo(line)
+        click.echo(f"{truth.summary(results, paint)} ({seconds:.2f} s)")
+    write_junit(junit, "verify", results)
+    return 0 if all(result.ok for result in results) else 1
+
+
+@options.blocking
+async def measure(lab_name: str, only: tuple[str, ...], within: float, progress: Any, **more: Any) -> Any:
+    """The results, and how many seconds it took. `more`: as `wanted` of verify.measure.Meter.verify."""
+    import asyncio
+
+    from netemu.verify import measure as measuring
+
+    lab = options.open_lab(lab_name)
+    loop = asyncio.get_running_loop()
+    wanted = more.get("wanted", lambda case: not only or case.kind in only)
+    async with options.client(lab) as client, measuring.metering(client, lab) as meter:
+        progress("measuring every flow")
+        began = loop.time()
+        results = await meter.verify(within=within, wanted=wanted)
+        return results, loop.time() - began
+
+
+def write_junit(path: str | None, title: str, results: Any) -> None:
+    """To a file or stdout; nowhere if there is no path. Rejected when it cannot be written."""
+    if not path:
+        return
+    from netemu.base import errors
+    from netemu.verify import report
+
+    try:
+        with click.open_file(path, "w", encoding="utf-8") as file:
+            file.write(report.junit(title, results))
+    except OSError as error:
+        raise errors.Rejected(f"{path}: {error.strerror}") from error
