@@ -24,6 +24,7 @@ from netemu.controllers.nodelifecycle import agent as nodelifecycle
 from netemu.controllers.podgc import agent as podgc
 from netemu.controllers.replicaset import agent as replicaset
 from netemu.controllers.serviceaccounts import agent as serviceaccounts
+from netemu.controllers.statefulset import agent as statefulset
 from netemu.controllers.tainteviction import agent as tainteviction
 from netemu.reconcile import recorders
 
@@ -63,6 +64,7 @@ async def run(
         deployment.Deployments(client, known, clock, events("deployment-controller")).run,
         replicaset.ReplicaSets(client, known, clock, events("replicaset-controller")).run,
         daemonset.DaemonSets(client, known, clock, events("daemonset-controller")).run,
+        statefulset.StatefulSets(client, known, clock, events("statefulset-controller")).run,
         endpointslice.EndpointSlices(client, known, clock, who).run,
         endpoints.EndpointsObjects(client, known, clock, who).run,
         mirroring.Mirroring(client, known, clock).run,
