@@ -6,9 +6,11 @@ from typing import Any
 
 import click
 
-from netemu.cli import options, screen
+from netemu.cli import options, screen, verify
 
 _EXAMPLE = """
+netemu probe
+netemu probe --protocol TCP --diff
 netemu probe 'pod client' 'service web'
 netemu probe 'pods app=web' 'pods app=web' --protocol UDP --family IPv6
 netemu probe outside 'node worker-1' --port 30080
@@ -18,13 +20,19 @@ netemu probe 'pod client' 'address 203.0.113.10' --icmp
 
 # Seconds in which what the model says and what is measured may differ: objects take effect eventually.
 SETTLE = 2.0
+_SYSTEM = "kube-system"
 
 
 @options.command("probe", example=_EXAMPLE)
 @click.argument("sender", metavar="FROM", required=False)
 @click.argument("target", metavar="TO", required=False)
 @click.option("--port", "-p", type=click.IntRange(1, 65535), help="The port, if TO does not name its own.")
-@click.option("--protocol", type=click.Choice(["TCP", "UDP"]), multiple=True, help="Default: TCP.")
+@click.option(
+    "--protocol",
+    type=click.Choice(["TCP", "UDP", "SCTP"]),
+    multiple=True,
+    help="Default: TCP; in the truth table, all.",
+)
 @click.option("--family", type=click.Choice(["IPv4", "IPv6"]), multiple=True, help="Default: both.")
 @click.option(
     "--via",
@@ -34,6 +42,9 @@ SETTLE = 2.0
 )
 @click.option("--icmp", is_flag=True, help="Send ICMP echo requests instead.")
 @click.option("--connect-only", is_flag=True, help="Only open the connection; ask nothing.")
+@click.option("--all", "-A", "everything", is_flag=True, help="The truth table with kube-system, too.")
+@click.option("--diff", is_flag=True, help="Only what differs from the model.")
+@click.option("--junit", metavar="FILE", help="Write a JUnit report ('-': stdout).")
 @click.option("--timeout", default=1.5, show_default=True, metavar="SECONDS", help="For all flows together.")
 @options.json
 @options.quiet
@@ -48,6 +59,9 @@ def command(
     via: tuple[str, ...],
     icmp: bool,
     connect_only: bool,
+    everything: bool,
+    diff: bool,
+    junit: str | None,
     timeout: float,
     as_json: bool,
     quiet: bool,
@@ -57,11 +71,18 @@ def command(
 
     Places: `pod NAME [in NS]`, `pods KEY=VALUE [in NS]`, `container C of pod NAME`, `node NAME`, `nodes`,
     `outside`, and as TO also `service NAME [in NS]`, `localhost`, `address IP`, `name DNS-NAME`.
-    Without arguments: every pod to every Service, by address and by name. Exit code 1 if the network does not
-    do what the model says.
+    Without arguments: the truth table of every pod to every pod and Service, by address and by name, in one
+    round. Exit code 1 if the network does not do what the model says.
     """
     from netemu.base import errors
-    from netemu.scenario import judge, scenarios
+    from netemu.lab import config
+    from netemu.scenario import judge, report, scenarios
+
+    if not (sender or target or port or via or icmp or connect_only):
+        more = {"diff": diff, "junit": junit, "as_json": as_json, "quiet": quiet}
+        return _truth(name, protocol, family, everything=everything, **more)
+    if "SCTP" in protocol:
+        raise errors.Rejected("single flows are TCP or UDP", hint="the truth table has SCTP: no FROM, no TO")
 
     check = scenarios.Check(
         name="probe",
@@ -85,14 +106,57 @@ def command(
         )
     with screen.Progress(quiet=quiet) as progress:
         results: tuple[judge.Result, ...] = _measure(name, check, timeout, icmp=icmp, progress=progress)
+    if junit:
+        checks = tuple(dict.fromkeys(result.probe.check for result in results))
+        asked = scenarios.Scenario("probe", "", check.defined, config.default(), (), (), timeout, checks)
+        verify.write(junit, report.to_junit(report.Report(asked, name, results)))
+    shown = tuple(result for result in results if not (diff and result.ok))
     if as_json:
-        from netemu.scenario import report
-
-        click.echo(json.dumps([report.probe_document(result) for result in results], indent=2))
-    else:
-        for line in _lines(results):
+        click.echo(json.dumps([report.probe_document(result) for result in shown], indent=2))
+    elif shown or not results:
+        for line in _lines(shown):
             click.echo(line)
     return 0 if results and all(result.ok for result in results) else 1
+
+
+def _truth(
+    name: str,
+    protocols: tuple[str, ...],
+    families: tuple[str, ...],
+    *,
+    everything: bool,
+    diff: bool,
+    junit: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Every pod to every pod and Service, in one round."""
+    from netemu.cli import truth
+    from netemu.verify import cases, report
+
+    def wanted(case: Any) -> bool:
+        own = _SYSTEM in (case.flow.source.namespace, *case.target.replace("/", " ").split())
+        return (
+            case.flow.source.kind == "pod"
+            and case.kind in ("pod", "service", "name")
+            and case.flow.port != cases.MISSING_PORT
+            and (everything or not own)
+            and (not protocols or case.flow.protocol in protocols)
+            and (not families or f"IPv{case.flow.family}" in families)
+        )
+
+    with screen.Progress(quiet=quiet) as progress:
+        results, seconds = verify.measure(name, wanted, SETTLE, progress)
+    verify.write_junit(junit, "probe", results)
+    shown = [result for result in results if not (diff and result.ok)]
+    paint = screen.painter(sys.stdout)
+    if as_json:
+        click.echo(json.dumps(report.document(shown, lab=name, seconds=seconds), indent=2))
+        return 0 if all(result.ok for result in results) else 1
+    lines = truth.differences(shown, paint) if diff else truth.matrices(shown, paint, width=screen.columns())
+    for line in (*lines, f"{truth.summary(results, paint)} ({seconds:.2f} s)"):
+        click.echo(line)
+    return 0 if all(result.ok for result in results) else 1
 
 
 def _place(text: str) -> Any:

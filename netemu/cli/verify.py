@@ -1,6 +1,8 @@
 """`netemu verify`: hold everything in a lab against the model."""
 
 import json
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -33,12 +35,10 @@ def command(
     and the outside, in every protocol and family. Reports each difference with the model's reasons and the
     likely cause. Exit code 0: all agree; 1: something differs; 2: it cannot be done.
     """
-    import sys
-
     from netemu.cli import truth
 
     with screen.Progress(quiet=quiet) as progress:
-        results, seconds = measure(name, only, within, progress)
+        results, seconds = measure(name, lambda case: not only or case.kind in only, within, progress)
     if as_json:
         from netemu.verify import report
 
@@ -53,15 +53,14 @@ def command(
 
 
 @options.blocking
-async def measure(lab_name: str, only: tuple[str, ...], within: float, progress: Any, **more: Any) -> Any:
-    """The results, and how many seconds it took. `more`: as `wanted` of verify.measure.Meter.verify."""
+async def measure(lab_name: str, wanted: Callable[[Any], bool], within: float, progress: Any) -> Any:
+    """The results of the flows that are wanted, and how many seconds it took."""
     import asyncio
 
     from netemu.verify import measure as measuring
 
     lab = options.open_lab(lab_name)
     loop = asyncio.get_running_loop()
-    wanted = more.get("wanted", lambda case: not only or case.kind in only)
     async with options.client(lab) as client, measuring.metering(client, lab) as meter:
         progress("measuring every flow")
         began = loop.time()
@@ -71,13 +70,18 @@ async def measure(lab_name: str, only: tuple[str, ...], within: float, progress:
 
 def write_junit(path: str | None, title: str, results: Any) -> None:
     """To a file or stdout; nowhere if there is no path. Rejected when it cannot be written."""
-    if not path:
-        return
+    if path:
+        from netemu.verify import report
+
+        write(path, report.junit(title, results))
+
+
+def write(path: str, text: str) -> None:
+    """A report to a file, or to stdout ("-"). Rejected when it cannot be written."""
     from netemu.base import errors
-    from netemu.verify import report
 
     try:
         with click.open_file(path, "w", encoding="utf-8") as file:
-            file.write(report.junit(title, results))
+            file.write(text)
     except OSError as error:
         raise errors.Rejected(f"{path}: {error.strerror}") from error

@@ -223,7 +223,8 @@ def test_probe_compares_the_model_with_the_network(netemu):
 def test_probe_of_everybody_to_everything(netemu):
     done = netemu("probe", "--family", "IPv4", "-q")
     assert done.returncode == 0, done.stdout
-    assert "name duo.default" in done.stdout
+    assert "name duo:" in done.stdout
+    assert "flows agree with the model" in done.stdout
 
 
 def test_kubeconfig_is_private(netemu):
