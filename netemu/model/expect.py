@@ -258,6 +258,9 @@ class _Journey:
         ways: dict[bool, tuple[Reason, ...]] = {}
         for address in sorted(at.policed) if len(at.policed) > 1 else at.policed:
             place = self.model.policies.place(address)
+            node = place.owner.node if place.owner is not None and place.owner.kind == "node" else ""
+            if node and node != at.owner.node and address not in self.world.uplinks(node, self.family):
+                continue
             decision = self.model.policies.decide("ingress", target, place, what)
             if decision.allowed not in ways:
                 ways[decision.allowed] = self._told(decision, "ingress", target, place, at.port)

@@ -54,4 +54,4 @@ def party(who: worlds.Party | None, address: str) -> str:
 
 
 def _origin(rule: rules.Rule) -> str:
-    return f"ClusterNetworkPolicy {rule.policy} by {rule}"
+    return f"ClusterNetworkPolicy {rule.policy}, {rule}"

@@ -163,12 +163,12 @@ def balancer_addresses(service: core.Service) -> tuple[str, ...]:
 
 
 def _takes_node_ports(world: worlds.World, at: str, flow: flows.Flow) -> bool:
-    if ipaddress.ip_address(flow.host).is_loopback:
-        # kube-proxy's iptables mode alone, and only for IPv4 (route_localnet)
-        return world.settings.proxy_mode == "iptables" and flow.family == 4 and flow.source.node == at
-    if flow.host not in world.node_addresses(at, flow.family):
-        return False
     chosen = world.settings.node_port_addresses
+    if ipaddress.ip_address(flow.host).is_loopback:
+        if world.settings.proxy_mode != "iptables" or flow.family != 4 or flow.source.node != at:
+            return False  # route_localnet is IPv4's alone, and so is its use by kube-proxy's iptables mode
+    elif flow.host not in world.node_addresses(at, flow.family):
+        return False
     if chosen == (PRIMARY,):
         return flow.host == _primary(world.node(at), flow.family)
     return not chosen or _within(flow.host, chosen)
@@ -275,6 +275,8 @@ class _At:
         cluster, why = self._everywhere(offers)
         local = self._here(offers)
         if not (cluster or local):
+            if self._world.settings.proxy_mode == "iptables" and self._is_node() and self._is_beyond():
+                return Translation("", (*because, self._says("the node's own packets are not refused")))
             return self._ends("refused", [*because, self._says("it has no ready endpoint")])
         if not self._allowed():
             because.append(self._says("the sender is in none of its loadBalancerSourceRanges"))
@@ -312,6 +314,9 @@ class _At:
 
     def _says(self, text: str) -> Reason:
         return _says(self._service, text)
+
+    def _is_beyond(self) -> bool:
+        return self._claim.way in ("external IP", "load balancer IP")
 
     # --- which endpoints
 

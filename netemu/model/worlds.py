@@ -52,6 +52,8 @@ class Settings(NamedTuple):
     masquerade_all       every connection to a cluster IP is masqueraded
     node_port_addresses  ranges whose addresses serve node ports (none: all but loopback)
     policed              whether policies are enforced at all
+    tunnelled            pods of other nodes are reached through a tunnel, in which a node speaks with the
+                         first address of its pods' range
     proxy_mode           nftables or iptables: the latter serves node ports at 127.0.0.1, too, and has no
                          rules for ports and addresses that no Service has
     """
@@ -62,6 +64,7 @@ class Settings(NamedTuple):
     detection: str = "ClusterCIDR"
     node_port_addresses: tuple[str, ...] = ()
     policed: bool = True
+    tunnelled: bool = False
     proxy_mode: str = "nftables"
 
 
@@ -170,6 +173,19 @@ class World(Objects):
     def node_addresses(self, name: str, family: int) -> frozenset[str]:
         """The addresses of a node that a receiver may see, its gateways to its pods among them."""
         return next((p.of_family(family) for p in self._node_parties if p.name == name), frozenset())
+
+    def uplinks(self, name: str, family: int) -> frozenset[str]:
+        """The addresses from which a node's own packets reach pods on other nodes."""
+        node = self.node(name)
+        if node is None:
+            return frozenset()
+        if self.settings.tunnelled:
+            own = [
+                str(ipaddress.ip_network(subnet)[0]) for subnet in (node.spec.podCIDRs if node.spec else ())
+            ]
+        else:
+            own = [a.address for a in node.status.addresses if a.type == "InternalIP"]
+        return frozenset(a for a in canonical(tuple(own)) if (":" in a) == (family == 6))
 
     @functools.cached_property
     def _node_parties(self) -> tuple[Party, ...]:
