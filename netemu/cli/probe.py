@@ -79,8 +79,16 @@ def command(
     from netemu.scenario import judge, report, scenarios
 
     if not (sender or target or port or via or icmp or connect_only):
-        more = {"diff": diff, "junit": junit, "as_json": as_json, "quiet": quiet}
-        return _truth(name, protocol, family, everything=everything, **more)
+        return _truth(
+            name,
+            protocol,
+            family,
+            everything=everything,
+            diff=diff,
+            junit=junit,
+            as_json=as_json,
+            quiet=quiet,
+        )
     if "SCTP" in protocol:
         raise errors.Rejected("single flows are TCP or UDP", hint="the truth table has SCTP: no FROM, no TO")
 
