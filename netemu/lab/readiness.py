@@ -7,7 +7,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 from netemu.api import core
 from netemu.client import api, errors
@@ -16,7 +16,9 @@ from netemu.lab import config
 
 NAME = f"kubernetes.default.svc.{config.CLUSTER_DOMAIN}"
 _ASK_AGAIN = 0.015  # seconds; a question that is refused costs a third of a millisecond
-_A, _IN, _RECURSION = 1, 1, 0x0100
+_KINDS = {socket.AF_INET: 1, socket.AF_INET6: 28}  # A, AAAA
+_LENGTHS = {1: 4, 28: 16}
+_IN, _RECURSION = 1, 0x0100
 
 
 async def wait(
@@ -55,45 +57,46 @@ def is_ready(node: core.Node) -> bool:
 async def service_answers(place: str, lab: config.LabConfig) -> None:
     """Until the name of the API's Service resolves at the DNS Service, and what it resolves to accepts."""
     wanted, server = lab.kubernetes_service[0], (lab.dns_service[0], 53)
+    family = socket.AF_INET6 if ":" in wanted else socket.AF_INET
     while True:
         try:
             async with asyncio.timeout(0.5):
-                if wanted in await _resolve(place, server):
-                    await _connect(place, (wanted, 443))
+                if wanted in await _resolve(place, family, server):
+                    await _connect(place, family, (wanted, 443))
                     return
         except OSError:  # TimeoutError too
             pass
         await asyncio.sleep(_ASK_AGAIN)
 
 
-async def _resolve(place: str, server: tuple[str, int]) -> tuple[str, ...]:
+async def _resolve(place: str, family: socket.AddressFamily, server: tuple[str, int]) -> tuple[str, ...]:
     loop = asyncio.get_running_loop()
-    with _socket(place, socket.SOCK_DGRAM) as stream:
+    with _socket(place, family, socket.SOCK_DGRAM) as stream:
         await loop.sock_connect(stream, server)
-        await loop.sock_sendall(stream, question(NAME, number=1))
+        await loop.sock_sendall(stream, question(NAME, number=1, kind=_KINDS[family]))
         return answers(await loop.sock_recv(stream, 4096), number=1)
 
 
-async def _connect(place: str, server: tuple[str, int]) -> None:
-    with _socket(place, socket.SOCK_STREAM) as stream:
+async def _connect(place: str, family: socket.AddressFamily, server: tuple[str, int]) -> None:
+    with _socket(place, family, socket.SOCK_STREAM) as stream:
         await asyncio.get_running_loop().sock_connect(stream, server)
 
 
-def _socket(place: str, kind: socket.SocketKind) -> socket.socket:
+def _socket(place: str, family: socket.AddressFamily, kind: socket.SocketKind) -> socket.socket:
     with netns.inside(place):
-        stream = socket.socket(socket.AF_INET, kind)
+        stream = socket.socket(family, kind)
     stream.setblocking(False)
     return stream
 
 
-def question(name: str, number: int) -> bytes:
-    """A query for the A records of `name`."""
+def question(name: str, number: int, kind: int = 1) -> bytes:
+    """A query for the records of a kind of `name`: A is 1, AAAA 28 (RFC 1035, 3.2.2; RFC 3596, 2.1)."""
     labels = b"".join(bytes((len(label),)) + label.encode() for label in name.split("."))
-    return struct.pack("!6H", number, _RECURSION, 1, 0, 0, 0) + labels + struct.pack("!BHH", 0, _A, _IN)
+    return struct.pack("!6H", number, _RECURSION, 1, 0, 0, 0) + labels + struct.pack("!BHH", 0, kind, _IN)
 
 
 def answers(message: bytes, number: int) -> tuple[str, ...]:
-    """The IPv4 addresses of an answer to query `number`; none when it is an error, or no answer to it."""
+    """The addresses in an answer to query `number`; none when it is an error, or no answer to it."""
     try:
         echoed, flags, questions, records, _, _ = struct.unpack_from("!6H", message)
         if echoed != number or flags & 0x800F != 0x8000:
@@ -106,8 +109,8 @@ def answers(message: bytes, number: int) -> tuple[str, ...]:
             at = _after_name(message, at)
             kind, _, _, length = struct.unpack_from("!HHIH", message, at)
             at += 10
-            if kind == _A and length == 4:
-                found.append(str(IPv4Address(bytes(message[at : at + 4]))))
+            if _LENGTHS.get(kind) == length:
+                found.append(str(ip_address(bytes(message[at : at + length]))))
             at += length
     except (struct.error, IndexError, ValueError):
         return ()

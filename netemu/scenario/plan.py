@@ -157,7 +157,7 @@ def _service_targets(
         if "name" in check.via:
             full = f"{service.metadata.name}.{service.metadata.namespace}.svc.{world.domain}"
             for name in (_short(service, sender), full):
-                for family in (4, 6):
+                for family in _families(world):
                     yield Target(name, family, port.port, f"name {name}", group=f"{place} by name")
         if "node-port" in check.via and port.nodePort:
             for node in world.nodes:
@@ -165,6 +165,13 @@ def _service_targets(
                     _own_addresses(node), (port.nodePort,), f"node port of {node.metadata.name}"
                 ):
                     yield target._replace(group=f"{place} by node port")
+
+
+def _families(world: worlds.World) -> tuple[int, ...]:
+    """Those the cluster has: nobody expects the other's kind of addresses for a name there."""
+    addresses = (address for node in world.nodes for address in _own_addresses(node).addresses)
+    found = {ipaddress.ip_address(address).version for address in addresses}
+    return tuple(sorted(found)) or (4, 6)
 
 
 def _short(service: core.Service, sender: Sender, *, always: bool = False) -> str:

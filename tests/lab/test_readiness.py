@@ -29,6 +29,7 @@ def reply(*records: dnslib.RR, rcode: int = 0) -> bytes:
 
 
 A = dnslib.RR(readiness.NAME, dnslib.QTYPE.A, rdata=dnslib.A("10.96.0.1"), ttl=5)
+AAAA = dnslib.RR(readiness.NAME, dnslib.QTYPE.AAAA, rdata=dnslib.AAAA("fd00:96::1"), ttl=5)
 ALIAS = dnslib.RR("x.example", dnslib.QTYPE.CNAME, rdata=dnslib.CNAME(readiness.NAME), ttl=5)
 
 
@@ -37,6 +38,7 @@ ALIAS = dnslib.RR("x.example", dnslib.QTYPE.CNAME, rdata=dnslib.CNAME(readiness.
     [
         (reply(A), 7, ("10.96.0.1",)),
         (reply(ALIAS, A), 7, ("10.96.0.1",)),
+        (reply(AAAA), 7, ("fd00:96::1",)),
         (reply(A), 8, ()),
         (reply(A, rcode=3), 7, ()),
         (reply(), 7, ()),
