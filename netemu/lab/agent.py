@@ -20,10 +20,10 @@ from netemu.kernel import firewall, network
 from netemu.kubelet import agent as kubelet
 from netemu.kubelet import cni
 from netemu.kubeproxy import agent as kubeproxy
-from netemu.lab import composition, config
+from netemu.lab import composition, config, policed
+from netemu.netpol import agent as netpol
 from netemu.podnet import agent as podnet
 from netemu.podnet import backends
-from netemu.runtime import local
 
 if TYPE_CHECKING:
     from netemu.lab import components, supervisor
@@ -52,12 +52,13 @@ async def _run(lab: config.LabConfig, node: config.Node, mark: Callable[[str], N
         asyncio.TaskGroup() as tasks,
     ):
         wires = cni.Cni(own=cni.Ours(), definition=cni.Definitions(client).config)
-        runtime = local.LocalRuntime(composition.RUNTIME_SOCKET, wires)
+        runtime = policed.PolicedRuntime(composition.RUNTIME_SOCKET, wires)
         kubelet_of = kubelet.run(client, _node(lab, node), runtime, time_of, _serving(here), network=wires)
         tasks.create_task(kubelet_of)
         tasks.create_task(
             kubeproxy.run(client, node.name, firewall.LibNftables(), time_of, pods, service_cidrs=services)
         )
+        tasks.create_task(netpol.run(client, node.name, firewall.LibNftables(), time_of, gate=runtime.gate))
         settings = podnet.Config(tuple(pods), tuple(services), _pod_network(lab))
         net, door = network.LinuxNetwork(), firewall.LibNftables()
         tasks.create_task(podnet.run(client, node.name, net, door, time_of, settings))

@@ -1,0 +1,188 @@
+"""When policies are programmed: follows pods, namespaces, policies; programs what changed. Knows no nft.
+
+The first change of a quiet time is programmed at once; what comes meanwhile or shortly after goes together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable
+from ipaddress import ip_address, ip_network
+from typing import NamedTuple
+
+from netemu.api import core, networking
+from netemu.base import backoff, clock, errors
+from netemu.client import api, informers
+from netemu.kernel import firewall, generations
+from netemu.netpol import admission, policies, policing, terms
+
+BREATHER = 0.01  # seconds between two transactions while changes keep coming
+CHECK_INTERVAL = 5.0  # seconds between looks at whether the table is still ours
+_OVER = ("Succeeded", "Failed")
+_log = logging.getLogger("netpol")
+
+
+class Options(NamedTuple):
+    """`guard`: drop what comes from or goes to unknown addresses in the node's pod ranges, until the API
+    knows a pod that has them. For runtimes that do not ask at the gate."""
+
+    guard: bool = False
+
+
+async def run(
+    client: api.Client,
+    node_name: str,
+    door: firewall.Firewall,
+    clock: clock.Clock,
+    *,
+    gate: admission.Gate | None = None,
+    options: Options | None = None,
+    counting: policing.Generations | None = None,
+) -> None:
+    """Enforce policies on the pods of this node for ever.
+
+    `gate` knows the node's sandboxes. `counting` is of the namespace that `door` filters (None: the
+    caller's).
+    """
+    enforcer = policing.Enforcer(
+        node_name, door, counting if counting is not None else generations.Generations(), clock
+    )
+    loop = Loop(node_name, enforcer, gate or admission.Gate(), clock, options or Options())
+    held = informers.Informers(client, clock)
+    await loop.gate.open()
+    loop.listen(held)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(held.run())
+        await held.synced()  # nothing is programmed from half of the objects
+        tasks.create_task(loop.watch_over())
+        await loop.program()
+
+
+class Loop:
+    """What wakes the enforcer up, and who is told when it is done."""
+
+    def __init__(
+        self,
+        node: str,
+        enforcer: policing.Enforcer,
+        gate: admission.Gate,
+        time: clock.Clock,
+        options: Options,
+    ) -> None:
+        self.gate = gate
+        self._node, self._enforcer, self._clock, self._options = node, enforcer, time, options
+        self._wake = asyncio.Event()
+        self._pods: dict[terms.Key, core.Pod] = {}  # with those that are gone from the API but run here
+
+    def listen(self, held: informers.Informers) -> None:
+        held.of(core.Pod).subscribe(self._pod)
+        held.of(core.Namespace).subscribe(self._space)
+        held.of(core.Node).subscribe(self._known)
+        held.of(networking.NetworkPolicy).subscribe(self._policy)
+        self.gate.changed = self._attached
+
+    def _pod(self, change: informers.Change[core.Pod]) -> None:
+        key = terms.Key(*change.key)
+        if change.current is not None:
+            self._pods[key] = change.current
+        self._see(key, gone=change.current is None)
+
+    def _attached(self, key: terms.Key) -> None:
+        self._see(key, gone=False)
+
+    def _see(self, key: terms.Key, *, gone: bool) -> None:
+        """A pod that the API has forgotten stays under its policies as long as it runs here."""
+        attached = self.gate.attached(key)
+        if gone and not attached:
+            self._pods.pop(key, None)
+        pod = self._pods.get(key)
+        self._enforcer.pending.pods[key] = parse(pod, attached) if pod is not None else None
+        self._wake.set()
+
+    def _space(self, change: informers.Change[core.Namespace]) -> None:
+        name = change.key.name
+        labels = change.current.metadata.labels if change.current is not None else None
+        self._enforcer.pending.spaces[name] = (
+            {**labels, terms.NAME_LABEL: name} if labels is not None else None
+        )
+        self._wake.set()
+
+    def _known(self, change: informers.Change[core.Node]) -> None:
+        name, node = change.key.name, change.current
+        known = None
+        if node is not None:
+            given = (a.address for a in node.status.addresses)
+            known = terms.Node(name, node.metadata.labels, tuple(addresses(given)))
+        if self._enforcer.book.state.nodes.get(name) != known:
+            self._enforcer.pending.nodes[name] = known
+            self._wake.set()
+        if name == self._node and self._options.guard and node is not None:
+            self._enforcer.guard(map(ip_network, node.spec.podCIDRs))
+            self._wake.set()
+
+    def _policy(self, change: informers.Change[networking.NetworkPolicy]) -> None:
+        key = terms.Key(*change.key)
+        try:
+            parsed = policies.of_namespace(change.current) if change.current is not None else None
+        except (ValueError, errors.Rejected) as problem:
+            _log.warning("NetworkPolicy %s cannot be understood: %s", key, problem)
+            return
+        self._enforcer.pending.policies[key] = parsed
+        self._wake.set()
+
+    async def program(self) -> None:
+        """For ever: what is pending, at once after quiet, together while changes keep coming."""
+        retry = backoff.Backoff(0.05, limit=10.0)
+        while True:
+            self._wake.clear()
+            began = self._clock.monotonic()
+            served = [one for one in self.gate.waiting() if self._has(one)]
+            try:
+                count = await self._enforcer.sync() if self._enforcer.due else 0
+            except errors.NetemuError as error:
+                wait = retry.next()
+                _log.warning("programming policies failed: %s retry=%.3gs", error, wait)
+                await self._clock.sleep(wait)
+                continue
+            retry.reset()
+            self.gate.let(served)
+            if count:
+                took = self._clock.monotonic() - began
+                _log.debug("programmed elements=%d seconds=%.4f", count, took)
+                await self._clock.sleep(max(BREATHER, took))  # at most half of the time is spent programming
+            await self._wake.wait()
+
+    def _has(self, attachment: admission.Attachment) -> bool:
+        """Whether the pod of a sandbox is known: its labels say which policies are its own."""
+        pod = self._pods.get(attachment.pod)
+        return pod is not None and pod.metadata.uid == attachment.uid
+
+    async def watch_over(self) -> None:
+        """For ever: whether somebody else changed our table."""
+        while True:
+            await self._clock.sleep(CHECK_INTERVAL)
+            if not await self._enforcer.check():
+                _log.warning("the policies' table was changed by somebody else: making it anew")
+                self._enforcer.start_over()
+                self._wake.set()
+
+
+def parse(pod: core.Pod, attached: Iterable[admission.Attachment] = ()) -> terms.Pod | None:
+    """A pod with addresses of its own, or None. What its sandboxes here have counts, until the API knows."""
+    if pod.spec.hostNetwork:
+        return None
+    given = tuple(a for one in attached if one.uid == pod.metadata.uid for a in one.addresses)
+    if not given:
+        if pod.status.phase in _OVER:
+            return None
+        given = tuple(addresses(entry.ip for entry in pod.status.podIPs))
+    return policies.pod(pod, given) if given else None
+
+
+def addresses(texts: Iterable[str]) -> Iterable[terms.Address]:
+    """Those of the texts that are addresses (a node's may be names)."""
+    for text in texts:
+        with contextlib.suppress(ValueError):
+            yield ip_address(text)

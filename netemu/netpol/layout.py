@@ -1,0 +1,207 @@
+"""The policies' table: its sets, maps, chains and constant rules. Pure; knows no Kubernetes.
+
+Everything that varies is an element, so a packet costs the same few look-ups under one policy or a thousand:
+
+    packet of a new connection, after DNAT (forward; from a pod to its node: input)
+      │  its peer's address   ── peers, ranges ──► identity  (who the peer is, as far as rules ask)   0:2a
+      │  its pod's address    ── egress, ingress ► class     (what the pod is under), a chain each  ┐
+      │                                            class | identity                                ┘ 1b:2a
+      ├─ decisions: class and identity ──► profile; else class alone (whoever the peer is)           ffff:3
+      └─ ports: profile, protocol, port ──► let through; else counted, logged, dropped
+
+The number is carried in the packet's priority, a register no one else relies on before a packet leaves: marks
+are kube-proxy's. Only a connection's first packet is judged, so only that one leaves with priority none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from netemu.netpol import policies
+from netemu.wire import nft
+
+TABLE = nft.Table("inet", "netemu-policy", "netemu: network policies")
+LOG_GROUP = 158  # nfnetlink_log group that tells of drops
+LOGGED_BYTES = 128  # of each packet: enough for the longest headers
+PROFILE = 0xFFFF  # the upper half of a profile's number; classes are below it
+ALL, NONE = "ffff:1", "ffff:2"  # the profiles that let everything through, and nothing
+NOBODY = "none"
+EGRESS, INGRESS = policies.EGRESS, policies.INGRESS
+
+
+class Family(NamedTuple):
+    """One address family as nft spells it: `suffix` of its sets and maps."""
+
+    name: str
+    kind: str
+    suffix: str
+
+
+IP, IP6 = Family("ip", "ipv4_addr", "4"), Family("ip6", "ipv6_addr", "6")
+FAMILIES = (IP, IP6)
+
+
+class Direction(NamedTuple):
+    """Where the pod and its peer stand in a packet; which base chains see it."""
+
+    name: str
+    pod: str
+    peer: str
+    hooks: tuple[str, ...]
+    priority: int
+
+
+# Traffic to a pod from its own node leaves by the output hook, where nobody stops it.
+DIRECTIONS = (
+    Direction(EGRESS, "saddr", "daddr", ("forward", "input"), 10),
+    Direction(INGRESS, "daddr", "saddr", ("forward",), 11),
+)
+DECISIONS, PORTS, PORT_RANGES, OTHERS = "decisions", "ports", "port-ranges", "others"
+LINGERING = frozenset({DECISIONS, PORTS, PORT_RANGES, OTHERS})  # a packet may be on its way to them
+# Link-local talk, which is no connection: multicast listeners, neighbours and routers.
+_LINK = "icmpv6 type { 130-137, 143 } accept"
+
+
+def peers(family: Family) -> str:
+    return f"peers{family.suffix}"
+
+
+def ranges(family: Family) -> str:
+    return f"ranges{family.suffix}"
+
+
+def subjects(direction: str, family: Family) -> str:
+    return f"{direction}{family.suffix}"
+
+
+def selves(direction: str, family: Family) -> str:
+    return f"{direction}-selves{family.suffix}"
+
+
+def drops(direction: str, family: Family) -> str:
+    return f"{direction}-drops{family.suffix}"
+
+
+def guarded(family: Family) -> str:
+    return f"pod-ranges{family.suffix}"
+
+
+DYNAMIC = frozenset(drops(d.name, f) for d in DIRECTIONS for f in FAMILIES)
+
+
+def class_chain(direction: str, number: int) -> str:
+    return f"{direction}-{number:x}"
+
+
+def pair(number: int, identity: int) -> str:
+    """A class with an identity, or with 0: whoever."""
+    return f"{number:x}:{identity:x}"
+
+
+def identity(number: int) -> str:
+    return f"0:{number:x}"
+
+
+def profile(number: int) -> str:
+    return f"{PROFILE:x}:{number:x}"
+
+
+def frame() -> Iterator[nft.Thing]:
+    """All but class chains and elements."""
+    for family in FAMILIES:
+        yield nft.Map(peers(family), f"type {family.kind}", to="classid")
+        yield nft.Map(ranges(family), f"type {family.kind}", flags=("interval",), to="classid")
+        yield nft.Set(guarded(family), f"type {family.kind}", flags=("interval",))
+        for direction in DIRECTIONS:
+            yield nft.Map(subjects(direction.name, family), f"type {family.kind}")
+            pair = f"type {family.kind} . {family.kind}"
+            yield nft.Map(selves(direction.name, family), pair, to="classid")
+            yield nft.Set(
+                drops(direction.name, family),
+                f"type {family.kind}",
+                flags=("dynamic", "timeout"),
+                size=65535,
+                timeout="1d",
+            )
+    tuple_ = "type classid . inet_proto . inet_service"
+    yield nft.Map(DECISIONS, "type classid", to="classid")
+    yield nft.Set(PORTS, tuple_)
+    yield nft.Set(PORT_RANGES, tuple_, flags=("interval",))
+    yield nft.Set(OTHERS, "type classid")
+    for direction in DIRECTIONS:
+        yield from _direction(direction)
+
+
+def _direction(direction: Direction) -> Iterator[nft.Thing]:
+    name = direction.name
+    for hook in direction.hooks:
+        yield nft.Chain(f"{hook}-{name}", nft.Hook("filter", hook, direction.priority))
+    for step in ("first", "decide", "judge", "denied"):
+        yield nft.Chain(f"{name}-{step}")
+    for hook in direction.hooks:
+        # A connection is judged once: its replies, and errors about it, are let through.
+        yield nft.Rule(f"{hook}-{name}", "ct state established,related accept")
+        yield nft.Rule(f"{hook}-{name}", f"goto {name}-first")
+    for chain, rules in (
+        (f"{name}-first", _first(direction)),
+        (f"{name}-decide", _decide(name)),
+        (f"{name}-judge", _judge(name)),
+        (f"{name}-denied", _denied(direction)),
+    ):
+        for rule in rules:
+            yield nft.Rule(chain, rule)
+
+
+def _first(direction: Direction) -> Iterator[str]:
+    name = direction.name
+    yield _LINK
+    for family in FAMILIES:
+        both = f"{family.name} saddr . {family.name} daddr"
+        chosen = f"meta priority set {both} map @{selves(name, family)}"
+        yield f"{chosen} goto {name}-judge"
+    yield f"meta priority set {NOBODY}"
+    for family in FAMILIES:
+        peer, pod = (f"{family.name} {field}" for field in (direction.peer, direction.pod))
+        yield f"meta priority set {peer} map @{ranges(family)}"
+        yield f"meta priority set {peer} map @{peers(family)}"
+        yield f"{pod} vmap @{subjects(name, family)}"
+        yield f"{pod} @{guarded(family)} goto {name}-denied"
+
+
+def _decide(name: str) -> Iterator[str]:
+    decided = f"meta priority set meta priority map @{DECISIONS} goto {name}-judge"
+    yield decided
+    yield f"meta priority set meta priority and {PROFILE:#x}0000"
+    yield decided
+    yield f"goto {name}-denied"
+
+
+def _judge(name: str) -> Iterator[str]:
+    passed = f"meta priority set {NOBODY} accept"
+    flow = "meta priority . meta l4proto . th dport"
+    yield f"meta priority {ALL} {passed}"
+    yield f"{flow} @{PORTS} {passed}"
+    yield f"{flow} @{PORT_RANGES} {passed}"
+    yield f"meta l4proto != {{ tcp, udp, sctp }} meta priority @{OTHERS} {passed}"
+    yield f"goto {name}-denied"
+
+
+def _denied(direction: Direction) -> Iterator[str]:
+    for family in FAMILIES:
+        yield f"update @{drops(direction.name, family)} {{ {family.name} {direction.pod} counter }}"
+    log = f'log prefix "{direction.name}" group {LOG_GROUP} snaplen {LOGGED_BYTES}'
+    yield f"limit rate 100/second burst 200 packets {log}"
+    yield "drop"
+
+
+def chain(direction: str, number: int) -> Iterator[nft.Thing]:
+    """The chain of one class: what tells the packet's register which class it is."""
+    name = class_chain(direction, number)
+    yield nft.Chain(name)
+    yield nft.Rule(name, f"meta priority set meta priority or {number << 16:#x} goto {direction}-decide")
+
+
+def chains(classes: Iterable[tuple[str, int]]) -> Iterator[nft.Thing]:
+    for direction, number in sorted(classes):
+        yield from chain(direction, number)

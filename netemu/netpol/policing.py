@@ -1,0 +1,96 @@
+"""The policies of one node, from objects to the kernel. Knows what is programmed; not when to program.
+
+The table is made anew at the start, after a failure, and when somebody else changed it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Protocol
+
+from netemu.base import clock
+from netemu.kernel import firewall
+from netemu.netpol import audit, changes, layout, ledger, terms
+
+
+class Generations(Protocol):
+    """Counts transactions of everybody in the namespace."""
+
+    def current(self) -> int: ...
+
+
+class Enforcer:
+    """`sync` makes the table what the objects say."""
+
+    def __init__(self, node: str, door: firewall.Firewall, counting: Generations, time: clock.Clock) -> None:
+        self.pending = changes.none()
+        self._node, self._door, self._generations, self._time = node, door, counting, time
+        self._guard: tuple[terms.Network, ...] = ()
+        self.book = ledger.Ledger(node)
+        self._table = ledger.Table()
+        self._whole = True
+        self._trusted: int | None = None  # the generation whose table is known to be ours
+        self._busy = asyncio.Lock()
+
+    @property
+    def due(self) -> bool:
+        return self._whole or bool(self.pending)
+
+    def start_over(self) -> None:
+        """The next sync makes the table anew, whatever it holds."""
+        self._whole = True
+
+    def guard(self, ranges: Iterable[terms.Network]) -> None:
+        """Addresses in these ranges are pods of this node; what no known pod has is dropped."""
+        wanted = tuple(ranges)
+        if wanted != self._guard:
+            self._guard, self._whole = wanted, True
+            held = self.book.state.cluster
+            self.book = ledger.Ledger(self._node, wanted)
+            self.book.update(changes.everything(held))
+
+    async def sync(self) -> int:
+        """Program what is pending; how many elements that were. Transient when the kernel refused."""
+        async with self._busy:
+            taken, self.pending = self.pending, changes.none()
+            difference = self.book.update(taken)
+            if self._whole:
+                documents = self._table.fresh(self.book)
+                count = len(tuple(self.book.elements()))
+            else:
+                documents = self._table.change(difference)
+                count = len(difference.deleted) + len(difference.added)
+            self._whole = False
+            if documents:
+                try:
+                    await asyncio.to_thread(self._apply, tuple(map(str, documents)))
+                except BaseException:
+                    self._whole = True  # the book says more than the kernel has
+                    raise
+            return count
+
+    def _apply(self, documents: Iterable[str]) -> None:
+        for document in documents:
+            before = self._generations.current()
+            self._door.apply(document)
+            if self._trusted in (before, None) and self._generations.current() == before + 1:
+                self._trusted = before + 1  # else somebody else's transaction is among them
+
+    async def check(self) -> bool:
+        """Whether the table still is what we made it. Cheap while nobody else changed any table."""
+        async with self._busy:
+            return self._whole or await asyncio.to_thread(self._intact)
+
+    def _intact(self) -> bool:
+        now = self._generations.current()
+        if now == self._trusted:
+            return True
+        try:
+            listing = self._door.list_json(f"list table {layout.TABLE}")
+        except firewall.FirewallError:
+            return False
+        if not audit.same(listing, self.book.elements(), self._table.rules()):
+            return False
+        self._trusted = now  # what came after it was read is looked at next time
+        return True
