@@ -8,7 +8,7 @@ import ipaddress
 from typing import NamedTuple
 
 from netemu.api import core
-from netemu.model import flows, names, policies, rules, sentences, services, verdicts, worlds
+from netemu.model import advice, flows, names, policies, rules, sentences, services, verdicts, worlds
 from netemu.model.verdicts import Outcome, Reason, Verdict
 
 Flow = flows.Flow
@@ -250,7 +250,7 @@ class _Journey:
         place = self.model.policies.place(address)
         what = target.arrival(protocol, port) if target is not None else rules.Arrival(protocol, port)
         decision = self.model.policies.decide("egress", subject, place, what)
-        return decision.allowed, self._told(decision, "egress", subject, place, port)
+        return decision.allowed, self._told(decision, "egress", subject, place, what)
 
     def _ingress(self, target: policies.Subject, at: Arriving) -> list[tuple[bool, tuple[Reason, ...]]]:
         """Each way in which it may be judged: the sender may have several addresses that policy can see."""
@@ -263,7 +263,7 @@ class _Journey:
                 continue
             decision = self.model.policies.decide("ingress", target, place, what)
             if decision.allowed not in ways:
-                ways[decision.allowed] = self._told(decision, "ingress", target, place, at.port)
+                ways[decision.allowed] = self._told(decision, "ingress", target, place, what)
         return list(ways.items()) or [(True, _NO_REASONS)]
 
     def _told(
@@ -272,15 +272,19 @@ class _Journey:
         direction: rules.Direction,
         subject: policies.Subject,
         place: policies.Place,
-        port: int,
+        what: rules.Arrival,
     ) -> tuple[Reason, ...]:
         """The decision as a reason, if somebody wants to hear it and there are policies to speak of."""
         if not (self.explain and self.model.polices):
             return _NO_REASONS
-        whose = sentences.party(subject.party, "")
-        what = sentences.flow(self.flow.protocol, port)
-        other = sentences.party(place.owner, place.address)
-        return (sentences.of(decision, direction, whose, what, other),)
+        flow, sender = self.flow, self.source.of_family(self.family)
+        case = advice.Case(
+            self.world, direction, decision, subject, place, what, flow.host, flow.port, sender
+        )
+        said = sentences.of(
+            decision, direction, case.whose, sentences.flow(what.protocol, what.port), case.other
+        )
+        return (said, *advice.of(case))
 
     # --- who answers
 

@@ -73,6 +73,12 @@ class Ports(NamedTuple):
         return f"{protocol}/{self.first}" + (f"-{self.last}" if self.last != self.first else "")
 
 
+def holds(peer: Peer, address: str) -> bool:
+    """Whether a peer is a block that the address is in."""
+    parsed = ipaddress.ip_address(address)
+    return peer.block is not None and peer.block.has(parsed.version, int(parsed))
+
+
 def of_policy(namespace: str, found: Iterable[networking.NetworkPolicyPeer]) -> Iterator[Peer]:
     """The peers of a NetworkPolicy in `namespace`. An absent selector and an empty one differ."""
     for peer in found:

@@ -8,12 +8,14 @@ from typing import Literal, NamedTuple
 
 Word = Literal["ok", "refused", "dropped", "unreachable", "no-such-name", ""]
 UNKNOWN: Word = ""
+ADVICE = "advice"
 
 
 class Reason(NamedTuple):
     """One step of the argument, in the order in which a packet meets them.
 
-    kind     what spoke: name, service, source, route, pod, node, policy, cluster-policy, default, port
+    kind     what spoke: name, service, source, route, pod, node, policy, cluster-policy, default, port; and
+             advice: no step, but what somebody may have overlooked
     text     the step as a sentence
     subject  the object it comes from, such as default/deny-all ("" when none)
     rule     the index of its rule, from 0, as in spec.egress[0] (None when none)
@@ -75,6 +77,14 @@ class Verdict(NamedTuple):
     @property
     def reasons(self) -> tuple[Reason, ...]:
         """All steps, the shared ones first; each once."""
+        return tuple(reason for reason in self._said() if reason.kind != ADVICE)
+
+    @property
+    def advice(self) -> tuple[Reason, ...]:
+        """What somebody may have overlooked."""
+        return tuple(reason for reason in self._said() if reason.kind == ADVICE)
+
+    def _said(self) -> tuple[Reason, ...]:
         own = (reason for outcome in self.outcomes for reason in outcome.because)
         return tuple(dict.fromkeys((*self.because, *own)))
 
