@@ -8,6 +8,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import msgspec
+
 from netemu.api import (
     apps,
     authentication,
@@ -22,7 +24,7 @@ from netemu.api import (
 )
 from netemu.api.resources import ALL_VERBS, Kind, Selectable, Subresource
 
-__all__ = ["ALL", "REVIEWS", "SERVED", "VIEWS", "Kind", "Selectable", "Subresource", "find", "named", "of"]
+__all__ = ["ALL", "REVIEWS", "SERVED", "VIEWS", "Kind", "Selectable", "Subresource"]
 
 _EDIT = ("get", "patch", "update")
 _STREAM = ("create", "get")
@@ -384,9 +386,34 @@ REVIEWS: tuple[Kind, ...] = (
 SERVED = ALL + VIEWS + REVIEWS
 
 
+def custom(record: type[meta.Object], plural: str, **more: Any) -> Kind:
+    """A kind that users defined; `of` finds it by its record from now on. `more`: what a `Kind` has."""
+    found = Kind(type=record, plural=plural, **more)
+    record.resource = found  # type: ignore[attr-defined]
+    return found
+
+
+def nameless(api_version: str, kind: str) -> type[meta.Object]:
+    """A record for a custom kind of which only the metadata is known."""
+    found: Any = msgspec.defstruct(
+        kind,
+        [],
+        bases=(meta.Object,),
+        namespace={"apiVersion": api_version, "kind": kind},
+        module=meta.__name__,
+        frozen=True,
+        omit_defaults=True,
+    )
+    record: type[meta.Object] = found
+    return record
+
+
 def of(thing: Any) -> Kind:
     """The kind of a record or of a record's type. KeyError: it is no kind of ours."""
-    record = thing if isinstance(thing, type) else type(thing)
+    record: Any = thing if isinstance(thing, type) else type(thing)
+    if "resource" in vars(record):
+        defined: Kind = record.resource
+        return defined
     found = _by_name().get((getattr(record, "apiVersion", ""), getattr(record, "kind", "")))
     if found is None or found.type is not record:
         raise KeyError(record)

@@ -14,6 +14,16 @@ from netemu.api import meta
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 
+def rank(version: str) -> tuple[int, int, int]:
+    """Higher is preferred: v2, v1, v1beta2, v1alpha1 (apimachinery CompareKubeAwareVersionStrings)."""
+    ranks = {"": 2, "beta": 1, "alpha": 0}
+    for stage in ("alpha", "beta", ""):
+        major, found, minor = version[1:].partition(stage) if stage else (version[1:], "", "0")
+        if major.isdigit() and found == stage and (minor or "0").isdigit():
+            return ranks[stage], int(major), int(minor or 0)
+    return -1, 0, 0
+
+
 class Subresource(NamedTuple):
     """`type` is the record that is read and written (a text: that of the kind itself, not imported yet); None
     where the traffic is a stream or a text."""

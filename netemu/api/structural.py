@@ -73,6 +73,11 @@ class Schema:
         return defaulted
 
     @functools.cached_property
+    def defaults(self) -> bool:
+        """Whether there is any default in it."""
+        return _has_default(self.document)
+
+    @functools.cached_property
     def merging(self) -> fieldsets.Node:
         """How server-side apply merges objects."""
         return fieldsets.custom(_node(self.document))
@@ -257,6 +262,10 @@ def _default(value: Any, schema: Document) -> Any:
     elif isinstance(value, list) and isinstance(schema.get("items"), dict):
         value[:] = [_default(one, schema["items"]) for one in value]
     return value
+
+
+def _has_default(schema: Document) -> bool:
+    return "default" in schema or any(_has_default(below) for _, below in _inner(schema))
 
 
 def _node(schema: Document) -> fieldsets.Node:

@@ -7,7 +7,7 @@ who listens; does not know HTTP.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -15,6 +15,8 @@ import msgspec
 from netemu.api import kinds
 from netemu.apiserver import entries, views
 from netemu.store import revisions
+
+END = "END"  # no change: nothing more can be told for now
 
 
 class Event:
@@ -49,6 +51,8 @@ def key(kind: kinds.Kind, namespace: str, name: str) -> str:
 class Collection:
     """The objects of one resource."""
 
+    converting = False  # whether `prepare`, `pack` and `past` have anything to wait for
+
     def __init__(self, kind: kinds.Kind, recent: entries.Recent, *, history: int) -> None:
         self._recent = recent
         self.kind = kind
@@ -67,6 +71,10 @@ class Collection:
     def get(self, namespace: str, name: str) -> entries.Entry | None:
         """The object, or None."""
         return self._entries.get(namespace, {}).get(name)
+
+    def has(self, namespace: str, name: str) -> bool:
+        """Whether there is such an object."""
+        return name in self._entries.get(namespace, ())
 
     def all(self, namespace: str = "") -> Iterator[entries.Entry]:
         """Objects of a namespace, or (empty) of all, by namespace and name."""
@@ -107,6 +115,22 @@ class Collection:
     def dump(self, document: dict[str, Any]) -> bytes:
         """The bytes to store."""
         return entries.dump(document)
+
+    async def prepare(self, namespace: str = "", name: str = "", *, since: int = 0) -> None:
+        """Make ready what is going to be looked at: an object, a namespace's, all; changes `since` then.
+        Refusal."""
+
+    async def pack(self, document: dict[str, Any]) -> bytes:
+        """The bytes to store, in whatever form they are kept. Refusal."""
+        return self.dump(document)
+
+    async def past(self, records: Sequence[revisions.Record]) -> list[entries.Entry]:
+        """Records of another time as entries. Refusal."""
+        return [self.entry(record) for record in records]
+
+    def seen(self, revision: int) -> int:
+        """Up to which revision listeners have been told everything; `revision` is the store's."""
+        return revision
 
     def load(self, record: revisions.Record) -> None:
         """Take over what the store holds at the start."""
@@ -174,6 +198,9 @@ class Window(Collection):
     def get(self, namespace: str, name: str) -> entries.Entry | None:
         found = self.below.get(namespace, name)
         return None if found is None else self._turned(found)
+
+    def has(self, namespace: str, name: str) -> bool:
+        return self.below.has(namespace, name)
 
     def all(self, namespace: str = "") -> Iterator[entries.Entry]:
         return map(self._turned, self.below.all(namespace))
@@ -246,11 +273,24 @@ class Cache:
         if kind.stored is None:
             return self._collections[prefix(kind)]
         window = self._windows.get(kind)
-        if window is None:
-            below = self.of(kind.stored)
-            window = self._windows[kind] = Window(kind, below, self._recent)
-            below.listen(window.receive_from_below)
+        return (
+            self._open(kind, Window(kind, self.of(kind.stored), self._recent)) if window is None else window
+        )
+
+    def show(self, kind: kinds.Kind, make: Callable[[Collection, entries.Recent], Window]) -> None:
+        """Serve a view of a resource by a window of its own."""
+        assert kind.stored is not None
+        self._open(kind, make(self.of(kind.stored), self._recent))
+
+    def _open(self, kind: kinds.Kind, window: Window) -> Window:
+        self._windows[kind] = window
+        window.below.listen(window.receive_from_below)
         return window
+
+    @property
+    def resources(self) -> tuple[kinds.Kind, ...]:
+        """The kinds that are kept, custom ones among them."""
+        return tuple(collection.kind for collection in self._collections.values())
 
     def add(self, kind: kinds.Kind) -> None:
         """Serve one more resource, with what the store has of it."""

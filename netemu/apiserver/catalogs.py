@@ -14,20 +14,28 @@ class Catalog:
     def __init__(self) -> None:
         self._defined: dict[str, tuple[kinds.Kind, ...]] = {}
         self._by_path: dict[tuple[str, str, str], kinds.Kind] = {}
+        self._ending: set[str] = set()
         self.served: tuple[kinds.Kind, ...] = kinds.SERVED
 
     def find(self, group: str, version: str, plural: str) -> kinds.Kind | None:
         """By its place in a URL."""
         return kinds.find(group, version, plural) or self._by_path.get((group, version, plural))
 
-    def define(self, definition: str, versions: tuple[kinds.Kind, ...]) -> None:
-        """Serve the versions of a custom kind; none: no longer."""
+    def define(self, definition: str, versions: tuple[kinds.Kind, ...], *, ending: bool = False) -> None:
+        """Serve the versions of a custom kind; none: no longer. While `ending` nothing new is made."""
         self._defined.pop(definition, None)
+        self._ending.discard(definition)
+        if ending:
+            self._ending.add(definition)
         if versions:
             self._defined[definition] = versions
         every = [kind for name in sorted(self._defined) for kind in self._defined[name]]
         self._by_path = {(kind.group, kind.version, kind.plural): kind for kind in every}
         self.served = (*kinds.SERVED, *every)
+
+    def ending(self, kind: kinds.Kind) -> bool:
+        """Whether the kind's definition is being deleted."""
+        return bool(self._ending) and kind.qualified in self._ending
 
     def defined(self, definition: str) -> tuple[kinds.Kind, ...]:
         """The versions of a custom kind."""

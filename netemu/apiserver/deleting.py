@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from netemu.api import codec, meta
+from netemu.api import codec, extensions, kinds, meta
 from netemu.apiserver import (
+    acceptance,
     bodies,
     contexts,
     entries,
@@ -28,6 +29,7 @@ from netemu.store import revisions
 _TRIES = 8
 _FINALIZERS = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
 _DEFAULT_GRACE = 30
+_DEFINITION = kinds.of(extensions.CustomResourceDefinition)
 
 
 class Outcome(NamedTuple):
@@ -47,6 +49,8 @@ async def one(call: contexts.Call) -> messages.Response:
 async def many(call: contexts.Call) -> messages.Response:
     """DELETE of a list: every object selected. The answer is the list of them."""
     options = read_options(call)
+    if call.collection.converting:
+        await call.collection.prepare(call.namespace)
     match = selections.match(call.kind, call.request)
     chosen = [e for e in call.collection.all(call.namespace) if match is None or match(e)]
     for entry in chosen:
@@ -112,6 +116,8 @@ def _check(options: meta.DeleteOptions) -> None:
 async def delete(call: contexts.Call, options: meta.DeleteOptions) -> Outcome:
     """Delete the object or mark it as being deleted. NotFound, Conflict."""
     for _ in range(_TRIES):
+        if call.collection.converting:
+            await call.collection.prepare(call.namespace, call.name)
         old = writing.find(call.kind, call)
         _preconditions(call, options, old)
         await chain.delete(call, old.document(), dry=bool(options.dryRun))
@@ -125,8 +131,9 @@ async def delete(call: contexts.Call, options: meta.DeleteOptions) -> Outcome:
                 return Outcome(old, immediate=True)
             if not changed or options.dryRun:
                 return Outcome(call.transient(document) if changed else old, immediate=False)
-            record = await call.parts.store.update(call.key(), call.collection.dump(document), old.revision)
-            return Outcome(call.collection.entry(record), immediate=False)
+            packed = await call.collection.pack(document)
+            record = await call.parts.store.update(call.key(), packed, old.revision)
+            return Outcome((await call.collection.past((record,)))[0], immediate=False)
         except revisions.Changed:
             continue
     raise statuses.conflict(call.kind.group, call.kind.plural, call.name)
@@ -165,9 +172,19 @@ def _mark(call: contexts.Call, document: statuses.Document, options: meta.Delete
         about["deletionGracePeriodSeconds"] = grace
         if objects.counted(call.kind) and "generation" in about:
             about["generation"] += 1
+        if call.kind is _DEFINITION:
+            _hold(document, clocks.rfc3339(now))
         if document["kind"] == "Namespace":
             document["status"] = {**document.get("status", {}), "phase": "Terminating"}
     return bool(about != before)
+
+
+def _hold(definition: statuses.Document, now: str) -> None:
+    """A definition stays until its objects are gone."""
+    finalizers = definition["metadata"].setdefault("finalizers", [])
+    if acceptance.FINALIZER not in finalizers:
+        finalizers.append(acceptance.FINALIZER)
+    definition["status"] = acceptance.terminating(definition, now, over=False)
 
 
 def _finalizers(about: dict[str, Any], options: meta.DeleteOptions) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from netemu.api import kinds
+from netemu.api import kinds, resources
 from netemu.apiserver import priorities
 from netemu.apiserver.aggregation import groups
 from netemu.http import messages
@@ -35,7 +35,7 @@ def group_versions(served: Served, remotes: Remotes = ()) -> dict[str, tuple[str
     found: dict[str, tuple[str, ...]] = {}
     for group in sorted(highest, key=lambda name: (-highest[name], name)):
         versions = [(priority, version) for (of, version), priority in wanted.items() if of == group]
-        versions.sort(key=lambda one: (one[0].version, priorities.rank(one[1])), reverse=True)
+        versions.sort(key=lambda one: (one[0].version, resources.rank(one[1])), reverse=True)
         found[group] = tuple(version for _, version in versions)
     return found
 

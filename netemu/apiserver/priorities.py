@@ -46,13 +46,3 @@ def of(group: str, version: str) -> Priority:
     if group not in _GROUPS:
         return CUSTOM
     return Priority(_GROUPS[group], _VERSIONS[version if group else ""])
-
-
-def rank(version: str) -> tuple[int, int, int]:
-    """Higher is preferred: v2, v1, v1beta2, v1alpha1 (apimachinery CompareKubeAwareVersionStrings)."""
-    ranks = {"": 2, "beta": 1, "alpha": 0}
-    for stage in ("alpha", "beta", ""):
-        major, found, minor = version[1:].partition(stage) if stage else (version[1:], "", "0")
-        if major.isdigit() and found == stage and (minor or "0").isdigit():
-            return ranks[stage], int(major), int(minor or 0)
-    return -1, 0, 0

@@ -26,6 +26,8 @@ async def get(call: contexts.Call) -> messages.Response:
     """One object. NotFound."""
     if call.request.query:
         _not_future(call, selections.options(call.request).revision or 0)
+    if call.collection.converting:
+        await call.collection.prepare(call.namespace, call.name)
     return rendering.item(call, writing.find(call.kind, call))
 
 
@@ -37,7 +39,17 @@ async def listing(call: contexts.Call) -> messages.Response:
     _not_future(call, options.revision or 0)
     exact = max(options.pinned, 0) or (options.revision or 0) * _is_exact(options)
     revision = exact or call.parts.cache.revision
-    source = _past(call, options, revision) if exact else call.collection.all(call.namespace)
+    source: Iterator[entries.Entry]
+    if exact:
+        records = _past(call, options, revision)
+        source = map(call.collection.entry, records)
+        if call.collection.converting:
+            source = iter(await call.collection.past(tuple(records)))
+    else:
+        if call.collection.converting:
+            await call.collection.prepare(call.namespace)
+            revision = call.parts.cache.revision
+        source = call.collection.all(call.namespace)
     if options.pinned < 0:
         start = tuple(options.after.split("/", 1))
         source = (entry for entry in source if (entry.namespace, entry.name) > start)
@@ -70,7 +82,7 @@ def _page(source: Iterator[entries.Entry], limit: int) -> tuple[list[entries.Ent
     return items, 0
 
 
-def _past(call: contexts.Call, options: selections.Options, revision: int) -> Iterator[entries.Entry]:
+def _past(call: contexts.Call, options: selections.Options, revision: int) -> Iterator[revisions.Record]:
     """Objects as of a revision, read from the store piece by piece."""
     prefix = cache.prefix(call.kind)
     span = f"{prefix}{call.namespace}/" if call.namespace else prefix
@@ -93,8 +105,7 @@ def _past(call: contexts.Call, options: selections.Options, revision: int) -> It
             ) from None
         except revisions.Future as error:
             raise statuses.version_too_large(revision, error.current) from None
-        for record in page.records:
-            yield call.collection.entry(record)
+        yield from page.records
         if len(page.records) < _CHUNK:
             return
         after = page.records[-1].key
@@ -103,6 +114,8 @@ def _past(call: contexts.Call, options: selections.Options, revision: int) -> It
 async def watch(call: contexts.Call) -> messages.Response:
     """What changes, as it happens. Expired."""
     options = selections.options(call.request)
+    if call.collection.converting:
+        await call.collection.prepare(call.namespace, since=options.revision or 0)
     stream = watching.Watch(
         call.parts.cache,
         call.kind,

@@ -114,7 +114,7 @@ class ApiServer:
             if identity.kubelet_client
             else None,
         )
-        self._definitions = definitions.Definitions(caches, self._parts.catalog, store)
+        self._definitions = definitions.Definitions(caches, catalog, store, clock, asking=asking, rng=rng)
         self._http: server.Server | None = None
         self._keep = upkeep.Upkeep(store, caches, self._parts.quotas, clock)
         self._tasks: list[asyncio.Task[None]] = []
@@ -124,7 +124,12 @@ class ApiServer:
         """Make what every cluster has, then answer on the bound sockets (TLS)."""
         await self.prepare()
         itself = self.local_client(_ROOT.name, _ROOT.groups)
-        loops = (self._forget(), self._keep.run(itself), self._registry.run(itself))
+        loops = (
+            self._forget(),
+            self._keep.run(itself),
+            self._definitions.run(itself),
+            self._registry.run(itself),
+        )
         self._tasks = [asyncio.create_task(loop) for loop in loops]
         context = tls.server(*self._identity.server, self._identity.ca)
         self._http = await server.serve(self.handle, sockets, context, refuse=statuses.refuse)
@@ -143,7 +148,7 @@ class ApiServer:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._definitions.close()
+        self._definitions.close()
         await self._registry.close()
         self._keep.close()
         await self._parts.callbacks.close()

@@ -29,11 +29,28 @@ def of(kind: kinds.Kind) -> View:
     return _VIEWS.get(kind.type) or _versions(kind, kind.stored)
 
 
+VERSION = "netemu.io/version"  # in stored custom objects: the version they are in
+
+
+def kept(document: Document, stored: kinds.Kind, version: str) -> Document:
+    """A custom object in some version as it is kept."""
+    return {**document, "apiVersion": stored.api_version, VERSION: version}
+
+
+def shown(document: Document, group: str) -> Document:
+    """A custom object in the version it is kept in."""
+    bare = {key: value for key, value in document.items() if key != VERSION}
+    return bare | {"apiVersion": f"{group}/{document.get(VERSION, '')}"}
+
+
 def _versions(kind: kinds.Kind, stored: kinds.Kind) -> View:
-    return View(
-        lambda document: {**document, "apiVersion": stored.api_version},
-        lambda document: {**document, "apiVersion": kind.api_version},
-    )
+    """Versions of a custom kind that differ by their name only, and by their schemas' defaults."""
+
+    def outward(document: Document) -> Document:
+        found = shown(document, kind.group) | {"apiVersion": kind.api_version}
+        return kind.custom.default(found) if kind.custom.defaults else found
+
+    return View(lambda document: kept(document, stored, kind.version), outward)
 
 
 # --- events: the same fields under other names ---

@@ -67,7 +67,7 @@ class Watch:
 
     def _begin(self, options: selections.Options) -> Iterator[bytes]:
         """What is sent before anything happens. Expired, Timeout (Refusal)."""
-        current = self._cache.revision
+        current = self._told = self._cache.revision
         since = options.revision or 0
         if since > current:
             raise statuses.version_too_large(since, current)
@@ -129,6 +129,11 @@ class Watch:
     # -- events
 
     def _receive(self, event: cache.Event) -> None:
+        if event.type == cache.END:
+            self.end()
+            return
+        if event.entry.revision <= self._told:
+            return
         for frame in self._frames(event):
             self._pending.append(frame)
             self._size += len(frame)
@@ -179,7 +184,8 @@ class Watch:
 
     def _tick(self) -> None:
         if self._bookmarks:
-            frame = forms.bookmark(self._form, self._kind, self._cache.revision, initial_end=False)
+            revision = self._collection.seen(self._cache.revision)
+            frame = forms.bookmark(self._form, self._kind, revision, initial_end=False)
             self._pending.append(frame)
             self._notify()
         if self._loop.time() >= self._deadline:

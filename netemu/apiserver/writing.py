@@ -43,6 +43,9 @@ async def new(
     """Store a new object that fits its kind's schema; `applied` says who owns its fields, if it was applied.
     AlreadyExists, Invalid, Forbidden."""
     about = document.setdefault("metadata", {})
+    if call.parts.catalog.ending(call.kind):
+        why = "create not allowed while custom resource definition is terminating"
+        raise statuses.Refusal(405, "MethodNotAllowed", why)
     _same_namespace(call, about)
     if not about.get("name") and not about.get("generateName"):
         cause = statuses.Cause(
@@ -66,7 +69,7 @@ async def _store_new(
     call: contexts.Call, document: Document, *, dry: bool, applied: ownership.Owners | None = None
 ) -> entries.Entry:
     kind = call.kind
-    if call.collection.get(call.namespace, objects.name(document)) is not None:
+    if call.collection.has(call.namespace, objects.name(document)):
         raise statuses.already_exists(kind.group, kind.plural, objects.name(document))
     write = changes.Write(call.parts, kind, call.namespace, defaults.apply(kind, document), None, call, dry)
     if kind.has_status:
@@ -83,15 +86,18 @@ async def _store_new(
         if dry:
             return call.transient(write.new)
         try:
-            record = await call.parts.store.create(call.key(key_name), call.collection.dump(write.new))
+            packed = await call.collection.pack(write.new)
+            record = await call.parts.store.create(call.key(key_name), packed)
         except revisions.Exists:
             raise statuses.already_exists(kind.group, kind.plural, key_name) from None
-    return call.collection.entry(record)
+    return (await call.collection.past((record,)))[0]
 
 
 async def replace(call: contexts.Call) -> messages.Response:
     """PUT: the object, or with a subresource only its status. Conflict, Invalid, NotFound."""
     given, duplicates = bodies.read(call.request, call.kind)
+    if call.collection.converting:
+        await call.collection.prepare(call.namespace, call.name)
     known = call.collection.get(call.namespace, call.name)
     document, warnings = bodies.fit(
         given,
@@ -156,7 +162,7 @@ async def _apply(call: contexts.Call) -> messages.Response:
         document["metadata"]["resourceVersion"] = asked
         return document, ()
 
-    if call.collection.get(call.namespace, call.name) is None and not call.target.subresource:
+    if not call.collection.has(call.namespace, call.name) and not call.target.subresource:
         if wanted["metadata"].get("uid"):
             raise statuses.conflict(call.kind.group, call.kind.plural, call.name)
         wanted["metadata"].setdefault("name", call.name)
@@ -176,9 +182,9 @@ async def _apply(call: contexts.Call) -> messages.Response:
 async def update(call: contexts.Call, prepare: Prepare, *, dry: bool = False) -> entries.Entry:
     """Store what `prepare` makes of the current object. Conflict when it asks for another revision."""
     for _ in range(_TRIES):
-        old = call.collection.get(call.namespace, call.name)
-        if old is None:
-            raise statuses.not_found(call.kind.group, call.kind.plural, call.name)
+        if call.collection.converting:
+            await call.collection.prepare(call.namespace, call.name)
+        old = find(call.kind, call)
         document, _ = prepare(old.fresh())
         asked = document.get("metadata", {}).get("resourceVersion", "")
         if asked and asked != str(old.revision):
@@ -237,10 +243,11 @@ async def _put(
     if gone(document):
         change = await call.parts.store.delete(call.key(), old.revision)
         assert change.previous is not None
-        last = change.previous._replace(revision=change.revision, value=call.collection.dump(document))
-        return call.collection.entry(last)
-    record = await call.parts.store.update(call.key(), call.collection.dump(document), old.revision)
-    return call.collection.entry(record)
+        packed = await call.collection.pack(document)
+        last = change.previous._replace(revision=change.revision, value=packed)
+        return (await call.collection.past((last,)))[0]
+    record = await call.parts.store.update(call.key(), await call.collection.pack(document), old.revision)
+    return (await call.collection.past((record,)))[0]
 
 
 def gone(document: Document) -> bool:

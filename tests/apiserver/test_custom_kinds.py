@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netemu.api import fieldsets, structural
+from netemu.apiserver import acceptance
 from netemu.http import messages
 from netemu.store import sqlite
 
@@ -231,7 +232,7 @@ def test_watches_and_the_end(world: Any) -> None:
         assert (await frames.get())["object"]["spec"]["size"] == 9
         assert (await w.ask("DELETE", f"{CRDS}/wheels.example.com")).status == 200
         assert (await frames.get())["type"] == "DELETED"
-        assert (await w.ask("GET", WHEELS)).status == 404
+        await gone(w, WHEELS)
         await w.make(CRDS, definition())
         assert (await w.ask("GET", WHEELS)).body["items"] == []
         reader.cancel()
@@ -240,19 +241,94 @@ def test_watches_and_the_end(world: Any) -> None:
     world(story)
 
 
-def test_objects_go_with_their_namespace(world: Any) -> None:
+async def gone(w: Any, path: str) -> None:
+    """Wait until there is nothing there."""
+    while (await w.ask("GET", path)).status != 404:
+        await asyncio.sleep(0)
+
+
+def test_a_definition_waits_for_its_objects(world: Any) -> None:
+    """Whose finalizers are honoured; nothing new is made meanwhile."""
+
     async def story(w: Any) -> None:
         await w.make(CRDS, definition())
-        await w.make("/api/v1/namespaces", {"metadata": {"name": "ns"}})
-        await w.make(WHEELS.replace("default", "ns"), wheel())
-        await w.make(WHEELS, wheel())
-        await w.ask("DELETE", "/api/v1/namespaces/ns")
-        namespace = (await w.ask("GET", "/api/v1/namespaces/ns")).body
-        namespace["spec"] = {}
-        assert (await w.ask("PUT", "/api/v1/namespaces/ns/finalize", namespace)).status == 200
-        await asyncio.sleep(0)
-        left = (await w.ask("GET", "/apis/example.com/v1/wheels")).body["items"]
-        assert [one["metadata"]["namespace"] for one in left] == ["default"]
+        held = wheel("held")
+        held["metadata"]["finalizers"] = ["example.com/wait"]
+        await w.make(WHEELS, held)
+        await w.make(WHEELS, wheel("free"))
+        asked = await w.ask("DELETE", f"{CRDS}/wheels.example.com")
+        assert asked.body["metadata"]["finalizers"] == [acceptance.FINALIZER]
+        await gone(w, f"{WHEELS}/free")
+        waiting = (await w.ask("GET", f"{CRDS}/wheels.example.com")).body
+        conditions = {one["type"]: one for one in waiting["status"]["conditions"]}
+        assert conditions["Terminating"]["status"] == "True"
+        assert "deletionTimestamp" in (await w.ask("GET", f"{WHEELS}/held")).body["metadata"]
+        refused = await w.ask("POST", WHEELS, wheel("late"))
+        assert (refused.status, refused.reason) == (405, "MethodNotAllowed")
+        await w.ask("PATCH", f"{WHEELS}/held", {"metadata": {"finalizers": None}})
+        await gone(w, f"{CRDS}/wheels.example.com")
+        assert (await w.ask("GET", WHEELS)).status == 404
+        await w.make(CRDS, definition())
+        assert (await w.ask("GET", WHEELS)).body["items"] == []
+
+    world(story)
+
+
+def test_names_that_are_taken_wait_until_they_are_free(world: Any) -> None:
+    async def story(w: Any) -> None:
+        await w.make(CRDS, definition())
+        other = definition()
+        other["metadata"]["name"] = "hoops.example.com"
+        other["spec"]["names"] = {"plural": "hoops", "kind": "Hoop", "shortNames": ["wh"]}
+        made = await w.make(CRDS, other)
+        conditions = {one["type"]: one for one in made["status"]["conditions"]}
+        assert (conditions["NamesAccepted"]["status"], conditions["NamesAccepted"]["reason"]) == (
+            "False",
+            "ShortNamesConflict",
+        )
+        assert conditions["NamesAccepted"]["message"] == '"wh" is already in use'
+        assert conditions["Established"]["reason"] == "NotAccepted"
+        assert "shortNames" not in made["status"]["acceptedNames"]
+        hoops = WHEELS.replace("wheels", "hoops")
+        assert (await w.ask("GET", hoops)).status == 404
+        await w.ask("DELETE", f"{CRDS}/wheels.example.com")
+        while (await w.ask("GET", hoops)).status == 404:
+            await asyncio.sleep(0)
+        now = (await w.ask("GET", f"{CRDS}/hoops.example.com")).body["status"]
+        assert [one["status"] for one in now["conditions"]] == ["True", "True"]
+        assert now["acceptedNames"]["shortNames"] == ["wh"]
+
+    world(story)
+
+
+def test_quotas_count_custom_objects(world: Any) -> None:
+    async def story(w: Any) -> None:
+        await w.make(CRDS, definition())
+        quota = {"metadata": {"name": "q"}, "spec": {"hard": {"count/wheels.example.com": "1"}}}
+        await w.make("/api/v1/namespaces/default/resourcequotas", quota)
+        await w.make(WHEELS, wheel("a"))
+        refused = await w.ask("POST", OLDER, wheel("b") | {"apiVersion": "example.com/v1beta1"})
+        assert (refused.status, "exceeded quota: q" in refused.message) == (403, True)
+        path = "/api/v1/namespaces/default/resourcequotas/q"
+        while (await w.ask("GET", path)).body.get("status", {}).get("used") != {
+            "count/wheels.example.com": "1"
+        }:
+            await asyncio.sleep(0)
+        await w.ask("DELETE", f"{WHEELS}/a")
+        await w.make(WHEELS, wheel("b"))
+
+    world(story)
+
+
+def test_scaling_is_noted_as_such(world: Any) -> None:
+    async def story(w: Any) -> None:
+        await w.make(CRDS, definition())
+        await w.make(f"{WHEELS}?fieldManager=maker", wheel())
+        scaled = await w.ask("PATCH", f"{WHEELS}/a/scale?fieldManager=scaler", {"spec": {"replicas": 5}})
+        assert scaled.status == 200
+        fields = (await w.ask("GET", f"{WHEELS}/a")).body["metadata"]["managedFields"]
+        (entry,) = [one for one in fields if one["manager"] == "scaler"]
+        assert (entry["subresource"], entry["fieldsV1"]) == ("scale", {"f:spec": {"f:replicas": {}}})
 
     world(story)
 
@@ -273,7 +349,7 @@ def test_discovery_and_openapi_know_it(world: Any) -> None:
         whole = await messages.whole(await w.client.raw("GET", "/openapi/v3/apis/example.com/v1"))
         assert b"strategic-merge-patch" not in whole
         await w.ask("DELETE", f"{CRDS}/wheels.example.com")
-        assert (await w.ask("GET", "/apis/example.com")).status == 404
+        await gone(w, "/apis/example.com")
 
     world(story)
 

@@ -19,6 +19,12 @@ def definition(found: extensions.CustomResourceDefinition) -> Findings:
     yield from named("spec.names.kind", spec.names.kind, names.label_1035(spec.names.kind.lower()))
     if spec.preserveUnknownFields:
         yield invalid("spec.preserveUnknownFields", True, "must be false")
+    conversion = spec.conversion
+    if conversion is not None and conversion.strategy == "Webhook":
+        if conversion.webhook is None or conversion.webhook.clientConfig is None:
+            yield required("spec.conversion.webhook.clientConfig", "required when strategy is set to Webhook")
+        elif not conversion.webhook.conversionReviewVersions:
+            yield required("spec.conversion.webhook.conversionReviewVersions")
     if sum(version.storage for version in spec.versions) != 1:
         shown = [version.name for version in spec.versions]
         yield invalid("spec.versions", shown, "must have exactly one version marked as storage version")
@@ -52,3 +58,12 @@ def definition_update(
     for name in ("group", "scope"):
         yield from unchanged(f"spec.{name}", getattr(new.spec, name), getattr(old.spec, name))
     yield from unchanged("spec.names.kind", new.spec.names.kind, old.spec.names.kind)
+    there = {version.name for version in new.spec.versions}
+    for index, name in enumerate(old.status.storedVersions):
+        if name not in there:
+            detail = (
+                f"missing from spec.versions; {name} was previously a storage version, and must remain in "
+                "spec.versions until a storage migration ensures no data remains persisted in "
+                f"{name} and removes {name} from status.storedVersions"
+            )
+            yield invalid(f"status.storedVersions[{index}]", name, detail)

@@ -1,29 +1,18 @@
-"""The status of a CustomResourceDefinition: established as soon as it is written, for serving begins then."""
+"""The status of a CustomResourceDefinition: established as soon as it is written, if its names are free."""
 
 from __future__ import annotations
 
+from netemu.apiserver import acceptance
 from netemu.apiserver.admission import changes
 from netemu.base import clock as clocks
 
 
 async def establish(write: changes.Write) -> None:
-    """Accept the names, note the storage version."""
-    spec = write.new["spec"]
-    before = (write.old or {}).get("status") or {}
-    now = clocks.rfc3339(write.parts.clock.now())
-    known = {one["type"]: one for one in before.get("conditions") or ()}
-    conditions = [
-        known.get(type_)
-        or {"type": type_, "status": "True", "lastTransitionTime": now, "reason": why, "message": message}
-        for type_, why, message in (
-            ("NamesAccepted", "NoConflicts", "no conflicts found"),
-            ("Established", "InitialNamesAccepted", "the initial names have been accepted"),
-        )
-    ]
-    stored = [v.get("name", "") for v in spec.get("versions") or () if v.get("storage")]
-    kept = before.get("storedVersions") or []
-    write.new["status"] = {
-        "conditions": conditions,
-        "acceptedNames": spec["names"],
-        "storedVersions": [*kept, *(name for name in stored if name not in kept)],
-    }
+    """Accept the names that no other definition has, note the storage version."""
+    new = write.new
+    new["status"] = (write.old or {}).get("status") or {}
+    if "deletionTimestamp" in new["metadata"]:
+        return
+    every = (entry.document() for entry in write.parts.cache.of(write.kind).all())
+    others = (one for one in every if one["metadata"]["name"] != write.name)
+    new["status"] = acceptance.status(new, others, clocks.rfc3339(write.parts.clock.now()))

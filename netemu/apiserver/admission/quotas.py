@@ -6,7 +6,7 @@ k8s.io/kubernetes plugin/pkg/admission and pkg/quota/v1; what each object uses, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from netemu.api import core, kinds, quantities
@@ -44,7 +44,7 @@ class Books:
     def used(self, quota: statuses.Document, names: list[str]) -> usage.Amounts:
         """How much of each resource is used, counting what is stored and what is being written."""
         namespace, texts = quota["metadata"]["namespace"], {name: list[str]() for name in names}
-        for kind in _kinds(names):
+        for kind in _kinds(self._caches.resources, names):
             for entry in self._caches.of(kind).all(namespace):
                 found = self._of(kind, entry)
                 if usage.in_scope(quota, found.scopes, found.priority):
@@ -81,9 +81,9 @@ class Books:
             del self._pending[namespace]
 
 
-def _kinds(names: list[str]) -> Iterator[kinds.Kind]:
+def _kinds(resources: Iterable[kinds.Kind], names: list[str]) -> Iterator[kinds.Kind]:
     wanted = set(names)
-    for kind in kinds.ALL:
+    for kind in resources:
         if not kind.namespaced:
             continue
         open_ = kind in usage.OPEN and any(usage.counts(kind, name) for name in wanted)
@@ -106,7 +106,7 @@ async def charge(write: changes.Write) -> None:
         if usage.in_scope(quota, now.scopes, now.priority):
             _check(write, books, quota, adds)
     revision = int(write.old["metadata"].get("resourceVersion", 0)) if write.old else 0
-    pending = _Pending(write.kind, write.name, revision, write.new, adds)
+    pending = _Pending(write.kind.stored or write.kind, write.name, revision, write.new, adds)
     if adds and not write.dry:
         books.reserve(write.namespace, pending)
         write.held.callback(books.release, write.namespace, pending)

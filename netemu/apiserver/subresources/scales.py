@@ -34,10 +34,6 @@ async def patch(call: contexts.Call) -> messages.Response:
 
 
 async def _set(call: contexts.Call, change: Any) -> messages.Response:
-    workload = contexts.Call(
-        call.parts, call.request, call.target._replace(subresource=""), call.user, call.kind
-    )
-
     def prepare(current: statuses.Document) -> tuple[statuses.Document, tuple[str, ...]]:
         wanted = change(scale(current, call.kind))
         replicas = wanted.get("spec", {}).get("replicas", 0)
@@ -56,7 +52,7 @@ async def _set(call: contexts.Call, change: Any) -> messages.Response:
             changed["metadata"].pop("resourceVersion", None)
         return changed, ()
 
-    entry = await writing.update(workload, prepare, dry=writing.dry_run(call))
+    entry = await writing.update(call, prepare, dry=writing.dry_run(call))
     return rendering.view(call, SCALE, scale(entry.document(), call.kind))
 
 
