@@ -9,7 +9,18 @@ if TYPE_CHECKING:
     import os
 
 # The module of each executable.
-EXECUTABLES = {"bridge": "bridge", "host-local": "hostlocal", "loopback": "loopback"}
+EXECUTABLES = {
+    "bandwidth": "bandwidth",
+    "bridge": "bridge",
+    "flannel": "flannel",
+    "host-local": "hostlocal",
+    "loopback": "loopback",
+    "macvlan": "macvlan",
+    "portmap": "portmap",
+    "ptp": "ptp",
+    "static": "static",
+    "tuning": "tuning",
+}
 
 
 def install(directory: "str | os.PathLike[str]", *, python: str | None = None) -> None:

@@ -7,9 +7,8 @@ and link-local addresses of ports are off, because each floods the whole bridge.
 """
 
 import errno
-import os
 
-from cni import delegate, frame
+from cni import delegate, frame, parting
 from netemu.kernel import rtnl
 from netemu.wire import cni, rtnetlink
 
@@ -23,17 +22,12 @@ def add(call: cni.Call, configuration: "cni.Document") -> cni.Result:
     with frame.Netns(call.netns) as netns:
         ipam = delegate.ipam(call, configuration, "ADD") if layer3 else cni.Result()
         try:
-            if layer3 and not (ipam and ipam.ips):
-                raise cni.Failure(cni.INVALID_CONFIGURATION, "IPAM plugin returned missing IP config")
-            assert ipam is not None
-            plan = plans.with_gateways(ipam, wish)
-            if configuration.get("dns"):
-                plan = plan._replace(dns=cni.dns(configuration["dns"]))
+            plan = plans.planned(ipam, wish, configuration)
             if wish.masquerade:
                 from cni import masquerade
 
-                masquerade.add(call, plan.ips)
-            return wiring.connect(call, netns, wish, plan)
+                masquerade.add(call, configuration, plan.ips)
+            return wiring.connect(call, configuration, netns, wish, plan)
         except BaseException:
             _give_back(call, configuration)
             raise
@@ -44,89 +38,112 @@ def _give_back(call: cni.Call, configuration: "cni.Document") -> None:
     if configuration.get("ipMasq"):
         from cni import masquerade
 
-        masquerade.delete(call)
+        masquerade.delete(call, configuration)
+    if configuration.get("macspoofchk"):
+        from cni import spoofing
+
+        spoofing.delete(call, configuration)
     if (configuration.get("ipam") or {}).get("type"):
         delegate.ipam(call, configuration, "DEL")
 
 
 def delete(call: cni.Call, configuration: "cni.Document") -> None:
-    """Link, neighbours, address; whatever is gone already is fine."""
-    held = [
-        ip["address"].partition("/")[0] for ip in (configuration.get("prevResult") or {}).get("ips") or ()
-    ]
-    if call.netns and os.path.exists(call.netns):
-        with frame.Netns(call.netns) as netns:
-            held = _disconnect(netns, call.ifname, wanted=not held) or held
-    if held:
-        with rtnl.Rtnl() as host:
-            bridge = host.link(configuration.get("bridge") or "cni0")
-            if bridge is not None:
-                gone = [rtnetlink.del_neighbour(bridge.index, rtnl.bare(ip)) for ip in held]
-                host.run(gone, ignore=(errno.ENOENT,))
+    """Neighbours, link, rules, address; whatever is gone already is fine."""
+    previous = (configuration.get("prevResult") or {}).get("ips") or ()
+    held = [ip["address"].partition("/")[0] for ip in previous]
+    with frame.NetnsIfAny(call.netns) as netns:
+        if netns is None:
+            _forget(configuration, [ip for ip in held if _is_ours(call, configuration, ip)])
+        else:
+            with rtnl.Inside(netns), rtnl.Rtnl() as inside:
+                link = inside.link(call.ifname)
+                if link is not None and not held:
+                    held = _addresses(inside, link.index)
+            if link is not None:
+                _forget(configuration, held)
+                with rtnl.Inside(netns):
+                    parting.delete_links(call, (link.index,))
     _give_back(call, configuration)
 
 
-def _disconnect(netns: int, ifname: str, *, wanted: bool) -> list[str]:
-    """Remove the link; with `wanted`, say which addresses it had."""
-    with rtnl.Inside(netns), rtnl.Rtnl() as inside:
-        held = []
-        link = inside.link(ifname)
-        if link is None:
-            return []
-        if wanted:
-            addresses = inside.dump(rtnetlink.dump_addresses())
-            held = [
-                str(a.interface.ip)
-                for a in addresses
-                if a.index == link.index and not a.interface.is_link_local
-            ]
-        inside.run([rtnetlink.del_link(index=link.index)], ignore=(errno.ENODEV,))
-    return held
+def _is_ours(call: cni.Call, configuration: "cni.Document", ip: str) -> bool:
+    """Whether an address is still this container's: a late, repeated DEL may find it with another."""
+    if (configuration.get("ipam") or {}).get("type") != "host-local":
+        return True
+    from cni import hostlocal
+
+    return hostlocal.holds(call, configuration, ip)
+
+
+def _forget(configuration: "cni.Document", addresses: list[str]) -> None:
+    """The host's permanent neighbours at these addresses."""
+    if not addresses:
+        return
+    with rtnl.Rtnl() as host:
+        bridge = host.link(configuration.get("bridge") or "cni0")
+        if bridge is not None:
+            gone = [rtnetlink.del_neighbour(bridge.index, rtnl.bare(ip)) for ip in addresses]
+            host.run(gone, ignore=(errno.ENOENT,))
+
+
+def _addresses(inside: rtnl.Rtnl, index: int) -> list[str]:
+    found = [a.interface for a in inside.dump(rtnetlink.dump_addresses()) if a.index == index]
+    return [str(interface.ip) for interface in found if not interface.is_link_local]
 
 
 def check(call: cni.Call, configuration: "cni.Document") -> None:
-    """CHECK_FAILED when a link, address or route that ADD answered with is not there any more."""
-    previous = configuration.get("prevResult")
-    if not previous:
-        raise cni.Failure(cni.INVALID_CONFIGURATION, "required prevResult missing")
-    wanted = cni.result(previous)
+    """CHECK_FAILED when a link, address, route, neighbour or rule of ADD is not there any more."""
+    from cni import checks, plans
+
+    wanted, wish = checks.previous(configuration), plans.options(call, configuration)
     if (configuration.get("ipam") or {}).get("type"):
         delegate.ipam(call, configuration, "CHECK")
+    gateways = tuple(ip for ip in wanted.ips if ip.gateway) if wish.gateway else ()
     with frame.Netns(call.netns) as netns:
-        with rtnl.Rtnl() as host:
-            for interface in wanted.interfaces:
-                if not interface.sandbox:
-                    _same(host, interface)
-        mine = [i for i in wanted.interfaces if i.sandbox == call.netns and i.name == call.ifname]
-        if not mine:
-            text = f"prevResult has no interface {call.ifname} in {call.netns}"
-            raise cni.Failure(cni.INVALID_CONFIGURATION, text)
-        with rtnl.Inside(netns), rtnl.Rtnl() as inside:
-            index = _same(inside, mine[0]).index
-            addresses = {a.interface for a in inside.dump(rtnetlink.dump_addresses()) if a.index == index}
-            routes = {(r.dst, r.via) for r in inside.dump(rtnetlink.dump_routes()) if r.index == index}
+        checks.mine(call, wanted)
+        checks.host(wanted)
+        if wish.shown:
+            checks.container(call, netns, wanted, neighbours=gateways)
+    if wish.gateway:
+        _check_neighbours(call, wish.bridge, wanted)
+    if wish.masquerade:
+        from cni import masquerade
+
+        lost = masquerade.missing(call, configuration, wanted.ips)
+        if lost:
+            raise cni.Failure(frame.CHECK_FAILED, f"{lost} is not masqueraded any more")
+
+
+def _check_neighbours(call: cni.Call, bridge: str, wanted: cni.Result) -> None:
+    from cni import checks
+
+    with rtnl.Rtnl() as host:
+        link = host.link(bridge)
+        known = checks.permanent(host, link.index) if link is not None else {}
+    mac = checks.mine(call, wanted).mac
     for ip in wanted.ips:
-        if ip.address not in addresses:
-            raise cni.Failure(frame.CHECK_FAILED, f"{call.ifname} has lost address {ip.address}")
-    for route in wanted.routes:
-        if not any(dst == route.dst and route.gw in (None, via) for dst, via in routes):
-            raise cni.Failure(frame.CHECK_FAILED, f"{call.ifname} has lost the route to {route.dst}")
+        if known.get(ip.address.ip) != mac:
+            raise cni.Failure(frame.CHECK_FAILED, f"{bridge} has lost its neighbour {ip.address.ip}")
 
 
-def _same(socket: rtnl.Rtnl, wanted: cni.Interface) -> rtnetlink.Link:
-    link = socket.link(wanted.name)
-    if link is None:
-        raise cni.Failure(frame.CHECK_FAILED, f"link {wanted.name} is gone")
-    if wanted.mac and link.mac != wanted.mac.lower():
-        raise cni.Failure(frame.CHECK_FAILED, f"link {wanted.name} has MAC {link.mac}, not {wanted.mac}")
-    return link
+def collect(call: cni.Call, configuration: "cni.Document") -> None:
+    """GC: addresses and rules of attachments that are gone; no link outlives its namespace."""
+    if configuration.get("ipMasq"):
+        from cni import masquerade
+
+        masquerade.collect(call, configuration)
+    if configuration.get("macspoofchk"):
+        from cni import spoofing
+
+        spoofing.collect(call, configuration)
+    forward(call, configuration)
 
 
 def forward(call: cni.Call, configuration: "cni.Document") -> None:
-    """GC and STATUS concern the addresses only: no link outlives its namespace."""
+    """STATUS concerns the addresses only."""
     if (configuration.get("ipam") or {}).get("type"):
         delegate.ipam(call, configuration, call.command)
 
 
 ABOUT = "CNI bridge plugin of netemu"
-HANDLERS = {"ADD": add, "DEL": delete, "CHECK": check, "GC": forward, "STATUS": forward}
+HANDLERS = {"ADD": add, "DEL": delete, "CHECK": check, "GC": collect, "STATUS": forward}

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 CHECK_FAILED = 100  # our own code: what CHECK found differs from what ADD answered
+_NS_GET_NSTYPE, _CLONE_NEWNET = 0xB703, 0x40000000
 
 
 class Netns:
-    """The container's namespace file, open for the length of a `with`; INVALID_NETNS if there is none."""
+    """The container's namespace, open for the length of a `with`; INVALID_NETNS if there is none."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -28,7 +29,7 @@ class Netns:
 
     def __enter__(self) -> int:
         try:
-            self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            self._fd = _open_netns(self._path)
         except OSError as problem:
             text = f"failed to open netns {self._path!r}"
             raise cni.Failure(cni.INVALID_NETNS, text, str(problem)) from None
@@ -36,6 +37,39 @@ class Netns:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._fd)
+
+
+class NetnsIfAny:
+    """The same for DEL, which succeeds without: None when there is none."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd: int | None = None
+
+    def __enter__(self) -> "int | None":
+        try:
+            self._fd = _open_netns(self._path)
+        except OSError:
+            self._fd = None
+        return self._fd
+
+    def __exit__(self, *_: object) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+
+
+def _open_netns(path: str) -> int:
+    """OSError also for a file that is no network namespace: what a lost mount leaves is an empty file."""
+    import fcntl
+
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if fcntl.ioctl(fd, _NS_GET_NSTYPE) != _CLONE_NEWNET:
+            raise OSError(f"{path} is a namespace of another kind")
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
 
 
 def load(name: str) -> "ModuleType":

@@ -32,10 +32,14 @@ def check(call: cni.Call, configuration: "cni.Document") -> None:
             )
 
 
+def holds(call: cni.Call, configuration: "cni.Document", address: str) -> bool:
+    """Whether an address is leased to this container."""
+    return _open(configuration).holder(address) == leases.owner(call.container_id, call.ifname)
+
+
 def collect(_call: cni.Call, configuration: "cni.Document") -> None:
     """GC: free every address whose holder is not among the valid attachments."""
-    valid = configuration.get("cni.dev/valid-attachments") or ()
-    keep = {leases.owner(each["containerID"], each["ifname"]) for each in valid}
+    keep = {leases.owner(*attachment) for attachment in cni.valid_attachments(configuration)}
     with _open(configuration) as store:
         for holder in {name for _, name in store.all()} - keep:
             store.release(holder)

@@ -71,7 +71,7 @@ class Leases:
 
     def release(self, owner: str, hints: "tuple[str, ...]" = ()) -> list[str]:
         """Free all addresses of an owner; returns them. When all `hints` are its own, there are no others."""
-        freed = [address for address in hints if self._owner(address) == owner]
+        freed = [address for address in hints if self.holder(address) == owner]
         if not hints or len(freed) < len(hints):
             freed = self.held(owner)
         for address in freed:
@@ -89,7 +89,7 @@ class Leases:
         names = (
             name for name in os.listdir(self._directory) if name[0] in "0123456789abcdef" and _is_ip(name)
         )
-        return [(name, self._owner(name)) for name in names]
+        return [(name, self.holder(name)) for name in names]
 
     def last(self, range_set: int) -> str:
         """The address given last from a range set, or ""."""
@@ -102,7 +102,8 @@ class Leases:
         os.write(fd, address.encode())
         os.close(fd)
 
-    def _owner(self, address: str) -> str:
+    def holder(self, address: str) -> str:
+        """The owner of an address, or ""; needs no lock."""
         return self._text(address).strip()
 
     def _text(self, name: str) -> str:

@@ -1,7 +1,5 @@
 """loopback: brings a container's lo up. Options: none."""
 
-import os
-
 from cni import frame
 from netemu.kernel import rtnl
 from netemu.wire import cni, rtnetlink
@@ -21,7 +19,9 @@ def add(call: cni.Call, configuration: "cni.Document") -> cni.Result:
 
 def delete(call: cni.Call, _configuration: "cni.Document") -> None:
     """lo down; a namespace that is gone needs nothing."""
-    if call.netns and os.path.exists(call.netns):
+    with frame.NetnsIfAny(call.netns) as netns:
+        there = netns is not None
+    if there:
         _set(call, up=False)
 
 

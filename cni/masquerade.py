@@ -1,61 +1,61 @@
-"""ipMasq: what leaves a container's subnet carries the host's address. One nft rule for each address.
+"""ipMasq: what leaves a container's subnet carries the host's address.
 
-Table and chains are those of the reference plugins' nftables backend; a rule's comment says whose it is.
+    postrouting (srcnat):  ip saddr @containers4  and not  ip saddr . ip daddr @inside4  ->  masquerade
 
-    postrouting (srcnat) -> masq_checks:  ip saddr <container> ip daddr != <subnet> masquerade
+One element for each address of a container; one for each subnet, which is never removed.
 """
 
-from cni import programs
-from netemu.wire import cni
+from cni import elements
+from netemu.wire import cni, nfnetlink
 
-TABLE = "inet cni_plugins_masquerade"
-CHAIN = "masq_checks"
-_PATH = ("/usr/sbin", "/sbin", "/usr/bin", "/usr/local/sbin")
-_BASE = f"""\
-add table {TABLE}
-add chain {TABLE} {CHAIN}
+TABLE = "inet netemu-cni-masquerade"
+_SKELETON = f"""\
+add table {TABLE} {{ comment "what containers send out of their subnet carries the host's address"; }}
+add set {TABLE} containers4 {{ type ipv4_addr; }}
+add set {TABLE} containers6 {{ type ipv6_addr; }}
+add set {TABLE} inside4 {{ type ipv4_addr . ipv4_addr; flags interval; }}
+add set {TABLE} inside6 {{ type ipv6_addr . ipv6_addr; flags interval; }}
 add chain {TABLE} postrouting {{ type nat hook postrouting priority srcnat; }}
 flush chain {TABLE} postrouting
 add rule {TABLE} postrouting ip daddr 224.0.0.0/4 return
 add rule {TABLE} postrouting ip6 daddr ff00::/8 return
-add rule {TABLE} postrouting goto {CHAIN}
+add rule {TABLE} postrouting ip saddr @containers4 ip saddr . ip daddr != @inside4 masquerade
+add rule {TABLE} postrouting ip6 saddr @containers6 ip6 saddr . ip6 daddr != @inside6 masquerade
 """
+PLACES = ((TABLE, "containers4"), (TABLE, "containers6"))
 
 
-def add(call: cni.Call, ips: "tuple[cni.Address, ...]") -> None:
+def add(call: cni.Call, configuration: "cni.Document", ips: "tuple[cni.Address, ...]") -> None:
     """One atomic transaction."""
-    _nft([], (_BASE + "".join(_rule(call, ip) for ip in ips)).encode())
+    mark = elements.mark(configuration, call.container_id, call.ifname)
+    wanted = [
+        nfnetlink.Element(TABLE, f"containers{ip.address.version}", ip.address.ip.packed, comment=mark)
+        for ip in ips
+    ]
+    if wanted:
+        elements.put(call, _SKELETON, wanted, shared=[same_subnet(TABLE, "inside", ip) for ip in ips])
 
 
-def _rule(call: cni.Call, ip: cni.Address) -> str:
-    family = "ip" if ip.address.version == 4 else "ip6"
-    outside = f"{family} saddr {ip.address.ip} {family} daddr != {ip.address.network}"
-    return f'add rule {TABLE} {CHAIN} {outside} masquerade comment "{_comment(call)}"\n'
+def same_subnet(table: str, name: str, ip: cni.Address) -> nfnetlink.Element:
+    """The element "from this subnet to this subnet" of a set `name`4 or `name`6."""
+    network = ip.address.network
+    first, last = network.network_address.packed, network.broadcast_address.packed
+    return nfnetlink.Element(table, f"{name}{network.version}", first + first, end=last + last)
 
 
-def _comment(call: cni.Call) -> str:
-    return f"{call.container_id[:64]} {call.ifname}"  # nft takes 128 bytes
+def delete(call: cni.Call, configuration: "cni.Document") -> None:
+    """Remove the container's elements; none is fine."""
+    mark = elements.mark(configuration, call.container_id, call.ifname)
+    elements.take(call, PLACES, lambda comment: comment == mark)
 
 
-def delete(call: cni.Call) -> None:
-    """Remove the container's rules; none is fine. Without nft there are none."""
-    if not programs.find("nft", _PATH):
-        return
-    code, listing = _run(["-a", "list", "chain", *TABLE.split(), CHAIN], b"")
-    mine = f'comment "{_comment(call)}" # handle '
-    handles = [line.rpartition(mine)[2] for line in listing.decode().splitlines() if mine in line]
-    if code == 0 and handles:
-        _nft([], "".join(f"delete rule {TABLE} {CHAIN} handle {handle}\n" for handle in handles).encode())
+def collect(call: cni.Call, configuration: "cni.Document") -> None:
+    """GC: remove the elements of this network's attachments that are not valid any more."""
+    elements.take(call, PLACES, elements.stale(configuration))
 
 
-def _nft(arguments: list[str], text: bytes) -> None:
-    code, output = _run(arguments or ["-f", "-"], text)
-    if code:
-        raise cni.Failure(cni.IO_FAILURE, "nft refused the masquerade rules", output.decode(errors="replace"))
-
-
-def _run(arguments: list[str], text: bytes) -> tuple[int, bytes]:
-    path = programs.find("nft", _PATH)
-    if not path:
-        raise cni.Failure(cni.UNSUPPORTED_FIELD, "ipMasq needs the nft program (package nftables)")
-    return programs.run(path, arguments, {"LC_ALL": "C"}, text)
+def missing(call: cni.Call, configuration: "cni.Document", ips: "tuple[cni.Address, ...]") -> str:
+    """The first of these addresses that is not masqueraded, or ""."""
+    mark = elements.mark(configuration, call.container_id, call.ifname)
+    have = {element.key for element in elements.held(PLACES, mark)}
+    return next((str(ip.address.ip) for ip in ips if ip.address.ip.packed not in have), "")

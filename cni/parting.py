@@ -1,8 +1,8 @@
 """What the kernel makes its caller wait for although it has happened: the end of a link, or of a socket.
 
-A deleted link is out of every list, its name and addresses free, after 2 ms; the request is answered when the
-kernel has let go of its memory, which takes 20 more. So somebody else makes the request, and we return as soon
-as the link is gone: a child where the process ends anyway, a thread in a runtime's.
+A deleted link is out of every list, its name and addresses free, after 2 ms; the request is answered when
+the kernel has let go of its memory, which takes 20 more. So somebody else makes the request, and we return as
+soon as the link is gone: a child where the process ends anyway, a thread in a runtime's.
 """
 
 import _thread
@@ -10,6 +10,7 @@ import errno
 import os
 import select
 
+from cni import frame
 from netemu.kernel import rtnl
 from netemu.wire import rtnetlink
 
@@ -38,7 +39,7 @@ def delete_links(call: "cni.Call", indices: "Sequence[int]") -> None:
         try:
             os.write(writing, bytes([code]))
         except BrokenPipeError:
-            pass  # nobody waited: the link was gone before
+            return  # nobody waited: the link was gone before
 
     try:
         _start(call, work, writing)
@@ -50,6 +51,19 @@ def delete_links(call: "cni.Call", indices: "Sequence[int]") -> None:
                         raise rtnl.RtnlError(outcome[0] if outcome else errno.EINTR, "delete link")
     finally:
         os.close(reading)
+
+
+def delete_container_link(call: "cni.Call") -> bool:
+    """Remove the link `call.ifname` from the container; whether it was there. No namespace is fine."""
+    with frame.NetnsIfAny(call.netns) as netns:
+        if netns is None:
+            return False
+        with rtnl.Inside(netns):
+            with rtnl.Rtnl() as inside:
+                link = inside.link(call.ifname)
+            if link is not None:
+                delete_links(call, (link.index,))
+    return link is not None
 
 
 def release(call: "cni.Call", close: "Callable[[], None]") -> None:

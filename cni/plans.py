@@ -2,14 +2,17 @@
 
 import ipaddress
 
-from netemu.wire import cni, records, rtnetlink
+from cni import links
+from netemu.wire import cni, records
 
 # What a configuration asks of the links; see options.
 Options = records.record(
-    "Options", "bridge gateway default_gateway force_address mtu hairpin promiscuous dad mac masquerade"
+    "Options",
+    "bridge gateway default_gateway force_address mtu hairpin promiscuous dad mac masquerade"
+    " isolated true_mac shown",
 )
 # Options that change who may talk to whom: ignoring one would be worse than refusing it.
-REFUSED = ("vlan", "vlanTrunk", "macspoofchk", "portIsolation")
+REFUSED = ("vlan", "vlanTrunk")
 
 
 def options(call: cni.Call, configuration: "cni.Document") -> Options:
@@ -17,32 +20,41 @@ def options(call: cni.Call, configuration: "cni.Document") -> Options:
     for name in REFUSED:
         if configuration.get(name):
             raise cni.Failure(cni.UNSUPPORTED_FIELD, f"{name} is not supported by netemu's bridge plugin")
-    default_gateway = bool(configuration.get("isDefaultGateway"))
+    default_gateway = links.flag(configuration, "isDefaultGateway")
     found = Options(
         bridge=configuration.get("bridge") or "cni0",
-        gateway=bool(configuration.get("isGateway")) or default_gateway,
+        gateway=links.flag(configuration, "isGateway") or default_gateway,
         default_gateway=default_gateway,
-        force_address=bool(configuration.get("forceAddress")),
-        mtu=configuration.get("mtu") or 0,
-        hairpin=bool(configuration.get("hairpinMode")),
-        promiscuous=bool(configuration.get("promiscMode")),
-        dad=bool(configuration.get("enabledad")),
-        mac=(configuration.get("runtimeConfig") or {}).get("mac")
-        or ((configuration.get("args") or {}).get("cni") or {}).get("mac")
-        or call.args.get("MAC", ""),
-        masquerade=bool(configuration.get("ipMasq")),
+        force_address=links.flag(configuration, "forceAddress"),
+        mtu=links.mtu(configuration),
+        hairpin=links.flag(configuration, "hairpinMode"),
+        promiscuous=links.flag(configuration, "promiscMode"),
+        dad=links.flag(configuration, "enabledad"),
+        mac=links.wanted_mac(call, configuration),
+        masquerade=links.masquerades(configuration),
+        isolated=links.flag(configuration, "portIsolation"),
+        true_mac=links.flag(configuration, "macspoofchk"),
+        shown=not links.flag(configuration, "disableContainerInterface"),
     )
+    try:
+        cni.check_ifname(found.bridge)
+    except (cni.Failure, AttributeError, TypeError):
+        raise cni.Failure(cni.INVALID_CONFIGURATION, f"invalid bridge name {found.bridge!r}") from None
     if found.hairpin and found.promiscuous:
         raise cni.Failure(
             cni.INVALID_CONFIGURATION, "cannot set hairpin mode and promiscuous mode at the same time"
         )
-    if not isinstance(found.mtu, int) or found.mtu < 0:
-        raise cni.Failure(cni.INVALID_CONFIGURATION, f"invalid mtu {found.mtu}")
+    if not found.shown and (configuration.get("ipam") or {}).get("type"):
+        raise cni.Failure(
+            cni.INVALID_CONFIGURATION, "cannot use IPAM when the container interface is disabled"
+        )
     return found
 
 
-def with_gateways(ipam: cni.Result, wish: Options) -> cni.Result:
-    """IPAM's result with the gateways the bridge will be, and the default routes it was asked for."""
+def planned(ipam: "cni.Result | None", wish: Options, configuration: "cni.Document") -> cni.Result:
+    """What will be made of IPAM's result: gateways, the default routes asked for, the configuration's DNS."""
+    if ipam is None or ((configuration.get("ipam") or {}).get("type") and not ipam.ips):
+        raise cni.Failure(cni.INVALID_CONFIGURATION, "IPAM plugin returned missing IP config")
     ips = ipam.ips
     if wish.gateway:
         ips = tuple(
@@ -54,4 +66,8 @@ def with_gateways(ipam: cni.Result, wish: Options) -> cni.Result:
             everything = ipaddress.ip_network("0.0.0.0/0" if ip.address.version == 4 else "::/0")
             if not any(route.dst == everything for route in ipam.routes):
                 routes.append(cni.Route(everything, ip.gateway))
-    return ipam._replace(ips=tuple(ip._replace(interface=2) for ip in ips), routes=tuple(routes))
+    return cni.Result(
+        ips=tuple(ip._replace(interface=2) for ip in ips),
+        routes=tuple(routes),
+        dns=cni.dns(configuration["dns"]) if configuration.get("dns") else ipam.dns,
+    )

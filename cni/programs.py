@@ -6,14 +6,20 @@ import os
 from netemu.wire import cni
 
 
-def run(path: str, arguments: list[str], environment: dict[str, str], text: bytes) -> tuple[int, bytes]:
-    """A program's exit code and standard output. Its input is a file in memory: nobody has to feed it."""
+def run(
+    path: str, arguments: list[str], environment: dict[str, str], text: bytes, *, errors: bool = False
+) -> tuple[int, bytes]:
+    """A program's exit code and standard output, with `errors` what it complains of as well.
+
+    Its input is a file in memory: nobody has to feed it.
+    """
     source = os.memfd_create("input")
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
         os.write(source, text)
         os.lseek(source, 0, os.SEEK_SET)
         actions = [(os.POSIX_SPAWN_DUP2, source, 0), (os.POSIX_SPAWN_DUP2, writing, 1)]
+        actions += [(os.POSIX_SPAWN_DUP2, writing, 2)] if errors else []
         try:
             pid = os.posix_spawn(path, [path, *arguments], environment, file_actions=actions)
         except OSError as problem:

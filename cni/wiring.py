@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     Gateways = tuple[rtnetlink.Interface, ...]
 
 
-def connect(call: cni.Call, netns: int, wish: plans.Options, plan: cni.Result) -> cni.Result:
+def connect(
+    call: cni.Call, configuration: "cni.Document", netns: int, wish: plans.Options, plan: cni.Result
+) -> cni.Result:
     """Make what the plan says; the result with its interfaces. No link remains after a failure."""
     near = "veth" + os.urandom(4).hex()
     mac = wish.mac or (links.hardware(plan.ips[0].address) if plan.ips else "")
@@ -28,9 +30,17 @@ def connect(call: cni.Call, netns: int, wish: plans.Options, plan: cni.Result) -
             host.run(_host_side(call, netns, wish, plan, bridge, near=near, mac=mac))
             far = _container_side(call, netns, wish, plan, bridge)
             port = host.link(near)
-        except OSError as problem:
-            host.send([rtnetlink.del_link(near)])
-            raise links.told(call, problem) from None
+            if wish.true_mac:
+                from cni import spoofing
+
+                spoofing.add(call, configuration, near, far.mac)
+        except BaseException as problem:
+            # The kernel works through a whole batch, whatever happens to one message of it.
+            undo = [rtnetlink.del_neighbour(bridge.index, ip.address.ip) for ip in plan.ips]
+            host.send([rtnetlink.del_link(near), *(undo if wish.gateway else ())])
+            if isinstance(problem, OSError):
+                raise links.told(call, problem) from None
+            raise
     assert port is not None
     interfaces = (
         cni.Interface(bridge.name, bridge.mac),
@@ -109,10 +119,12 @@ def _host_side(
     messages = [rtnetlink.new_veth(near, call.ifname, netns, peer_mac=mac, mtu=wish.mtu, master=bridge.index)]
     if links.has_ipv6():
         messages.append(rtnetlink.set_no_ipv6_address(near))
+    if wish.isolated:
+        messages.append(rtnetlink.set_isolated(near, on=True))
     if wish.hairpin:
         messages.append(rtnetlink.set_hairpin(near, on=True))
     messages.append(rtnetlink.set_link(near, up=True))
-    if wish.gateway:
+    if wish.gateway and mac:
         messages += [rtnetlink.new_neighbour(bridge.index, ip.address.ip, mac) for ip in plan.ips]
     return messages
 
@@ -127,8 +139,10 @@ def _container_side(
             links.quiet(call.ifname, dad=wish.dad)
             if any(ip.address.version == 6 for ip in plan.ips):
                 links.write(f"/proc/sys/net/ipv6/conf/{call.ifname}/disable_ipv6", "0")
+        if not wish.shown:
+            return link
         messages = [rtnetlink.set_link(index=link.index, up=True)]
-        messages += [rtnetlink.new_address(link.index, ip.address) for ip in plan.ips]
+        messages += [rtnetlink.new_address(link.index, ip.address, dad=wish.dad) for ip in plan.ips]
         if wish.gateway:
             messages += [rtnetlink.new_neighbour(link.index, ip.gateway, bridge.mac) for ip in plan.ips]
         messages += [links.route(link.index, route, plan) for route in plan.routes]

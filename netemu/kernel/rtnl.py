@@ -149,9 +149,9 @@ class Rtnl:
             raise RtnlError(code, "get link")
         return rtnetlink.parse(found[0])  # type: ignore[return-value]
 
-    def dump(self, request: bytes) -> list:
-        """All values a dump request answers with."""
+    def dump(self, request: bytes, parse: "Callable[[rtnetlink.Reply], object]" = rtnetlink.parse) -> list:
+        """All values a dump request answers with, read by `parse` (None: not one of them)."""
         code, found = self.send([request])[0]
         if code:
             raise RtnlError(code, rtnetlink.kind(request))
-        return [value for value in map(rtnetlink.parse, found) if value is not None]
+        return [value for value in map(parse, found) if value is not None]

@@ -162,6 +162,17 @@ def _load(text: bytes | str, what: str) -> "Document":
     return document
 
 
+def valid_attachments(document: "Document") -> "set[tuple[str, str]]":
+    """For GC: (container id, interface name) of all that is still there. It must be said, even if empty."""
+    found = document.get("cni.dev/valid-attachments")
+    try:
+        if not isinstance(found, list):
+            raise TypeError("it is missing")
+        return {(each["containerID"], each["ifname"]) for each in found}
+    except (KeyError, TypeError) as problem:
+        raise Failure(INVALID_CONFIGURATION, "invalid cni.dev/valid-attachments", str(problem)) from None
+
+
 def check_command(command: str, version: str) -> None:
     """Failure INCOMPATIBLE_VERSION when the configuration's version has no such command yet."""
     since = SINCE.get(command)

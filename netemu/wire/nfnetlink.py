@@ -1,7 +1,7 @@
 """nfnetlink messages as bytes, and back: elements of nf_tables sets and maps, and tracked connections.
 
-A codec only: it knows no socket and no rule. Tables, chains and sets are text for nft(8), made once on a host;
-what comes and goes with every container is an element, and one costs 0.1 ms here and 5 ms by a program.
+A codec only: it knows no socket and no rule. Tables, chains and sets are text for nft(8), made once on a
+host; what comes and goes with every container is an element, and one costs 0.1 ms here and 5 ms by a program.
 Layouts: linux/netfilter/nfnetlink.h, nf_tables.h, nfnetlink_conntrack.h (attributes in network byte order).
 Standard library only, for CNI executables import this.
 """
@@ -67,7 +67,7 @@ def get_element(element: Element) -> bytes:
 
 def dump_elements(table: str, name: str) -> bytes:
     """Ask for all elements of a set or map. ENOENT when there is no such table or set."""
-    return _message(_NFTABLES, _GETSETELEM, _DUMP, FAMILIES[table.split()[0]], _where(table, name))
+    return _message(_NFTABLES, _GETSETELEM, _DUMP, _family(table), _where(table, name))
 
 
 def batch(messages: "Sequence[bytes]") -> list[bytes]:
@@ -142,11 +142,15 @@ def _element(kind: int, flags: int, element: Element) -> bytes:
         text = element.comment.encode() + b"\0"
         parts += _attribute(_ELEMENT_USERDATA, bytes([_USERDATA_COMMENT, len(text)]) + text)
     body = _where(element.table, element.set) + _nested(_LIST_ELEMENTS, _nested(_LIST_ELEMENT, parts))
-    return _message(_NFTABLES, kind, flags, FAMILIES[element.table.split()[0]], body)
+    return _message(_NFTABLES, kind, flags, _family(element.table), body)
+
+
+def _family(table: str) -> int:
+    return FAMILIES[table.partition(" ")[0]]
 
 
 def _where(table: str, name: str) -> bytes:
-    return _text(_LIST_TABLE, table.split()[1]) + _text(_LIST_SET, name)
+    return _text(_LIST_TABLE, table.partition(" ")[2]) + _text(_LIST_SET, name)
 
 
 def _value(nested: bytes) -> bytes:

@@ -33,6 +33,7 @@ NAMES = {
     NEWADDR: "new address", DELADDR: "delete address", GETADDR: "get addresses",
     NEWROUTE: "new route", DELROUTE: "delete route", GETROUTE: "get routes",
     NEWNEIGH: "new neighbour", DELNEIGH: "delete neighbour", GETNEIGH: "get neighbours",
+    36: "new queueing discipline", 38: "get queueing disciplines", 44: "new traffic filter",
 }  # fmt: skip
 
 # Flags of a message.
@@ -41,21 +42,23 @@ DUMP = 0x300  # ROOT | MATCH
 REPLACE, EXCL, CREATE = 0x100, 0x200, 0x400
 
 # Attributes of a link.
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
-IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_NET_NS_FD, IFLA_EXT_MASK = 18, 26, 28, 29
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_TXQLEN = 1, 3, 4, 5, 10, 13
+IFLA_LINKINFO, IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_NET_NS_FD, IFLA_EXT_MASK = 18, 20, 26, 28, 29
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 VETH_INFO_PEER = 1
 IFLA_VXLAN_ID, IFLA_VXLAN_LINK, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LEARNING = 1, 3, 4, 7
 IFLA_VXLAN_PORT, IFLA_VXLAN_LOCAL6 = 15, 17
-IFLA_BRPORT_MODE = 4  # hairpin
+IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 4, 33  # mode: hairpin
+IFLA_MACVLAN_MODE = 1
+MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
 IFLA_INET6_ADDR_GEN_MODE, ADDR_GEN_NONE = 8, 1
 RTEXT_FILTER_SKIP_STATS = 8
-IFF_UP, IFF_PROMISC = 0x1, 0x100
+IFF_UP, IFF_PROMISC, IFF_ALLMULTI = 0x1, 0x100, 0x200
 
 # Attributes of an address, a route, a neighbour.
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
-IFA_F_NODAD, IFA_F_PERMANENT = 0x02, 0x80
-RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_METRICS, RTA_TABLE = 1, 4, 5, 6, 8, 15
+IFA_F_NODAD, IFA_F_PERMANENT, IFA_F_NOPREFIXROUTE = 0x02, 0x80, 0x200
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_METRICS, RTA_TABLE = 1, 4, 5, 6, 7, 8, 15
 RTAX_MTU, RTAX_ADVMSS = 2, 8
 RTN_UNICAST, RTN_UNREACHABLE, RT_TABLE_MAIN, RTPROT_BOOT, RTNH_F_ONLINK = 1, 7, 254, 3, 4
 SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_NOWHERE = 0, 253, 255  # deleting, "nowhere" matches any
@@ -71,7 +74,10 @@ _BODIES = {NEWLINK: _LINK, NEWADDR: _ADDRESS, NEWROUTE: _ROUTE, NEWNEIGH: _NEIGH
 
 # What a dump or a get answers with. `mac` is lower-case text; `kind` is "" for a physical device or loopback.
 # `vxlan`: a Vxlan for a link of that kind, else None.
-Link = records.record("Link", "index name flags mtu mac kind master vxlan", defaults=(None,))
+# `tied`: the index of a veth's other end or a macvlan's master, maybe in another namespace; 0: none.
+Link = records.record(
+    "Link", "index name flags mtu mac kind master vxlan tied txqlen alias", defaults=(None, 0, 0, "")
+)
 Vxlan = records.record("Vxlan", "vni local port link")  # `link`: index of the link below, 0 for none
 LinkAddress = records.record("LinkAddress", "index interface flags")
 Route = records.record("Route", "dst via index metric table protocol kind")
@@ -86,24 +92,28 @@ Reply = records.record(
 )  # error: errno (0: acknowledged) of an ERROR message
 
 
-def _attribute(kind: int, payload: bytes) -> bytes:
+def attribute(kind: int, payload: bytes) -> bytes:
+    """One attribute, padded."""
     length = len(payload) + 4
     return struct.pack("=HH", length, kind) + payload + b"\0" * (-length % 4)
 
 
-def _u32(kind: int, value: int) -> bytes:
+def u32(kind: int, value: int) -> bytes:
+    """An attribute that is a number."""
     return struct.pack("=HHI", 8, kind, value)
 
 
-def _text(kind: int, value: str) -> bytes:
-    return _attribute(kind, value.encode() + b"\0")
+def text(kind: int, value: str) -> bytes:
+    """An attribute that is a C string."""
+    return attribute(kind, value.encode() + b"\0")
 
 
 def _mac(kind: int, mac: str) -> bytes:
-    return _attribute(kind, bytes.fromhex(mac.replace(":", "")))
+    return attribute(kind, bytes.fromhex(mac.replace(":", "")))
 
 
-def _message(kind: int, flags: int, body: bytes) -> bytes:
+def message(kind: int, flags: int, body: bytes) -> bytes:
+    """A request with its header."""
     return _HEADER.pack(_HEADER.size + len(body), kind, flags | REQUEST, 0, 0) + body
 
 
@@ -116,8 +126,8 @@ def _family(version: int) -> int:
 
 def new_bridge(name: str, *, mac: str = "", mtu: int = 0) -> bytes:
     """A bridge, down. EEXIST if any link has the name. A bridge with an explicit `mac` keeps it for good."""
-    info = _attribute(IFLA_LINKINFO, _attribute(IFLA_INFO_KIND, b"bridge"))
-    return _message(NEWLINK, ACK | CREATE | EXCL, _link_body(0, name, mac=mac, mtu=mtu) + info)
+    info = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, b"bridge"))
+    return message(NEWLINK, ACK | CREATE | EXCL, _link_body(0, name, mac=mac, mtu=mtu) + info)
 
 
 def new_veth(
@@ -127,11 +137,31 @@ def new_veth(
 
     The far end cannot be born up: veth_open answers ENOTCONN before the pair is tied.
     """
-    far = _link_body(0, peer, mac=peer_mac, mtu=mtu) + _u32(IFLA_NET_NS_FD, peer_netns)
-    data = _attribute(IFLA_INFO_DATA, _attribute(VETH_INFO_PEER, far))
-    info = _attribute(IFLA_LINKINFO, _attribute(IFLA_INFO_KIND, b"veth") + data)
-    near = _link_body(0, name, mac=mac, mtu=mtu) + (_u32(IFLA_MASTER, master) if master else b"")
-    return _message(NEWLINK, ACK | CREATE | EXCL, near + info)
+    far = _link_body(0, peer, mac=peer_mac, mtu=mtu) + u32(IFLA_NET_NS_FD, peer_netns)
+    data = attribute(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, far))
+    info = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, b"veth") + data)
+    near = _link_body(0, name, mac=mac, mtu=mtu) + (u32(IFLA_MASTER, master) if master else b"")
+    return message(NEWLINK, ACK | CREATE | EXCL, near + info)
+
+
+def new_macvlan(name: str, master: int, mode: str, netns: int, *, mac: str = "", mtu: int = 0) -> bytes:
+    """A further address on link `master`, down, born in an open file's namespace. See MACVLAN_MODES."""
+    data = attribute(IFLA_INFO_DATA, u32(IFLA_MACVLAN_MODE, MACVLAN_MODES[mode]))
+    info = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, b"macvlan") + data)
+    where = u32(IFLA_LINK, master) + u32(IFLA_NET_NS_FD, netns)
+    return message(NEWLINK, ACK | CREATE | EXCL, _link_body(0, name, mac=mac, mtu=mtu) + where + info)
+
+
+def new_ifb(name: str, *, mtu: int = 0, txqlen: int = 0) -> bytes:
+    """A link whose packets, redirected to it, can queue: for shaping what arrives. Up. EEXIST if taken."""
+    info = attribute(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, b"ifb"))
+    body = _link_body(0, name, mtu=mtu, flags=IFF_UP, changed=IFF_UP)
+    return message(NEWLINK, ACK | CREATE | EXCL, body + (u32(IFLA_TXQLEN, txqlen) if txqlen else b"") + info)
+
+
+def set_alias(name: str, alias: str) -> bytes:
+    """A remark on a link, at most 255 bytes."""
+    return message(SETLINK, ACK, _link_body(0, name) + attribute(IFLA_IFALIAS, alias.encode()))
 
 
 def new_vxlan(
@@ -142,12 +172,12 @@ def new_vxlan(
     `link` is the index of the link that carries it (0: whichever the route to the other end takes).
     """
     own = IFLA_VXLAN_LOCAL if local.version == 4 else IFLA_VXLAN_LOCAL6
-    data = _u32(IFLA_VXLAN_ID, vni) + _attribute(own, local.packed)
-    data += _u32(IFLA_VXLAN_LINK, link) if link else b""
-    data += _attribute(IFLA_VXLAN_PORT, port.to_bytes(2, "big")) + _attribute(IFLA_VXLAN_LEARNING, b"\0")
-    info = _attribute(IFLA_INFO_KIND, b"vxlan") + _attribute(IFLA_INFO_DATA, data)
+    data = u32(IFLA_VXLAN_ID, vni) + attribute(own, local.packed)
+    data += u32(IFLA_VXLAN_LINK, link) if link else b""
+    data += attribute(IFLA_VXLAN_PORT, port.to_bytes(2, "big")) + attribute(IFLA_VXLAN_LEARNING, b"\0")
+    info = attribute(IFLA_INFO_KIND, b"vxlan") + attribute(IFLA_INFO_DATA, data)
     near = _link_body(0, name, mac=mac, mtu=mtu)
-    return _message(NEWLINK, ACK | CREATE | EXCL, near + _attribute(IFLA_LINKINFO, info))
+    return message(NEWLINK, ACK | CREATE | EXCL, near + attribute(IFLA_LINKINFO, info))
 
 
 def set_link(
@@ -156,42 +186,53 @@ def set_link(
     index: int = 0,
     up: bool | None = None,
     promiscuous: bool | None = None,
+    allmulti: bool | None = None,
     master: int | None = None,
     mac: str = "",
     mtu: int = 0,
+    txqlen: int | None = None,
 ) -> bytes:
     """Change a link found by index or name; None, "" and 0 leave a property alone, master=0 releases it."""
     flags = changed = 0
-    for wish, bit in ((up, IFF_UP), (promiscuous, IFF_PROMISC)):
+    for wish, bit in ((up, IFF_UP), (promiscuous, IFF_PROMISC), (allmulti, IFF_ALLMULTI)):
         if wish is not None:
             changed |= bit
             flags |= bit if wish else 0
     body = _link_body(index, name, flags=flags, changed=changed, mac=mac, mtu=mtu)
-    return _message(SETLINK, ACK, body + (b"" if master is None else _u32(IFLA_MASTER, master)))
+    body += b"" if master is None else u32(IFLA_MASTER, master)
+    return message(SETLINK, ACK, body + (b"" if txqlen is None else u32(IFLA_TXQLEN, txqlen)))
 
 
 def set_hairpin(name: str, *, on: bool) -> bytes:
     """Let a bridge port send a frame back where it came from (a pod that reaches itself by its Service)."""
-    mode = _attribute(IFLA_BRPORT_MODE, bytes([on]))
-    slave = _attribute(IFLA_INFO_SLAVE_KIND, b"bridge\0") + _attribute(IFLA_INFO_SLAVE_DATA, mode)
+    return _set_port(name, attribute(IFLA_BRPORT_MODE, bytes([on])))
+
+
+def set_isolated(name: str, *, on: bool) -> bytes:
+    """An isolated bridge port exchanges frames with ports that are not isolated only."""
+    return _set_port(name, attribute(IFLA_BRPORT_ISOLATED, bytes([on])))
+
+
+def _set_port(name: str, data: bytes) -> bytes:
+    slave = attribute(IFLA_INFO_SLAVE_KIND, b"bridge\0") + attribute(IFLA_INFO_SLAVE_DATA, data)
     # RTM_NEWLINK without CREATE: RTM_SETLINK does not look at a port's data.
-    return _message(NEWLINK, ACK, _link_body(0, name) + _attribute(IFLA_LINKINFO, slave))
+    return message(NEWLINK, ACK, _link_body(0, name) + attribute(IFLA_LINKINFO, slave))
 
 
 def set_no_ipv6_address(name: str) -> bytes:
     """Never generate a link-local IPv6 address: a bridge port needs none; each would start DAD and MLD."""
-    mode = _attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([ADDR_GEN_NONE]))
-    return _message(SETLINK, ACK, _link_body(0, name) + _attribute(IFLA_AF_SPEC, _attribute(AF_INET6, mode)))
+    mode = attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([ADDR_GEN_NONE]))
+    return message(SETLINK, ACK, _link_body(0, name) + attribute(IFLA_AF_SPEC, attribute(AF_INET6, mode)))
 
 
 def del_link(name: str = "", *, index: int = 0) -> bytes:
     """Remove a link (both ends, for a veth). Blocks about 20 ms in the kernel."""
-    return _message(DELLINK, ACK, _link_body(index, name))
+    return message(DELLINK, ACK, _link_body(index, name))
 
 
 def get_link(name: str = "", *, index: int = 0) -> bytes:
     """Ask for one link; the answer is a NEWLINK without statistics. ENODEV if there is none."""
-    return _message(GETLINK, ACK, _link_body(index, name) + _u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS))
+    return message(GETLINK, ACK, _link_body(index, name) + u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS))
 
 
 def _link_body(
@@ -199,30 +240,35 @@ def _link_body(
 ) -> bytes:
     body = _LINK.pack(AF_UNSPEC, 0, index, flags, changed)
     if name:
-        body += _text(IFLA_IFNAME, name)
+        body += text(IFLA_IFNAME, name)
     if mac:
         body += _mac(IFLA_ADDRESS, mac)
-    return body + (_u32(IFLA_MTU, mtu) if mtu else b"")
+    return body + (u32(IFLA_MTU, mtu) if mtu else b"")
 
 
 # -- addresses, routes, neighbours ---------------------------------------------------------------------------
 
 
-def new_address(index: int, interface: "Interface") -> bytes:
-    """An address with its prefix on a link. IPv6 skips duplicate address detection. EEXIST if it has it."""
+def new_address(index: int, interface: "Interface", *, dad: bool = False, prefix_route: bool = True) -> bytes:
+    """An address with its prefix on a link. EEXIST if it has it.
+
+    IPv6 skips duplicate address detection unless `dad`. Without `prefix_route` neighbours of its subnet are
+    not reached by the link unless a route says so.
+    """
     packed, family = interface.ip.packed, _family(interface.version)
-    nodad = IFA_F_NODAD if family == AF_INET6 else 0
+    flags = IFA_F_PERMANENT | (IFA_F_NODAD if family == AF_INET6 and not dad else 0)
+    flags |= 0 if prefix_route else IFA_F_NOPREFIXROUTE
     body = _ADDRESS.pack(family, interface.network.prefixlen, 0, SCOPE_UNIVERSE, index)
-    body += _attribute(IFA_LOCAL, packed) + _attribute(IFA_ADDRESS, packed)
+    body += attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed)
     if family == AF_INET and interface.network.prefixlen < 31:
-        body += _attribute(IFA_BROADCAST, interface.network.broadcast_address.packed)
-    return _message(NEWADDR, ACK | CREATE | EXCL, body + _u32(IFA_FLAGS, IFA_F_PERMANENT | nodad))
+        body += attribute(IFA_BROADCAST, interface.network.broadcast_address.packed)
+    return message(NEWADDR, ACK | CREATE | EXCL, body + u32(IFA_FLAGS, flags))
 
 
 def del_address(index: int, interface: "Interface") -> bytes:
     """Take an address off a link. EADDRNOTAVAIL if it is not there."""
     body = _ADDRESS.pack(_family(interface.version), interface.network.prefixlen, 0, 0, index)
-    return _message(DELADDR, ACK, body + _attribute(IFA_LOCAL, interface.ip.packed))
+    return message(DELADDR, ACK, body + attribute(IFA_LOCAL, interface.ip.packed))
 
 
 def new_route(
@@ -237,19 +283,29 @@ def new_route(
     onlink: bool = False,
     protocol: int = RTPROT_BOOT,
     kind: int = RTN_UNICAST,
+    source: "Address | None" = None,
 ) -> bytes:
     """A route out of a link (0: the kernel finds it by `via`). EEXIST if the same is there.
 
     With `onlink` the kernel believes that `via` is a neighbour there. An unreachable one has neither.
+    `source`: the address that packets without one get.
     """
     far = via is not None or dst.version == 6 or kind != RTN_UNICAST
     scope = SCOPE_UNIVERSE if far else SCOPE_LINK
     flags = RTNH_F_ONLINK if onlink else 0
     body = _route_body(dst, index, via, metric, table, scope=scope, flags=flags, protocol=protocol, kind=kind)
-    metrics = (_u32(RTAX_MTU, mtu) if mtu else b"") + (_u32(RTAX_ADVMSS, advmss) if advmss else b"")
+    metrics = (u32(RTAX_MTU, mtu) if mtu else b"") + (u32(RTAX_ADVMSS, advmss) if advmss else b"")
     if metrics:
-        body += _attribute(RTA_METRICS, metrics)
-    return _message(NEWROUTE, ACK | CREATE | EXCL, body)
+        body += attribute(RTA_METRICS, metrics)
+    if source is not None:
+        body += attribute(RTA_PREFSRC, source.packed)
+    return message(NEWROUTE, ACK | CREATE | EXCL, body)
+
+
+def get_route(dst: "Address") -> bytes:
+    """Ask which route a packet to an address takes. ENETUNREACH if none does."""
+    body = _ROUTE.pack(_family(dst.version), len(dst.packed) * 8, 0, 0, 0, 0, 0, 0, 0)
+    return message(GETROUTE, ACK, body + attribute(RTA_DST, dst.packed))
 
 
 def del_route(
@@ -263,7 +319,7 @@ def del_route(
 ) -> bytes:
     """Remove a route; index, metric and protocol 0 match any. ESRCH if there is none."""
     body = _route_body(dst, index, via, metric, table, scope=SCOPE_NOWHERE, protocol=protocol, kind=0)
-    return _message(DELROUTE, ACK, body)
+    return message(DELROUTE, ACK, body)
 
 
 def _route_body(
@@ -281,40 +337,40 @@ def _route_body(
     small = table if table < 256 else 0
     body = _ROUTE.pack(_family(dst.version), dst.prefixlen, 0, 0, small, protocol, scope, kind, flags)
     if dst.prefixlen:
-        body += _attribute(RTA_DST, dst.network_address.packed)
+        body += attribute(RTA_DST, dst.network_address.packed)
     if via is not None:
-        body += _attribute(RTA_GATEWAY, via.packed)
+        body += attribute(RTA_GATEWAY, via.packed)
     if index:
-        body += _u32(RTA_OIF, index)
+        body += u32(RTA_OIF, index)
     if metric:
-        body += _u32(RTA_PRIORITY, metric)
-    return body + _u32(RTA_TABLE, table)
+        body += u32(RTA_PRIORITY, metric)
+    return body + u32(RTA_TABLE, table)
 
 
 def new_neighbour(index: int, ip: "Address", mac: str) -> bytes:
     """A permanent neighbour; replaces what is there. Such are exempt from the global table limit."""
     body = _NEIGHBOUR.pack(_family(ip.version), index, NUD_PERMANENT, 0, RTN_UNICAST)
-    body += _attribute(NDA_DST, ip.packed) + _mac(NDA_LLADDR, mac)
-    return _message(NEWNEIGH, ACK | CREATE | REPLACE, body)
+    body += attribute(NDA_DST, ip.packed) + _mac(NDA_LLADDR, mac)
+    return message(NEWNEIGH, ACK | CREATE | REPLACE, body)
 
 
 def del_neighbour(index: int, ip: "Address | Bare") -> bytes:
     """Forget a neighbour. ENOENT if it is not known."""
     body = _NEIGHBOUR.pack(_family(ip.version), index, 0, 0, 0)
-    return _message(DELNEIGH, ACK, body + _attribute(NDA_DST, ip.packed))
+    return message(DELNEIGH, ACK, body + attribute(NDA_DST, ip.packed))
 
 
 def new_forwarding(index: int, mac: str, ip: "Address") -> bytes:
     """Frames to `mac` leave a tunnel's end `index` for the machine `ip`, for good; replaces what is there."""
     body = _NEIGHBOUR.pack(AF_BRIDGE, index, NUD_PERMANENT, NTF_SELF, 0)
-    body += _mac(NDA_LLADDR, mac) + _attribute(NDA_DST, ip.packed)
-    return _message(NEWNEIGH, ACK | CREATE | REPLACE, body)
+    body += _mac(NDA_LLADDR, mac) + attribute(NDA_DST, ip.packed)
+    return message(NEWNEIGH, ACK | CREATE | REPLACE, body)
 
 
 def del_forwarding(index: int, mac: str, ip: "Address") -> bytes:
     """Forget where frames to `mac` go. ENOENT if it is not known."""
     body = _NEIGHBOUR.pack(AF_BRIDGE, index, 0, NTF_SELF, 0)
-    return _message(DELNEIGH, ACK, body + _mac(NDA_LLADDR, mac) + _attribute(NDA_DST, ip.packed))
+    return message(DELNEIGH, ACK, body + _mac(NDA_LLADDR, mac) + attribute(NDA_DST, ip.packed))
 
 
 # -- dumps ---------------------------------------------------------------------------------------------------
@@ -322,28 +378,28 @@ def del_forwarding(index: int, mac: str, ip: "Address") -> bytes:
 
 def dump_links() -> bytes:
     """All links of the namespace."""
-    body = _LINK.pack(AF_UNSPEC, 0, 0, 0, 0) + _u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
-    return _message(GETLINK, DUMP, body)
+    body = _LINK.pack(AF_UNSPEC, 0, 0, 0, 0) + u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+    return message(GETLINK, DUMP, body)
 
 
 def dump_addresses(family: int = AF_UNSPEC) -> bytes:
     """All addresses of the namespace."""
-    return _message(GETADDR, DUMP, _ADDRESS.pack(family, 0, 0, 0, 0))
+    return message(GETADDR, DUMP, _ADDRESS.pack(family, 0, 0, 0, 0))
 
 
 def dump_routes(family: int = AF_UNSPEC) -> bytes:
     """All routes of the namespace, of every table. Some kernels end a dump of all after one family."""
-    return _message(GETROUTE, DUMP, _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
+    return message(GETROUTE, DUMP, _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
 
 
 def dump_neighbours(family: int = AF_UNSPEC) -> bytes:
     """All neighbours of the namespace."""
-    return _message(GETNEIGH, DUMP, _NEIGHBOUR.pack(family, 0, 0, 0, 0))
+    return message(GETNEIGH, DUMP, _NEIGHBOUR.pack(family, 0, 0, 0, 0))
 
 
 def dump_forwarding() -> bytes:
     """The forwarding tables of all bridges and tunnels; `parse` gives those of tunnels."""
-    return _message(GETNEIGH, DUMP, _NEIGHBOUR.pack(AF_BRIDGE, 0, 0, 0, 0))
+    return message(GETNEIGH, DUMP, _NEIGHBOUR.pack(AF_BRIDGE, 0, 0, 0, 0))
 
 
 # -- batches and answers -------------------------------------------------------------------------------------
@@ -391,7 +447,7 @@ def parse(reply: Reply) -> "Link | LinkAddress | Route | Neighbour | Forwarding 
     if layout is None or len(reply.body) < layout.size:
         return None
     fields = layout.unpack_from(reply.body)
-    attributes = dict(_attributes(reply.body, (layout.size + 3) & ~3))
+    attributes = dict(split(reply.body, (layout.size + 3) & ~3))
     if reply.type == NEWLINK:
         return _parse_link(fields, attributes)
     if reply.type == NEWNEIGH and fields[0] == AF_BRIDGE:
@@ -412,7 +468,7 @@ def parse(reply: Reply) -> "Link | LinkAddress | Route | Neighbour | Forwarding 
 
 
 def _parse_link(fields: "tuple[int, ...]", attributes: dict[int, bytes]) -> Link:
-    info = dict(_attributes(attributes.get(IFLA_LINKINFO, b""), 0))
+    info = dict(split(attributes.get(IFLA_LINKINFO, b""), 0))
     return Link(
         index=fields[2],
         name=attributes.get(IFLA_IFNAME, b"").rstrip(b"\0").decode(),
@@ -422,13 +478,16 @@ def _parse_link(fields: "tuple[int, ...]", attributes: dict[int, bytes]) -> Link
         kind=info.get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode(),
         master=_number(attributes, IFLA_MASTER),
         vxlan=_parse_vxlan(info.get(IFLA_INFO_DATA, b"")) if info.get(IFLA_INFO_KIND) == b"vxlan\0" else None,
+        tied=_number(attributes, IFLA_LINK),
+        txqlen=_number(attributes, IFLA_TXQLEN),
+        alias=attributes.get(IFLA_IFALIAS, b"").rstrip(b"\0").decode(errors="replace"),
     )
 
 
 def _parse_vxlan(data: bytes) -> Vxlan:
     import ipaddress
 
-    found = dict(_attributes(data, 0))
+    found = dict(split(data, 0))
     local = found.get(IFLA_VXLAN_LOCAL) or found.get(IFLA_VXLAN_LOCAL6)
     return Vxlan(
         vni=_number(found, IFLA_VXLAN_ID),
@@ -469,7 +528,8 @@ def _number(attributes: dict[int, bytes], kind: int) -> int:
     return struct.unpack("=I", value)[0] if value else 0
 
 
-def _attributes(data: bytes, offset: int) -> "Iterable[tuple[int, bytes]]":
+def split(data: bytes, offset: int) -> "Iterable[tuple[int, bytes]]":
+    """Type (without flags) and value of each attribute from `offset` on."""
     while offset + 4 <= len(data):
         length, kind = struct.unpack_from("=HH", data, offset)
         if length < 4:
