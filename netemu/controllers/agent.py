@@ -17,6 +17,7 @@ from netemu.controllers.endpoints import agent as endpoints
 from netemu.controllers.endpointslice import agent as endpointslice
 from netemu.controllers.endpointslice import members
 from netemu.controllers.garbage import agent as garbage
+from netemu.controllers.job import agent as job
 from netemu.controllers.mirroring import agent as mirroring
 from netemu.controllers.namespaces import agent as namespaces
 from netemu.controllers.nodeipam import agent as nodeipam
@@ -64,6 +65,7 @@ async def run(
         deployment.Deployments(client, known, clock, events("deployment-controller")).run,
         replicaset.ReplicaSets(client, known, clock, events("replicaset-controller")).run,
         daemonset.DaemonSets(client, known, clock, events("daemonset-controller")).run,
+        job.Jobs(client, known, clock, events("job-controller")).run,
         statefulset.StatefulSets(client, known, clock, events("statefulset-controller")).run,
         endpointslice.EndpointSlices(client, known, clock, who).run,
         endpoints.EndpointsObjects(client, known, clock, who).run,

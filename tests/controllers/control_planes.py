@@ -48,7 +48,7 @@ class Kubelet:
         if about.deletionTimestamp:
             await self._client.delete(core.Pod, about.name, about.namespace, grace=0, uid=about.uid)
             return None
-        if pod.status.phase == "Running":
+        if pod.status.phase not in ("", "Pending"):
             return None
         number = next(self._numbers)
         ips = [f"10.244.{number // 250}.{number % 250}", f"fd00:244::{number:x}"]
