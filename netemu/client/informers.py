@@ -136,6 +136,7 @@ class Informers:
         self._client = client
         self._clock = clock
         self._informers: dict[tuple[type, str, str, str], Informer[Any]] = {}
+        self._running: dict[tuple[type, str, str, str], asyncio.Task[None]] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
     def of(self, kind: type[T], *, namespace: str = "", labels: str = "", fields: str = "") -> Informer[T]:
@@ -148,14 +149,24 @@ class Informers:
             )
             self._informers[which] = informer
             if self._tasks is not None:
-                self._tasks.create_task(informer.run())
+                self._running[which] = self._tasks.create_task(informer.run())
         return informer
+
+    def drop(self, kind: type[T]) -> tuple[T, ...]:
+        """Follow a kind no longer, which nobody else looks at either; what was there last."""
+        left: list[T] = []
+        for which in [which for which in self._informers if which[0] is kind]:
+            left += self._informers.pop(which).objects.values()
+            task = self._running.pop(which, None)
+            if task is not None:
+                task.cancel()
+        return tuple(left)
 
     async def run(self) -> None:
         """Run them all, also those asked for later, for ever."""
         async with asyncio.TaskGroup() as self._tasks:
-            for informer in self._informers.values():
-                self._tasks.create_task(informer.run())
+            for which, informer in self._informers.items():
+                self._running[which] = self._tasks.create_task(informer.run())
             await asyncio.get_running_loop().create_future()
 
     async def synced(self) -> None:

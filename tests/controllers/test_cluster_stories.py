@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from netemu.api import apps, coordination, core, discovery, meta
+from netemu.api import apps, coordination, core, discovery, extensions, kinds, meta
 from netemu.base import clock
 from netemu.client import errors as api_errors
 
@@ -385,6 +385,79 @@ def test_an_owner_of_the_same_name_but_another_uid_is_no_owner(play):
 
 
 # --- namespaces
+
+
+async def define(cluster):
+    """A namespaced custom kind, as other clients see it."""
+    version = {"name": "v1", "served": True, "storage": True}
+    definition = {
+        "metadata": {"name": "wheels.example.com"},
+        "spec": {
+            "group": "example.com",
+            "scope": "Namespaced",
+            "names": {"plural": "wheels", "kind": "Wheel"},
+            "versions": [{**version, "schema": {"openAPIV3Schema": {"type": "object"}}}],
+        },
+    }
+    path = kinds.of(extensions.CustomResourceDefinition).path()
+    json = (("content-type", "application/json"),)
+    made = await cluster.admin.raw("POST", path, body=msgspec.json.encode(definition), headers=json)
+    assert made.status == 201
+    wheel = kinds.nameless("example.com/v1", "Wheel")
+    kinds.custom(wheel, "wheels")
+    await cluster.settle()
+    return wheel
+
+
+def test_custom_objects_own_and_are_owned(play):
+    async def story(cluster):
+        wheel = await define(cluster)
+        top = await cluster.admin.create(
+            core.ConfigMap(metadata=meta.ObjectMeta(name="top", namespace="default"))
+        )
+        owner = meta.OwnerReference(apiVersion="v1", kind="ConfigMap", name="top", uid=top.metadata.uid)
+        middle = await cluster.admin.create(
+            wheel(metadata=meta.ObjectMeta(name="middle", namespace="default", ownerReferences=(owner,)))
+        )
+        above = meta.OwnerReference(
+            apiVersion="example.com/v1", kind="Wheel", name="middle", uid=middle.metadata.uid
+        )
+        await cluster.admin.create(
+            core.Secret(
+                metadata=meta.ObjectMeta(name="bottom", namespace="default", ownerReferences=(above,))
+            )
+        )
+        await cluster.settle()
+        assert await cluster.names(wheel) == ["middle"]
+        assert "bottom" in await cluster.names(core.Secret)
+        await cluster.admin.delete(core.ConfigMap, "top", "default", propagation="Background")
+        await cluster.settle()
+        assert await cluster.names(wheel) == []
+        assert "bottom" not in await cluster.names(core.Secret)
+
+    play(story)
+
+
+def test_a_namespace_waits_for_its_custom_objects(play):
+    async def story(cluster):
+        wheel = await define(cluster)
+        await cluster.admin.create(core.Namespace(metadata=meta.ObjectMeta(name="team")))
+        await cluster.settle()
+        held = meta.ObjectMeta(name="held", namespace="team", finalizers=("example.com/hold",))
+        for about in (held, meta.ObjectMeta(name="free", namespace="team")):
+            await cluster.admin.create(wheel(metadata=about))
+        await cluster.admin.delete(core.Namespace, "team")
+        await cluster.settle()
+        assert await cluster.names(wheel, "team") == ["held"]
+        said = {
+            c.type: c.message for c in (await cluster.admin.get(core.Namespace, "team")).status.conditions
+        }
+        assert "wheels.example.com has 1 resource instances" in said["NamespaceContentRemaining"]
+        await cluster.admin.patch(wheel, "held", "team", body={"metadata": {"finalizers": None}})
+        await cluster.settle(10)
+        assert await cluster.gone(core.Namespace, "team")
+
+    play(story)
 
 
 def test_every_namespace_gets_an_account_and_the_ca(play):

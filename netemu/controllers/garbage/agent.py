@@ -11,7 +11,7 @@ from netemu.api import core, kinds, meta
 from netemu.base import clock
 from netemu.client import api, informers
 from netemu.client import errors as api_errors
-from netemu.controllers import ownership
+from netemu.controllers import customs, ownership
 from netemu.controllers.garbage import graph, plan
 from netemu.reconcile import loops, recorders
 
@@ -31,6 +31,8 @@ class Garbage:
         self._client = client
         self._events = events
         self._graph = graph.Graph()
+        self._known = known
+        self._customs = customs.Customs(known)
         self._absent: OrderedDict[str, None] = OrderedDict()
         self._loop = loops.Loop("garbage", self._reconcile, workers=_WORKERS, clock=clock)
         self._informers = [
@@ -44,7 +46,17 @@ class Garbage:
             await informer.synced.wait()
         for informer in self._informers:
             informer.subscribe(self._changed)
+        self._customs.subscribe(self._custom)
         await self._loop.run()
+
+    def _custom(self, change: customs.Change) -> None:
+        """Objects of a kind whose definition has gone are gone, whoever has heard of it."""
+        if change.previous is not None:
+            left = self._known.drop(change.previous.type)
+            for obj in left if change.over else ():
+                self._gone(obj)
+        if change.current is not None:
+            self._known.of(change.current.type).subscribe(self._changed)
 
     def _changed(self, change: informers.Change[Any]) -> None:
         before, now = change.previous, change.current
@@ -142,7 +154,7 @@ class Garbage:
             return plan.Owner.WAITING if known.waits_for_dependents else plan.Owner.SOLID
         if owner.uid in self._absent:
             return plan.Owner.DANGLING
-        kind = kinds.named(owner.apiVersion, owner.kind)
+        kind = kinds.named(owner.apiVersion, owner.kind) or self._customs.named(owner.apiVersion, owner.kind)
         if kind is None:
             return plan.Owner.SOLID  # not a kind of ours: somebody else's business
         if kind.namespaced and not one.namespace:

@@ -11,7 +11,7 @@ from netemu.api import codec, core, kinds
 from netemu.base import clock
 from netemu.client import api, informers
 from netemu.client import errors as api_errors
-from netemu.controllers import ownership, views
+from netemu.controllers import customs, ownership, views
 from netemu.controllers.namespaces import plan
 from netemu.reconcile import loops
 
@@ -25,6 +25,7 @@ class Namespaces:
         self._client = client
         self._clock = clock
         self._loop = loops.Loop("namespace", self._reconcile, workers=4, clock=clock)
+        self._customs = customs.Customs(known)
         self._namespaces = views.View(known.of(core.Namespace))
         self._namespaces.subscribe(self._namespace_changed)
         self._kinds = [
@@ -58,13 +59,16 @@ class Namespaces:
         remaining: Counter[str] = Counter()
         finalizers: Counter[str] = Counter()
         failures: list[str] = []
-        for kind in self._kinds:
+        for kind in (*self._kinds, *self._custom()):
             await self._empty(kind, name, remaining, finalizers, failures)
         if not remaining and not failures:
             await self._finalize(namespace)
             return None
         await self._report(namespace, remaining, finalizers, "; ".join(failures))
         return _AGAIN
+
+    def _custom(self) -> list[kinds.Kind]:
+        return [kind for kind in self._customs.kinds.values() if kind.namespaced]
 
     async def _empty(
         self,
