@@ -27,6 +27,7 @@ COMMANDS = {
     "delete": ("delete", "Delete objects and wait until they are gone."),
     "probe": ("probe", "Measure who reaches whom, with real packets."),
     "verify": ("verify", "Hold everything in a lab against the model."),
+    "fuzz": ("fuzz", "Change a random cluster step by step; verify it after each."),
     "proxy": ("proxy", "Explain what a node's Service proxy does with a Service."),
     "kube-proxy": ("kube_proxy", "Run the Service proxy alone, against any API server."),
     "exec": ("exec", "Run a command in a container."),

@@ -55,27 +55,39 @@ class Meter:
         return tuple(results.values())
 
     async def measure(self, asked: Sequence[cases.Case], world: worlds.World) -> tuple[judge.Result, ...]:
-        """One round; addresses while names are still being resolved."""
+        """One round for addresses and for who gets an answer from his DNS server; and one for names, then."""
         await self._locate(world, {case.flow.source for case in asked})
         controls = self._controls(world)
         literal = [case for case in asked if names.is_literal(case.flow.host)]
         named = [case for case in asked if not names.is_literal(case.flow.host)]
-        answers: dict[cases.Case, questions.Answer] = {}
-        found, first = await asyncio.gather(
-            self._resolve(named),
-            asyncio.to_thread(
-                self._prober.measure, [self._question(case) for case in literal], controls=controls
-            ),
+        queries = self._queries({case.flow.source for case in named})
+        said = await asyncio.to_thread(
+            self._prober.measure,
+            [*map(self._question, literal), *(query for _, query in queries)],
+            controls=controls,
         )
-        answers.update(zip(literal, first, strict=True))
         self.took = self._prober.took
+        answers = dict(zip(literal, said, strict=False))
+        told = said[len(literal) :]
+        served = {party for (party, _), one in zip(queries, told, strict=True) if one.outcome is Outcome.OK}
+        found = await self._resolve(named, served)
         resolved = [case for case in named if found[case].address]
-        second = [self._question(case)._replace(host=found[case].address) for case in resolved]
-        answers.update({case: found[case] for case in named if not found[case].address})
-        if second:
+        answers |= {case: found[case] for case in named if not found[case].address}
+        if resolved:
+            second = [self._question(case)._replace(host=found[case].address) for case in resolved]
             said = await asyncio.to_thread(self._prober.measure, second, controls=controls)
-            answers.update(zip(resolved, said, strict=True))
+            answers |= dict(zip(resolved, said, strict=True))
         return tuple(self._judged(case, answers[case], world) for case in asked)
+
+    def _queries(self, askers: Iterable[worlds.Party]) -> list[tuple[worlds.Party, questions.Question]]:
+        """A query of each to each of his DNS servers: whether it is answered at all."""
+        found = []
+        for party in askers:
+            source = self._where[party][1]
+            for server in names.parse(source.resolv_conf).nameservers:
+                family: questions.Family = 6 if ":" in server else 4
+                found.append((party, questions.Question(source, server, 53, "UDP", family, identify=False)))
+        return found
 
     def _judged(self, case: cases.Case, answer: questions.Answer, world: worlds.World) -> judge.Result:
         verdict = expect.expect(world, case.flow)
@@ -123,12 +135,18 @@ class Meter:
             for sender, source in found.items():
                 self._where[sender.party] = (identity[sender.party], source)
 
-    async def _resolve(self, named: Sequence[cases.Case]) -> dict[cases.Case, questions.Answer]:
-        """Each name once for each sender and family."""
+    async def _resolve(
+        self, named: Sequence[cases.Case], served: set[worlds.Party]
+    ) -> dict[cases.Case, questions.Answer]:
+        """Each name once for each sender and family. Who is not served by any DNS server need not ask."""
         which = {(case.flow.source, case.flow.host, case.flow.family) for case in named}
         ordered = sorted(which, key=str)
+        unserved = questions.Answer(Outcome.DNS_FAILURE, detail="no answer from any DNS server")
         answers = await asyncio.gather(
-            *(self._lookup(self._where[source][1], host, family) for source, host, family in ordered)
+            *(
+                self._lookup(self._where[source][1], host, family) if source in served else _done(unserved)
+                for source, host, family in ordered
+            )
         )
         found = dict(zip(ordered, answers, strict=True))
         return {case: found[case.flow.source, case.flow.host, case.flow.family] for case in named}
@@ -148,6 +166,10 @@ class Meter:
 
 
 _PROTOCOLS: tuple[questions.Protocol, ...] = ("TCP", "UDP", "SCTP", "ICMP")
+
+
+async def _done(answer: questions.Answer) -> questions.Answer:
+    return answer
 
 
 def _identity(world: worlds.World, party: worlds.Party) -> str:
