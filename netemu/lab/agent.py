@@ -20,7 +20,7 @@ from netemu.kernel import firewall, network
 from netemu.kubelet import agent as kubelet
 from netemu.kubelet import cni
 from netemu.kubeproxy import agent as kubeproxy
-from netemu.lab import composition, config, policed
+from netemu.lab import composition, config, policed, routers
 from netemu.netpol import agent as netpol
 from netemu.podnet import agent as podnet
 from netemu.podnet import backends
@@ -59,7 +59,7 @@ async def _run(lab: config.LabConfig, node: config.Node, mark: Callable[[str], N
             kubeproxy.run(client, node.name, firewall.LibNftables(), time_of, pods, service_cidrs=services)
         )
         tasks.create_task(netpol.run(client, node.name, firewall.LibNftables(), time_of, gate=runtime.gate))
-        settings = podnet.Config(tuple(pods), tuple(services), _pod_network(lab))
+        settings = podnet.Config(tuple(pods), tuple(services), _pod_network(lab, node))
         net, door = network.LinuxNetwork(), firewall.LibNftables()
         tasks.create_task(podnet.run(client, node.name, net, door, time_of, settings))
         mark("parts started")
@@ -69,9 +69,10 @@ def _serving(here: Path) -> ssl.SSLContext:
     return tls.server(here / "server.crt", here / "server.key", here / "ca.crt")
 
 
-def _pod_network(lab: config.LabConfig) -> backends.Settings:
+def _pod_network(lab: config.LabConfig, node: config.Node) -> backends.Settings:
     chosen = lab.network
-    return backends.Settings(chosen.backend, chosen.pods, chosen.mtu, chosen.direct_routing)
+    router = routers.of_node(lab, node) if chosen.backend == backends.BGP else None
+    return backends.Settings(chosen.backend, chosen.pods, chosen.mtu, chosen.direct_routing, router)
 
 
 def _node(lab: config.LabConfig, node: config.Node) -> kubelet.NodeConfig:

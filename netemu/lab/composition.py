@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from netemu.kernel import linux, netns, process
 from netemu.lab import components, config, plan
+from netemu.podnet import backends
 
 if TYPE_CHECKING:
     from netemu.lab import supervisor
@@ -61,6 +62,11 @@ def compose(spec: "supervisor.Spec", api: socket.socket, mark: Mark) -> Iterator
     for node in spec.lab.nodes:
         yield _runtime(spec, node)
         yield _agent(spec, node)
+    if spec.lab.network.backend == backends.BGP:
+        from netemu.lab import routers
+
+        yield routers.on_fabric(spec.place, spec.lab)
+        yield from (routers.on_node(spec.place, node) for node in spec.lab.nodes)
 
 
 def _make_credentials(spec: "supervisor.Spec") -> None:

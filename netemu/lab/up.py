@@ -42,6 +42,10 @@ def up(lab: config.LabConfig, *, progress: Progress = lambda text: None) -> hand
         with records.claimed(place, create=True):
             _not_twice(place)
             _check_room(place)
+            if lab.network.backend == "bgp":
+                from netemu.lab import routers
+
+                routers.program()
             try:
                 signal.pthread_sigmask(signal.SIG_SETMASK, allowed)
                 if down.clear(place, keep_directory=True):

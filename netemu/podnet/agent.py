@@ -22,7 +22,18 @@ from netemu.base import backoff, clock, errors
 from netemu.client import api, informers
 from netemu.kernel import firewall, linux, network
 from netemu.kernel import operations as ops
-from netemu.podnet import backends, conflists, flannel, masquerade, nodes, plan, sysctls, wanted
+from netemu.podnet import (
+    backends,
+    bird,
+    conflists,
+    flannel,
+    masquerade,
+    nodes,
+    plan,
+    routers,
+    sysctls,
+    wanted,
+)
 
 CONFIGURATION = "10-netemu.conflist"
 LOOK_AGAIN = 10.0  # seconds between looks at the routes: a link that goes down takes its own along
@@ -38,6 +49,8 @@ class Config:
     settings: backends.Settings = field(default_factory=backends.Settings)
     cni_directory: str = "/etc/cni/net.d"
     subnet_file: str = flannel.SUBNET_FILE
+    bird_file: str = bird.CONFIGURATION
+    bird_control: str = bird.CONTROL
 
     @property
     def cluster(self) -> tuple[nodes.Network, ...]:
@@ -59,6 +72,7 @@ class Podnet:
         self._config = config
         self._filtered: tuple[object, ...] = ()
         self._complained: set[str] = set()
+        self._routed = ""  # what the node's BGP speaker is known to have read
         self._software = plan.software_checksums(platform.release())
 
     def prepare(self) -> None:
@@ -97,8 +111,19 @@ class Podnet:
             self._write(
                 self._config.subnet_file, flannel.subnet_env(self._config.cluster, want.own, want.mtu)
             )
+            self._route(want)
             self._configure(want)
         return want
+
+    def _route(self, want: wanted.Wanted) -> None:
+        """What the node's BGP speaker announces."""
+        router = self._config.settings.router
+        if router is None:
+            return
+        text = bird.config(router, want.own, self._config.cluster)
+        self._write(self._config.bird_file, text)
+        if text != self._routed and routers.reconfigure(self._config.bird_control):
+            self._routed = text
 
     def _leave_to_others(self, want: wanted.Wanted) -> None:
         """flannel's daemon makes routes and rules; only the configuration that calls its plugin is ours."""

@@ -10,19 +10,27 @@ BRIDGED, ROUTED = KINDS = ("bridged", "routed")
 ENCAPSULATION = {4: 50, 6: 70}
 
 
+class Session(NamedTuple):
+    """With a BGP neighbour, called `name`, between these addresses; `asn` is the AS of the other."""
+
+    name: str
+    local: IPv4Address | IPv6Address
+    peer: IPv4Address | IPv6Address
+    asn: int
+
+
 class Router(NamedTuple):
-    """A BGP speaker: its number (RFC 4271, 4.2: printed as an IPv4 address), its AS, where it listens."""
+    """A BGP speaker: its number (RFC 4271, 4.2: printed as an IPv4 address), its AS, whom it speaks to."""
 
     identifier: IPv4Address
     asn: int
-    addresses: tuple[IPv4Address | IPv6Address, ...] = ()
+    sessions: tuple[Session, ...] = ()
 
 
 class Settings(NamedTuple):
     """How one node's pods are connected. `mtu` 0: what the way between nodes leaves.
 
-    `direct_routing`: no tunnel to nodes on the same link. `router` and `peers`: the node's own part in BGP,
-    and whom it speaks to.
+    `direct_routing`: no tunnel to nodes on the same link. `router`: the node's own part in BGP.
     """
 
     backend: str = HOST_GW
@@ -30,7 +38,6 @@ class Settings(NamedTuple):
     mtu: int = 0
     direct_routing: bool = False
     router: Router | None = None
-    peers: tuple[Router, ...] = ()
 
 
 def overhead(backend: str, families: tuple[int, ...]) -> int:
