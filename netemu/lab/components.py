@@ -148,11 +148,12 @@ def explained(failure: BaseException) -> dict[str, str]:
 
 
 def last_words(path: str) -> str:
-    """The last line of a log, for an error message; "" when there is none."""
+    """The last line of a log that says something, without a traceback's frame; "" when there is none."""
     try:
         with open(path, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
-            lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+            text = file.read().decode(errors="replace")
     except OSError:
         return ""
-    return lines[-1].strip() if lines else ""
+    lines = (line.strip(" |+-") for line in text.splitlines())
+    return next((line for line in reversed([*lines]) if line), "")

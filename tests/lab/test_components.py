@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+import traceback
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,16 @@ def test_a_child_talks_logs_and_ends(tmp_path: Path) -> None:
     assert (part.last_end, part.pid, part.restarts, part.due) == ("exit code 3", 0, 1, 101.1)
     assert components.last_words(part.log_path) == "to the log"
     assert os.stat(part.log_path).st_mode & 0o777 == 0o600
+
+
+def test_the_last_words_of_a_group_of_failures_are_those_of_a_failure(tmp_path: Path) -> None:
+    log = tmp_path / "part.log"
+    try:
+        raise ExceptionGroup("unhandled", [errors.NetemuError("no such sysctl")])
+    except ExceptionGroup as group:
+        log.write_text("".join(traceback.format_exception(group)))
+    assert components.last_words(str(log)) == "netemu.base.errors.NetemuError: no such sysctl"
+    assert components.last_words(str(tmp_path / "none.log")) == ""
 
 
 def test_the_wait_doubles_while_it_keeps_dying_and_starts_over_when_it_did_not(tmp_path: Path) -> None:
