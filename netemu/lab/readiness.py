@@ -1,5 +1,7 @@
 """When a lab is ready: every node is, and a Service answers by name on every node. Asks; does nothing.
 
+Where netemu provides no pod network, when every node has registered: the rest waits for whoever brings one.
+
 The questions are real packets from sockets in the nodes' network namespaces (RFC 1035 over UDP, TCP).
 """
 
@@ -25,7 +27,12 @@ async def wait(
     client: api.Client, lab: config.LabConfig, place_of: Callable[[str], str], said: Callable[[str], None]
 ) -> None:
     """Return when the lab is ready. `place_of` gives a node's network namespace; `said` hears of progress."""
-    await nodes_ready(client, {node.name for node in lab.nodes})
+    names = {node.name for node in lab.nodes}
+    if not lab.network.provided:
+        await nodes_seen(client, names, registered)
+        said(f"{len(names)} nodes have registered; they are Ready when somebody has brought their network")
+        return
+    await nodes_seen(client, names, is_ready)
     said(f"{len(lab.nodes)} nodes are Ready")
     async with asyncio.TaskGroup() as tasks:
         for node in lab.nodes:
@@ -33,21 +40,26 @@ async def wait(
     said("cluster DNS answers on every node")
 
 
-async def nodes_ready(client: api.Client, names: set[str]) -> None:
-    """Until all of them have registered and are Ready."""
+async def nodes_seen(client: api.Client, names: set[str], fulfilled: Callable[[core.Node], bool]) -> None:
+    """Until each of them has fulfilled that once."""
     while True:
         listing = await client.list(core.Node)
-        ready = {node.metadata.name for node in listing.items if is_ready(node)}
-        if names <= ready:
+        seen = {node.metadata.name for node in listing.items if fulfilled(node)}
+        if names <= seen:
             return
         try:
             async for event in client.watch(core.Node, revision=listing.revision):
-                if is_ready(event.object):
-                    ready.add(event.object.metadata.name)
-                if names <= ready:
+                if fulfilled(event.object):
+                    seen.add(event.object.metadata.name)
+                if names <= seen:
                     return
         except errors.ApiError:
             continue
+
+
+def registered(node: core.Node) -> bool:
+    """It is there, and has what a network needs to begin."""
+    return bool(node.spec.podCIDRs)
 
 
 def is_ready(node: core.Node) -> bool:

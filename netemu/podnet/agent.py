@@ -10,6 +10,7 @@ import asyncio
 import errno
 import json
 import logging
+import math
 import os
 import platform
 from collections.abc import Callable, Mapping
@@ -37,6 +38,7 @@ from netemu.podnet import (
 
 CONFIGURATION = "10-netemu.conflist"
 LOOK_AGAIN = 10.0  # seconds between looks at the routes: a link that goes down takes its own along
+PATIENCE = 5.0  # seconds: what is impossible that long is worth a line; a node that joins says things in turn
 _log = logging.getLogger("podnet")
 
 
@@ -64,14 +66,22 @@ class Config:
 class Podnet:
     """One node's part. `sync` makes the kernel what the nodes say; doing it twice changes nothing."""
 
-    def __init__(self, node: str, net: network.Network, door: firewall.Firewall, config: Config) -> None:
+    def __init__(
+        self,
+        node: str,
+        net: network.Network,
+        door: firewall.Firewall,
+        clock: clock.Clock,
+        config: Config,
+    ) -> None:
         self.nodes: dict[str, nodes.Node] = {}
         self._node = node
         self._net = net
         self._door = door
+        self._clock = clock
         self._config = config
         self._filtered: tuple[object, ...] = ()
-        self._complained: set[str] = set()
+        self._impossible: dict[str, float] = {}  # since when (monotonic)
         self._routed = ""  # what the node's BGP speaker is known to have read
         self._software = plan.software_checksums(platform.release())
 
@@ -131,10 +141,13 @@ class Podnet:
             self._configure(want)
 
     def _complain(self, impossible: tuple[tuple[str, str], ...]) -> None:
+        now = self._clock.monotonic()
+        since = {what: self._impossible.get(what, now) for what, _ in impossible}
         for what, reason in impossible:
-            if what not in self._complained:
+            if since[what] + PATIENCE <= now:
                 _log.warning("no way to %s: %s", what, reason)
-        self._complained = {what for what, _ in impossible}
+                since[what] = math.inf  # once
+        self._impossible = since
 
     def _apply(self, operations: tuple[ops.Operation, ...]) -> None:
         """All that can be done is done; then the first refusal is raised."""
@@ -184,7 +197,7 @@ async def run(  # noqa: PLR0917 (one of each door: the composition root names th
     config: Config,
 ) -> None:
     """Keep this node's part of the pod network for ever."""
-    podnet = Podnet(node_name, net, door, config)
+    podnet = Podnet(node_name, net, door, clock, config)
     held = informers.Informers(client, clock)
     wake = asyncio.Event()
 

@@ -67,7 +67,8 @@ class Machine:
         self.path = directory / "net.d" / agent.CONFIGURATION
         self.subnet_file = directory / "flannel" / "subnet.env"
         config = agent.Config(*RANGES, settings, str(self.path.parent), str(self.subnet_file))
-        self.podnet = agent.Podnet("w1", self.net, self.door, config)
+        self.clock = clock.FakeClock()
+        self.podnet = agent.Podnet("w1", self.net, self.door, self.clock, config)
         self.podnet.nodes["w1"] = node("w1", 3)
 
     def sync(self, *others):
@@ -162,7 +163,13 @@ def test_a_node_without_an_address_of_a_family_is_not_reached_in_it(machine):
 def test_somebody_elses_route_is_left_alone_and_so_is_a_node_on_another_link(machine, caplog):
     machine.net.apply([ops.AddRoute(ip_network("10.244.4.0/24"), ip_address("172.18.0.77"))])
     far = node("far", 5)._replace(addresses=(ip_address("192.168.0.5"),))
-    machine.sync(node("w2", 4), far)
+    for _ in range(3):
+        assert not caplog.text  # a node that joins says things in turn
+        machine.sync(node("w2", 4), far)
+        machine.clock.advance(agent.PATIENCE * 0.4)
+    for _ in range(2):
+        machine.sync(node("w2", 4), far)
+    assert caplog.text.count("10.244.5.0/24") == 1
     assert machine.routes() == OWN | {("fd00:244:0:4::/64", "fd00:18::4", "eth0")}
     assert "10.244.5.0/24 on far: it is on no link of this node" in caplog.text
     assert "10.244.4.0/24 via 172.18.0.4: somebody else has a route there" in caplog.text
