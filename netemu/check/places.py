@@ -1,0 +1,249 @@
+"""What people type for the two ends of a flow: `web-0`, `shop/web-0`, `db:5432`, `[::1]:80`, `outside`.
+
+Pure: looks names up in a world, and when there is no such thing says what was probably meant.
+"""
+
+import difflib
+import ipaddress
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from netemu.api import core
+from netemu.base import errors
+from netemu.model import worlds
+from netemu.scenario import places
+
+_PODS = ("pod", "po", "pods")
+_SERVICES = ("service", "svc", "services")
+_NODES = ("node", "no", "nodes")
+_WORKLOADS = {
+    "deploy": "deployment",
+    "deployment": "deployment",
+    "sts": "statefulset",
+    "statefulset": "statefulset",
+    "ds": "daemonset",
+    "daemonset": "daemonset",
+    "rs": "replicaset",
+    "replicaset": "replicaset",
+    "job": "job",
+    "cronjob": "cronjob",
+}
+
+
+class Target(NamedTuple):
+    """What is dialled: for each family there is an address or a name in `hosts`.
+
+    `service` is set if it is a Service: `hosts` are then its addresses, not its name. `ports` are those that
+    it offers (number, protocol).
+    """
+
+    shown: str
+    hosts: Mapping[int, str]
+    port: int | None
+    service: core.Service | None = None
+    ports: tuple[tuple[int, str], ...] = ()
+
+    def of_family(self, family: int | None) -> tuple[str, int]:
+        """The host and its family: the wanted one, or the first there is. Rejected when there is none."""
+        chosen = next(iter(self.hosts), 0) if family is None else family
+        if chosen not in self.hosts:
+            raise errors.Rejected(f"{self.shown} has no {f'IPv{family} ' if family else ''}address")
+        return self.hosts[chosen], chosen
+
+
+class Finder:
+    """Looks up in a world. `namespace` is where names without one are; `workloads` as `imagine` has them."""
+
+    def __init__(
+        self, world: worlds.World, namespace: str, workloads: Mapping[tuple[str, str], str] | None = None
+    ) -> None:
+        self._world = world
+        self._namespace = namespace
+        self._workloads = dict(workloads) if workloads is not None else dict(_workloads(world))
+
+    def source(self, text: str) -> worlds.Party:
+        """Who asks. Rejected with what was probably meant."""
+        if " " in text:
+            return self._source_of_place(text)
+        if worlds.is_address(text):
+            return self._owner(text)
+        if text == "outside":
+            return self._world.outside
+        kind, namespace, name = self._parts(text, self._namespace)
+        if kind in ("", "pod") and (pod := self._world.pod(name, namespace)) is not None:
+            return worlds.pod_party(pod)
+        if kind not in ("pod", "node", "service") and (pods := self._of_workload(kind, namespace, name)):
+            return worlds.pod_party(pods[0])
+        if kind in ("", "node") and (node := self._world.node(name)) is not None:
+            return worlds.node_party(node)
+        raise self._unknown("sender", text, name, services=False)
+
+    def target(self, text: str, source: worlds.Party) -> Target:
+        """What is dialled, from a sender's Namespace. Rejected with what was probably meant."""
+        host, port = split(text)
+        if " " in host:
+            return self._target_of_place(host, port)
+        if worlds.is_address(host):
+            address = str(ipaddress.ip_address(host))
+            return Target(address, {6 if ":" in address else 4: address}, port)
+        if host in ("outside", "localhost"):
+            loopback = {4: "127.0.0.1", 6: "::1"}
+            hosts = loopback if host == "localhost" else _by_family(self._world.outside.addresses)
+            return Target(host, hosts, port)
+        home = source.namespace or self._namespace
+        kind, namespace, name = self._parts(host, home)
+        if kind in ("", "service") and (service := self._world.service(name, namespace)) is not None:
+            return _of_service(service, port)
+        if kind in ("", "pod") and (pod := self._world.pod(name, namespace)) is not None:
+            return _of_pod(pod, port)
+        if kind not in ("pod", "node", "service") and (pods := self._of_workload(kind, namespace, name)):
+            return _of_pod(pods[0], port)
+        if kind in ("", "node") and (node := self._world.node(name)) is not None:
+            own = tuple(a.address for a in node.status.addresses if a.type == "InternalIP")
+            return Target(f"node {name}", _by_family(worlds.canonical(own)), port)
+        if not kind and "/" not in host and "." in host:
+            return Target(host, {4: host, 6: host}, port)
+        raise self._unknown("target", host, name, services=True, home=namespace)
+
+    def _parts(self, text: str, namespace: str) -> tuple[str, str, str]:
+        """Kind ("" if not said), Namespace and name of kind/name, namespace/name, namespace/kind/name."""
+        parts = text.split("/")
+        if len(parts) == 3:
+            return self._kind(parts[1]), parts[0], parts[2]
+        if len(parts) == 2:
+            known = {*_PODS, *_SERVICES, *_NODES, *_WORKLOADS}
+            if parts[0] in known and parts[0] not in self._world.namespace_labels:
+                return self._kind(parts[0]), namespace, parts[1]
+            return "", parts[0], parts[1]
+        return "", namespace, text
+
+    @staticmethod
+    def _kind(word: str) -> str:
+        for kind, words in (("pod", _PODS), ("service", _SERVICES), ("node", _NODES)):
+            if word in words:
+                return kind
+        if word in _WORKLOADS:
+            return _WORKLOADS[word]
+        raise errors.Rejected(
+            f"'{word}' is no kind that has an address", hint="pod/, svc/, node/, deploy/, sts/, ds/, job/"
+        )
+
+    def _of_workload(self, kind: str, namespace: str, name: str) -> list[core.Pod]:
+        """The running pods of a workload, by name."""
+        wanted = {
+            key
+            for key, workload in self._workloads.items()
+            if key[0] == namespace and workload in ((f"{kind}/{name}",) if kind else _any_kind(name))
+        }
+        found = (pod for pod in self._world.pods if (pod.metadata.namespace, pod.metadata.name) in wanted)
+        return sorted(found, key=lambda pod: str(pod.metadata.name))
+
+    def _owner(self, text: str) -> worlds.Party:
+        address = str(ipaddress.ip_address(text))
+        owner = self._world.owner(address)
+        return owner or worlds.Party("outside", address, addresses=(address,))
+
+    def _source_of_place(self, text: str) -> worlds.Party:
+        place = _place(text)
+        if place.kind in ("pod", "container") and (pod := self._world.pod(place.name, place.namespace)):
+            return worlds.pod_party(pod)
+        if place.kind == "node" and (node := self._world.node(place.name)):
+            return worlds.node_party(node)
+        raise self._unknown("sender", text, place.name, services=False)
+
+    def _target_of_place(self, text: str, port: int | None) -> Target:
+        place = _place(text)
+        if place.kind == "service" and (service := self._world.service(place.name, place.namespace)):
+            return _of_service(service, port)
+        if place.kind == "pod" and (pod := self._world.pod(place.name, place.namespace)):
+            return _of_pod(pod, port)
+        if place.kind == "name":
+            return Target(place.name, {4: place.name, 6: place.name}, port)
+        if place.kind == "address" and worlds.is_address(place.name):
+            address = str(ipaddress.ip_address(place.name))
+            return Target(address, {6 if ":" in address else 4: address}, port)
+        raise self._unknown("target", text, place.name, services=True)
+
+    def _unknown(self, role: str, text: str, name: str, *, services: bool, home: str = "") -> errors.Rejected:
+        """The error, with the same name elsewhere, or one spelt like it, or what there is."""
+        home = home or self._namespace
+        known = [(pod.metadata.namespace, pod.metadata.name) for pod in self._world.pods]
+        known += [(space, workload.partition("/")[2]) for (space, _), workload in self._workloads.items()]
+        if services:
+            known += [(s.metadata.namespace, s.metadata.name) for s in self._world.services]
+        elsewhere = sorted({space for space, other in known if other == name and space != home})
+        if elsewhere:
+            hint = f"{name} is in Namespace {elsewhere[0]}: write {elsewhere[0]}/{name}"
+        else:
+            shown = sorted({other if space == home else f"{space}/{other}" for space, other in known})
+            here = [one for one in shown if "/" not in one]
+            close = difflib.get_close_matches(text, shown, n=1) or difflib.get_close_matches(name, here, n=1)
+            hint = (
+                f"did you mean '{close[0]}'?" if close else f"there is: {', '.join(here[:12] or shown[:12])}"
+            )
+        return errors.Rejected(f"there is no {role} '{text}' in Namespace {home}", hint=hint)
+
+
+def split(text: str) -> tuple[str, int | None]:
+    """host:port, [IPv6]:port, or a host alone."""
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]")
+        port = port.removeprefix(":")
+    elif worlds.is_address(text):
+        host, port = text, ""
+    else:
+        host, _, port = text.partition(":")
+    if port and not (port.isdigit() and 1 <= int(port) <= 65535):
+        raise errors.Rejected(f"'{port}' in '{text}' is not a port", hint="a number from 1 to 65535")
+    return host, int(port) if port else None
+
+
+def _place(text: str) -> places.Place:
+    try:
+        return places.parse(text)
+    except ValueError as error:
+        raise errors.Rejected(str(error)) from error
+
+
+def _by_family(addresses: Iterable[str]) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for address in addresses:
+        found.setdefault(6 if ":" in address else 4, address)
+    return found
+
+
+def _of_pod(pod: core.Pod, port: int | None) -> Target:
+    declared = tuple(
+        (entry.containerPort, entry.protocol or "TCP")
+        for container in worlds.running_containers(pod)
+        for entry in container.ports
+    )
+    meta = pod.metadata
+    return Target(
+        f"pod {meta.namespace}/{meta.name}", _by_family(worlds.pod_party(pod).addresses), port, ports=declared
+    )
+
+
+def _of_service(service: core.Service, port: int | None) -> Target:
+    """By its cluster IPs; one without any (headless, ExternalName) is only its name."""
+    meta = service.metadata
+    addresses = [ip for ip in service.spec.clusterIPs if worlds.is_address(ip)]
+    name = f"{meta.name}.{meta.namespace}"
+    hosts = _by_family(worlds.canonical(tuple(addresses))) or {4: name, 6: name}
+    ports = tuple((entry.port, entry.protocol or "TCP") for entry in service.spec.ports)
+    return Target(f"Service {meta.namespace}/{meta.name}", hosts, port, service, ports)
+
+
+def _any_kind(name: str) -> tuple[str, ...]:
+    return tuple(f"{kind}/{name}" for kind in dict.fromkeys(_WORKLOADS.values()))
+
+
+def _workloads(world: worlds.World) -> Iterable[tuple[tuple[str, str], str]]:
+    """Of a running cluster: by the owner of each pod; a ReplicaSet's name is its Deployment's and a hash."""
+    for pod in world.pods:
+        for owner in pod.metadata.ownerReferences[:1]:
+            kind, name = owner.kind.lower(), owner.name
+            suffix = pod.metadata.labels.get("pod-template-hash", "")
+            if kind == "replicaset" and suffix and name.endswith(f"-{suffix}"):
+                kind, name = "deployment", name.removesuffix(f"-{suffix}")
+            yield (pod.metadata.namespace, pod.metadata.name), f"{kind}/{name}"
