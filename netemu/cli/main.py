@@ -25,6 +25,7 @@ COMMANDS = {
     "apply": ("apply", "Create or change objects from YAML."),
     "get": ("get", "Show objects."),
     "delete": ("delete", "Delete objects and wait until they are gone."),
+    "explain": ("explain", "Say what must happen to a flow, and why."),
     "probe": ("probe", "Measure who reaches whom, with real packets."),
     "verify": ("verify", "Hold everything in a lab against the model."),
     "fuzz": ("fuzz", "Change a random cluster step by step; verify it after each."),
