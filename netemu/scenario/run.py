@@ -13,6 +13,7 @@ from netemu.base import clock
 from netemu.client import api, connect
 from netemu.lab import down, handle, up
 from netemu.model import worlds
+from netemu.podnet import backends
 from netemu.probe import listen
 from netemu.scenario import applying, manifests, measuring, ready, report, scenarios, sources, watching
 
@@ -94,7 +95,8 @@ def run_in(
 
 def world_of(snapshot: ready.Snapshot, lab: handle.Handle) -> worlds.World:
     """What the model judges by, from a snapshot of the cluster and the lab around it."""
-    ranges = lab.config.ranges
+    ranges, network = lab.config.ranges, lab.config.network
+    near = network.direct_routing and network.segments == 1
     return worlds.World(
         snapshot.pods,
         snapshot.nodes,
@@ -105,7 +107,9 @@ def world_of(snapshot: ready.Snapshot, lab: handle.Handle) -> worlds.World:
         policies=snapshot.policies,
         cluster_policies=snapshot.cluster_policies,
         settings=worlds.Settings(
-            cluster_cidrs=tuple(map(str, ranges.pods)), service_cidrs=tuple(map(str, ranges.services))
+            cluster_cidrs=tuple(map(str, ranges.pods)),
+            service_cidrs=tuple(map(str, ranges.services)),
+            tunnelled=network.backend in (backends.VXLAN, backends.FLANNEL) and not near,
         ),
     )
 
