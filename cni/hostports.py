@@ -84,7 +84,7 @@ def _mapping(document: object) -> "tuple[Mapping, ...]":
 
 def _conditions(configuration: "cni.Document", version: int) -> str:
     """conditionsV4 or V6: words of nft as they are, or those of iptables that have a plain counterpart."""
-    words = configuration.get(f"conditionsV{version}") or ()
+    words = configuration.get(f"conditionsV{version}") or []
     if not isinstance(words, list) or not all(isinstance(word, str) and word for word in words):
         raise cni.Failure(cni.INVALID_CONFIGURATION, f"conditionsV{version} must be a list of words")
     if not any(word.startswith("-") for word in words):
@@ -143,7 +143,7 @@ def skeleton(wish: Options, version: int) -> str:
         ("prerouting", "type nat hook prerouting priority dstnat;", (
             f"fib daddr type local {conditions} jump translate",
         )),
-        ("output", "type nat hook output priority dstnat;", (
+        ("output", "type nat hook output priority -100;", (
             f"fib daddr type local {conditions} jump translate",
         )),
         ("postrouting", "type nat hook postrouting priority srcnat;", (

@@ -80,14 +80,18 @@ def add(call: cni.Call, configuration: "cni.Document") -> cni.Result:
         raise cni.Failure(cni.INVALID_CONFIGURATION, "Required prevResult missing")
     result = cni.result(configuration["prevResult"])
     wish, settings = wishes(call, configuration), sysctls(call, configuration)
-    with frame.Netns(call.netns) as netns, rtnl.Inside(netns):
-        for path, value in settings:
-            _set(path, value)
-        if wish:
-            with rtnl.Rtnl() as inside:
-                link = _link(inside, call)
-                _remember(call, configuration, _state(link, wish))
+    with frame.Netns(call.netns) as netns, rtnl.Inside(netns), rtnl.Rtnl() as inside:
+        link = _link(inside, call) if wish else None
+        if link is not None:
+            _remember(call, configuration, _state(link, wish))
+        try:
+            for path, value in settings:
+                _set(path, value)
+            if link is not None:
                 inside.run(_messages(link.index, wish))
+        except BaseException:
+            delete(call, configuration)
+            raise
     mine = [i.name == call.ifname and i.sandbox == call.netns for i in result.interfaces]
     changed = {key: wish[key] for key in ("mac", "mtu") if key in wish}
     interfaces = (i._replace(**changed) if own else i for i, own in zip(result.interfaces, mine, strict=True))

@@ -2,14 +2,18 @@
 
 import json
 import os
+import socket
 import subprocess
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 import cni
+from cni import inprocess
 from netemu.kernel import netns
+from netemu.wire import cni as wire
 
 REFERENCE = Path(os.environ.get("NETEMU_REFERENCE_CNI", "/usr/lib/cni"))
 
@@ -67,6 +71,25 @@ class Machine:
     def call(self, command: str, configuration: dict, container: str, **change: str) -> Outcome:
         return self.finish(self.start(command, configuration, container, **change))
 
+    def within(self, command: str, configuration: dict, container: str, **change: str) -> Outcome:
+        """The same without a process: the plugin runs on a thread in the host's namespace."""
+        environment = {
+            "CNI_CONTAINERID": container,
+            "CNI_NETNS": str(self.root / container),
+            "CNI_IFNAME": "eth0",
+            "CNI_PATH": str(self.binaries),
+            **change,
+        }
+        plugin = configuration["type"]
+
+        def work() -> dict:
+            return inprocess.call(plugin, command, environment, configuration)
+
+        try:
+            return Outcome(0, netns.call(self.root / "host", work))
+        except wire.Failure as failure:
+            return Outcome(1, failure.document(configuration.get("cniVersion", "")))
+
     def run(self, place: str, *argv: str) -> str:
         """A command in a namespace; its output."""
         done = subprocess.run(
@@ -76,6 +99,75 @@ class Machine:
 
     def json(self, place: str, *argv: str) -> list:
         return json.loads(self.run(place, "ip", "-j", *argv) or "[]")
+
+    def outside(self) -> None:
+        """A client beyond the host, 192.0.2.2, 2001:db8::2, which knows no way to containers."""
+        self.namespace("outside")
+        self.run("host", "ip", "link", "add", "up0", "type", "veth", "peer", "name", "eth9")
+        self.run("host", "ip", "link", "set", "eth9", "netns", str(self.root / "outside"))
+        for place, link, last in (("host", "up0", 1), ("outside", "eth9", 2)):
+            self.run(place, "ip", "addr", "add", f"192.0.2.{last}/24", "dev", link)
+            self.run(place, "ip", "addr", "add", f"2001:db8::{last}/64", "dev", link, "nodad")
+            self.run(place, "ip", "link", "set", link, "up")
+        self.run("outside", "ip", "link", "set", "lo", "up")
+        self.run("host", "ip", "link", "set", "lo", "up")
+
+    def serve(self, place: str, port: int, kind: int = socket.SOCK_STREAM) -> socket.socket:
+        """A server in a namespace which `ask` can talk to; the caller closes it."""
+
+        def work() -> socket.socket:
+            server = socket.socket(socket.AF_INET6, kind)
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            server.bind(("::", port))
+            if kind == socket.SOCK_STREAM:
+                server.listen()
+            return server
+
+        return netns.call(self.root / place, work)
+
+    def ask(self, place: str, address: str, port: int, server: socket.socket) -> str:
+        """Who the server sees when somebody at a place connects; "" when it hears nothing within a second."""
+
+        def work() -> socket.socket:
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            client = socket.socket(family, server.type)
+            client.settimeout(1)
+            client.connect((address, port))
+            if server.type == socket.SOCK_DGRAM:
+                client.send(b"?")
+            return client
+
+        server.settimeout(1)
+        try:
+            client = netns.call(self.root / place, work)
+        except OSError:
+            return ""
+        with client:
+            try:
+                if server.type == socket.SOCK_DGRAM:
+                    seen = server.recvfrom(16)[1]
+                    server.sendto(b"!", seen)
+                    assert client.recv(16) == b"!"
+                else:
+                    accepted, seen = server.accept()
+                    accepted.close()
+            except TimeoutError:
+                return ""
+        return seen[0].removeprefix("::ffff:")
+
+    def connect(self, place: str, address: str, port: int) -> socket.socket:
+        """A connection made from a place; the caller closes it."""
+        return netns.call(self.root / place, socket.create_connection, (address, port), 10)
+
+    def send_all(self, client: socket.socket, size: int) -> None:
+        """Send so many bytes and close, while the caller does something else."""
+
+        def work() -> None:
+            with client:
+                client.sendall(bytes(size))
+
+        threading.Thread(target=work).start()
 
     def pings(self, place: str, target: str) -> bool:
         return "1 received" in self.run(place, "ping", "-n", "-c1", "-W1", target)
