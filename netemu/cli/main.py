@@ -31,6 +31,7 @@ COMMANDS = {
     "fuzz": ("fuzz", "Change a random cluster step by step; verify it after each."),
     "proxy": ("proxy", "Explain what a node's Service proxy does with a Service."),
     "kube-proxy": ("kube_proxy", "Run the Service proxy alone, against any API server."),
+    "cni": ("cni", "Call and test plugins of the Container Network Interface."),
     "exec": ("exec", "Run a command in a container."),
     "shell": ("shell", "Open a shell on a node, or outside."),
     "logs": ("logs", "Show logs of pods and of netemu's own parts."),

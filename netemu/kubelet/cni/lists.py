@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
@@ -135,8 +136,11 @@ class Lists:
         about: results.Attachment,
         previous: Document | None,
     ) -> Document | None:
-        if command == "DEL" and not conflists.at_least(network.version, "0.4.0"):
-            previous = None  # new in 0.4.0
+        if command == "DEL":
+            if not conflists.at_least(network.version, "0.4.0"):
+                previous = None  # new in 0.4.0
+            if not os.path.exists(about.netns):
+                about = about._replace(netns="")  # gone: it is not named, DEL must work without
         if previous is not None:
             previous = _converted(plugin["type"], previous, network.version)
         request = conflists.request(network, plugin, previous=previous, offers=about.capabilities)

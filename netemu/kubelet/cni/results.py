@@ -30,14 +30,13 @@ class Attachment(NamedTuple):
     capabilities: Mapping[str, Any] = {}
 
     def parameters(self) -> dict[str, str]:
-        """The CNI_* variables. A namespace that is gone is not named: DEL must work without."""
-        found = {
+        """The CNI_* variables."""
+        return {
             "CNI_CONTAINERID": self.container_id,
-            "CNI_NETNS": self.netns if os.path.exists(self.netns) else "",
+            "CNI_NETNS": self.netns,
             "CNI_IFNAME": self.ifname,
             "CNI_ARGS": ";".join(f"{key}={value}" for key, value in self.arguments),
         }
-        return {name: value for name, value in found.items() if value or name == "CNI_NETNS"}
 
 
 class Entry(NamedTuple):
