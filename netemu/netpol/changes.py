@@ -176,7 +176,7 @@ class State:
         touched: dict[sides.Side, int] = {}
         for old, new in standings.values():
             for standing, step in ((new, 1), (old, -1)):
-                for side in (standing.egress, standing.ingress) if standing is not None else ():
+                for side in standing[1:] if standing is not None else ():
                     touched.setdefault(side, self._sides[side])
                     self._sides[side] += step
         asked: dict[terms.Term, int] = {}

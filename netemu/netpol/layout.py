@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from netemu.netpol import policies
 from netemu.wire import nft
 
 TABLE = nft.Table("inet", "netemu-policy", "netemu: network policies")
@@ -27,7 +26,7 @@ LOGGED_BYTES = 128  # of each packet: enough for the longest headers
 PROFILE = 0xFFFF  # the upper half of a profile's number; classes are below it
 ALL, NONE = "ffff:1", "ffff:2"  # the profiles that let everything through, and nothing
 NOBODY = "none"
-EGRESS, INGRESS = policies.EGRESS, policies.INGRESS
+EGRESS, TO_NODE, INGRESS = "egress", "node", "ingress"
 
 
 class Family(NamedTuple):
@@ -43,20 +42,23 @@ FAMILIES = (IP, IP6)
 
 
 class Direction(NamedTuple):
-    """Where the pod and its peer stand in a packet; which base chains see it."""
+    """Where the pod and its peer stand in a packet, and the hook that sees it. `drops`: where they count."""
 
     name: str
     pod: str
     peer: str
-    hooks: tuple[str, ...]
+    hook: str
     priority: int
+    drops: str
 
 
 # Traffic to a pod from its own node leaves by the output hook, where nobody stops it.
 DIRECTIONS = (
-    Direction(EGRESS, "saddr", "daddr", ("forward", "input"), 10),
-    Direction(INGRESS, "daddr", "saddr", ("forward",), 11),
+    Direction(EGRESS, "saddr", "daddr", "forward", 10, EGRESS),
+    Direction(TO_NODE, "saddr", "daddr", "input", 10, EGRESS),
+    Direction(INGRESS, "daddr", "saddr", "forward", 11, INGRESS),
 )
+FORWARDED = tuple(direction for direction in DIRECTIONS if direction.hook == "forward")
 DECISIONS, PORTS, PORT_RANGES, OTHERS = "decisions", "ports", "port-ranges", "others"
 LINGERING = frozenset({DECISIONS, PORTS, PORT_RANGES, OTHERS})  # a packet may be on its way to them
 # Link-local talk, which is no connection: multicast listeners, neighbours and routers.
@@ -83,11 +85,16 @@ def drops(direction: str, family: Family) -> str:
     return f"{direction}-drops{family.suffix}"
 
 
+def passed(direction: str) -> str:
+    """The chain that lets a packet through."""
+    return f"{direction}-passed"
+
+
 def guarded(family: Family) -> str:
     return f"pod-ranges{family.suffix}"
 
 
-DYNAMIC = frozenset(drops(d.name, f) for d in DIRECTIONS for f in FAMILIES)
+DYNAMIC = frozenset(drops(d.name, f) for d in FORWARDED for f in FAMILIES)
 
 
 def class_chain(direction: str, number: int) -> str:
@@ -115,15 +122,12 @@ def frame() -> Iterator[nft.Thing]:
         yield nft.Set(guarded(family), f"type {family.kind}", flags=("interval",))
         for direction in DIRECTIONS:
             yield nft.Map(subjects(direction.name, family), f"type {family.kind}")
+        for direction in FORWARDED:
             pair = f"type {family.kind} . {family.kind}"
             yield nft.Map(selves(direction.name, family), pair, to="classid")
-            yield nft.Set(
-                drops(direction.name, family),
-                f"type {family.kind}",
-                flags=("dynamic", "timeout"),
-                size=65535,
-                timeout="1d",
-            )
+            counted = ("dynamic", "timeout")
+            name, kind = drops(direction.name, family), f"type {family.kind}"
+            yield nft.Set(name, kind, flags=counted, size=65535, timeout="1d")
     tuple_ = "type classid . inet_proto . inet_service"
     yield nft.Map(DECISIONS, "type classid", to="classid")
     yield nft.Set(PORTS, tuple_)
@@ -135,18 +139,15 @@ def frame() -> Iterator[nft.Thing]:
 
 def _direction(direction: Direction) -> Iterator[nft.Thing]:
     name = direction.name
-    for hook in direction.hooks:
-        yield nft.Chain(f"{hook}-{name}", nft.Hook("filter", hook, direction.priority))
-    for step in ("first", "decide", "judge", "denied"):
+    base = f"{direction.hook}-{name}"
+    yield nft.Chain(base, nft.Hook("filter", direction.hook, direction.priority))
+    for step in ("decide", "judge", "passed", "denied"):
         yield nft.Chain(f"{name}-{step}")
-    for hook in direction.hooks:
-        # A connection is judged once: its replies, and errors about it, are let through.
-        yield nft.Rule(f"{hook}-{name}", "ct state established,related accept")
-        yield nft.Rule(f"{hook}-{name}", f"goto {name}-first")
     for chain, rules in (
-        (f"{name}-first", _first(direction)),
+        (base, _first(direction)),
         (f"{name}-decide", _decide(name)),
         (f"{name}-judge", _judge(name)),
+        (passed(name), (f"meta priority set {NOBODY}", "accept")),
         (f"{name}-denied", _denied(direction)),
     ):
         for rule in rules:
@@ -155,8 +156,10 @@ def _direction(direction: Direction) -> Iterator[nft.Thing]:
 
 def _first(direction: Direction) -> Iterator[str]:
     name = direction.name
+    # A connection is judged once: its replies, and errors about it, are let through.
+    yield "ct state established,related accept"
     yield _LINK
-    for family in FAMILIES:
+    for family in FAMILIES if direction in FORWARDED else ():
         both = f"{family.name} saddr . {family.name} daddr"
         chosen = f"meta priority set {both} map @{selves(name, family)}"
         yield f"{chosen} goto {name}-judge"
@@ -166,7 +169,9 @@ def _first(direction: Direction) -> Iterator[str]:
         yield f"meta priority set {peer} map @{ranges(family)}"
         yield f"meta priority set {peer} map @{peers(family)}"
         yield f"{pod} vmap @{subjects(name, family)}"
-        yield f"{pod} @{guarded(family)} goto {name}-denied"
+        if direction in FORWARDED:
+            yield f"{pod} @{guarded(family)} goto {name}-denied"
+    yield f"meta priority set {NOBODY}"
 
 
 def _decide(name: str) -> Iterator[str]:
@@ -178,18 +183,17 @@ def _decide(name: str) -> Iterator[str]:
 
 
 def _judge(name: str) -> Iterator[str]:
-    passed = f"meta priority set {NOBODY} accept"
-    flow = "meta priority . meta l4proto . th dport"
-    yield f"meta priority {ALL} {passed}"
-    yield f"{flow} @{PORTS} {passed}"
-    yield f"{flow} @{PORT_RANGES} {passed}"
-    yield f"meta l4proto != {{ tcp, udp, sctp }} meta priority @{OTHERS} {passed}"
+    flow, go = "meta priority . meta l4proto . th dport", f"goto {passed(name)}"
+    yield f"meta priority {ALL} {go}"
+    yield f"{flow} @{PORTS} {go}"
+    yield f"{flow} @{PORT_RANGES} {go}"
+    yield f"meta l4proto != {{ tcp, udp, sctp }} meta priority @{OTHERS} {go}"
     yield f"goto {name}-denied"
 
 
 def _denied(direction: Direction) -> Iterator[str]:
     for family in FAMILIES:
-        yield f"update @{drops(direction.name, family)} {{ {family.name} {direction.pod} counter }}"
+        yield f"update @{drops(direction.drops, family)} {{ {family.name} {direction.pod} counter }}"
     log = f'log prefix "{direction.name}" group {LOG_GROUP} snaplen {LOGGED_BYTES}'
     yield f"limit rate 100/second burst 200 packets {log}"
     yield "drop"

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from netemu.netpol import changes, layout, plan, policies, ports, resolve, sides, terms
+from netemu.netpol import changes, layout, plan, ports, resolve, sides, terms
 from netemu.wire import nft
 
 
@@ -24,6 +24,8 @@ class Difference(NamedTuple):
         return bool(self.deleted or self.added)
 
 
+_DIRECTIONS = tuple(direction.name for direction in layout.DIRECTIONS)
+_FORWARDED = tuple(direction.name for direction in layout.FORWARDED)
 _Rows = dict[int, ports.Ports]  # identity (0: whoever) -> what it may do
 _Used = list[tuple[ports.Ports | None, ports.Ports | None]]
 _Touched = dict[plan.Place, nft.Element | None]
@@ -82,7 +84,7 @@ class Ledger:
         moves = [
             (plan.class_of(old, direction), plan.class_of(new, direction))
             for old, new in delta.standings.values()
-            for direction in policies.DIRECTIONS
+            for direction in _DIRECTIONS
         ]
         moved = self._books.classes.move(moves)
         found: dict[int, plan.Class | None] = {number: None for _, number in moved.gone}
@@ -163,7 +165,7 @@ class Ledger:
         touched = [place for place in delta.places if not isinstance(place, terms.Range)]
         for address in (*_addresses(delta), *touched):
             standing = self._standing(address)
-            for direction in policies.DIRECTIONS:
+            for direction in _FORWARDED:
                 place, opened = plan.mirror(address, direction), None
                 of = plan.class_of(standing, direction)
                 if of is not None:
@@ -180,11 +182,11 @@ class Ledger:
         """Where pods of this node are judged, and who is at which address."""
         for address in _addresses(delta):
             standing = self._standing(address)
-            for direction in policies.DIRECTIONS:
+            for direction in _DIRECTIONS:
                 place, of = plan.subject(address, direction), plan.class_of(standing, direction)
                 touched[place] = None
                 if standing is not None and (of is not None or self._guarded):
-                    verdict = plan.judged(of, self._books)
+                    verdict = plan.judged(of, direction, self._books)
                     touched[place] = nft.Element(*place, verdict, str(standing.pod.key))
         for where, (_, signature) in delta.places.items():
             place = plan.location(where)

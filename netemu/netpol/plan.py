@@ -13,6 +13,7 @@ from netemu.wire import nft
 
 LAST_CLASS, LAST_IDENTITY, LAST_PROFILE = 0xFFFE, 0xFFFF, 0xFFFF
 Class = tuple[str, sides.Side]  # direction and what the pod is under
+_SIDES = {layout.EGRESS: "egress", layout.TO_NODE: "to_node", layout.INGRESS: "ingress"}
 Place = tuple[str, str]  # set, key: there is at most one element at each
 
 
@@ -36,7 +37,7 @@ def family(address: terms.Address | terms.Network) -> layout.Family:
 
 def class_of(standing: resolve.Standing | None, direction: str) -> Class | None:
     """None: nothing that a pod does in that direction is dropped."""
-    side = standing.side(direction) if standing is not None else None
+    side = getattr(standing, _SIDES[direction]) if standing is not None else None
     return (direction, side) if side else None
 
 
@@ -50,9 +51,11 @@ def subject(address: terms.Address, direction: str) -> Place:
     return layout.subjects(direction, family(address)), str(address)
 
 
-def judged(of: Class | None, books: Books) -> str:
+def judged(of: Class | None, direction: str, books: Books) -> str:
     """The verdict that stands there."""
-    return f"goto {layout.class_chain(of[0], books.classes[of])}" if of is not None else "accept"
+    if of is None:
+        return f"goto {layout.passed(direction)}"
+    return f"goto {layout.class_chain(direction, books.classes[of])}"
 
 
 def mirror(address: terms.Address, direction: str) -> Place:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from netemu.api import clusterpolicies, core, meta, networking, selectors
+from netemu.api import clusterpolicies, core, networking, selectors
 from netemu.netpol import ports, terms
 
 ACCEPT, DENY, PASS = "Accept", "Deny", "Pass"
@@ -112,14 +112,11 @@ Peer = clusterpolicies.ClusterNetworkPolicyIngressPeer | clusterpolicies.Cluster
 
 def _pods(of: Peer | clusterpolicies.ClusterNetworkPolicySubject) -> terms.Pods | None:
     if of.namespaces is not None:
-        return terms.Pods(selectors.EVERYTHING, namespaces=_selector(of.namespaces))
+        return terms.Pods(selectors.EVERYTHING, namespaces=selectors.of(of.namespaces))
     if of.pods is not None:
-        return terms.Pods(_selector(of.pods.podSelector), namespaces=_selector(of.pods.namespaceSelector))
+        spaces = selectors.of(of.pods.namespaceSelector)
+        return terms.Pods(selectors.of(of.pods.podSelector), namespaces=spaces)
     return None
-
-
-def _selector(selector: meta.LabelSelector) -> selectors.Selector:
-    return selectors.of(selector)
 
 
 def _cluster_rule(
@@ -127,34 +124,38 @@ def _cluster_rule(
     peers: Iterable[Peer],
     protocols: tuple[clusterpolicies.ClusterNetworkPolicyProtocol, ...],
 ) -> Rule:
-    found: list[terms.Term] = []
-    for peer in peers:
-        understood = _cluster_peer(peer)
-        if understood is None and action != ACCEPT:
-            # A peer of a later version of the API. Fail closed: "treat the rule as a 'Deny all' rule".
-            return Rule(DENY, None)
-        found += understood or ()  # "For Accept rules: as matching no traffic"
-    numbered, named = ports.ALL if not protocols else ports.NONE, []
-    for protocol in protocols:
-        if protocol.destinationNamedPort:
-            named.append((protocol.destinationNamedPort, ""))
-        for name in ports.PROTOCOLS:
-            chosen: clusterpolicies.ProtocolPort | None = getattr(protocol, name)
-            if chosen is not None:
-                numbered |= _numbered(name, chosen.destinationPort)
-    return Rule(action, tuple(dict.fromkeys(found)), numbered, tuple(dict.fromkeys(named)))
+    whom = [_cluster_peer(peer) for peer in peers]
+    what = [_cluster_ports(protocol) for protocol in protocols]
+    if not all(whom) or not all(opened or named for opened, named in what):
+        # A field of a later version of the API: fail closed. An Accept rule matches nothing, any other one
+        # is treated "as a 'Deny all' rule".
+        return Rule(ACCEPT, ()) if action == ACCEPT else Rule(DENY, None)
+    opened = ports.union(opened for opened, _ in what) if protocols else ports.ALL
+    named = tuple(dict.fromkeys((name, "") for _, name in what if name))
+    return Rule(action, tuple(dict.fromkeys(term for each in whom for term in each)), opened, named)
 
 
-def _cluster_peer(peer: Peer) -> tuple[terms.Term, ...] | None:
+def _cluster_ports(protocol: clusterpolicies.ClusterNetworkPolicyProtocol) -> tuple[ports.Ports, str]:
+    """Ports by number, or a name; neither: no field that is known here."""
+    if protocol.destinationNamedPort:
+        return ports.NONE, protocol.destinationNamedPort
+    for name in ports.PROTOCOLS:
+        chosen: clusterpolicies.ProtocolPort | None = getattr(protocol, name)
+        if chosen is not None:
+            return _numbered(name, chosen.destinationPort), ""
+    return ports.NONE, ""
+
+
+def _cluster_peer(peer: Peer) -> tuple[terms.Term, ...]:
+    """None at all: no field that is known here. domainNames are none of them."""
     pods = _pods(peer)
     if pods is not None:
         return (terms.Term(pods),)
     if isinstance(peer, clusterpolicies.ClusterNetworkPolicyEgressPeer):
         if peer.nodes is not None:
             return (terms.Term(terms.Nodes(selectors.of(peer.nodes))),)
-        if peer.networks:
-            return tuple(terms.Term(terms.block(text)) for text in peer.networks)
-    return None
+        return tuple(terms.Term(terms.block(text)) for text in peer.networks)
+    return ()
 
 
 def _numbered(protocol: str, port: clusterpolicies.Port | None) -> ports.Ports:
@@ -162,7 +163,7 @@ def _numbered(protocol: str, port: clusterpolicies.Port | None) -> ports.Ports:
         return ports.one(protocol)
     if port.range is not None:
         return ports.one(protocol, port.range.start, port.range.end)
-    return ports.one(protocol, port.number, port.number)
+    return ports.one(protocol, port.number, port.number) if port.number else ports.NONE
 
 
 def pod(pod: core.Pod, addresses: Iterable[terms.Address]) -> terms.Pod:

@@ -23,14 +23,12 @@ class Cluster(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """A pod of this node, and what it is under."""
+    """A pod of this node, and what it is under; `to_node`: on its way to this node itself."""
 
     pod: terms.Pod
     egress: sides.Side
+    to_node: sides.Side
     ingress: sides.Side
-
-    def side(self, direction: str) -> sides.Side:
-        return self.ingress if direction == policies.INGRESS else self.egress
 
 
 class Wanted(NamedTuple):
@@ -57,12 +55,12 @@ def selecting(cluster: Cluster, pod: terms.Pod) -> Iterator[policies.Policy]:
 def standing(pod: terms.Pod, selecting: Iterable[policies.Policy]) -> Standing:
     every = tuple(selecting)
     egress, ingress = (sides.of(pod, every, direction) for direction in policies.DIRECTIONS)
-    return Standing(pod, egress, ingress)
+    return Standing(pod, egress, sides.to_node(egress), ingress)
 
 
 def asked(standings: Iterable[Standing]) -> frozenset[terms.Term]:
     """All terms in use."""
-    return frozenset(term for one in standings for side in (one.egress, one.ingress) for term in side.terms)
+    return frozenset(term for one in standings for side in one[1:] for term in side.terms)
 
 
 def signatures(cluster: Cluster, used: Iterable[terms.Term]) -> Iterator[tuple[Place, sides.Signature]]:

@@ -25,6 +25,7 @@ class Rule(NamedTuple):
     opened: ports.Ports | None
 
 
+_WHOEVER = frozenset({Rule(policies.ACCEPT, None, ports.ALL)})
 Tier = tuple[tuple[Rule, ...], ...]  # in order; the rules of one entry are alternatives
 
 
@@ -75,6 +76,16 @@ def of(pod: terms.Pod, selecting: Iterable[policies.Policy], direction: str) -> 
         ),
         _tier(pod, tiers.get(policies.BASELINE, ()), direction),
     )
+
+
+def to_node(egress: Side) -> Side:
+    """The same towards the pod's own node, from which no NetworkPolicy parts it; cluster policies may.
+
+    "Traffic to and from the node where a Pod is running is always allowed" (the NetworkPolicy concept).
+    """
+    if egress.isolated:
+        return Side(egress.admin, True, _WHOEVER) if egress.admin else Side()
+    return egress
 
 
 def _tier(pod: terms.Pod, given: Iterable[policies.Policy], direction: str) -> Tier:

@@ -41,11 +41,12 @@ class Pod(NamedTuple):
     serves: tuple[tuple[str, str, int], ...] = ()
 
     def named(self, name: str, protocol: str) -> ports.Ports:
-        """What the name stands for in this pod; `protocol` "" is any. The first one counts, as upstream."""
+        """What the name stands for in this pod; `protocol` "" is any. The first of each protocol counts."""
+        found: dict[str, int] = {}
         for called, spoken, number in self.serves:
             if called == name and protocol in ("", spoken):
-                return ports.one(spoken, number, number)
-        return ports.NONE
+                found.setdefault(spoken, number)
+        return ports.union(ports.one(spoken, number, number) for spoken, number in found.items())
 
 
 class Node(NamedTuple):
