@@ -390,7 +390,7 @@ class _At:
         ranges = [text for text in given if (":" in text) == (self._flow.family == 6)]
         if not ranges:
             return None
-        if self._is_node():
+        if self._is_node() or source.kind == "node":
             return False  # its gateway to the pods is an address of their range, but not what it sends from
         return any(_within(address, ranges) for address in source.of_family(self._flow.family))
 

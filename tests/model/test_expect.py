@@ -159,6 +159,12 @@ def test_whom_the_server_sees(who, host, port, endpoint, seen):
     assert ask(who, host, port).seen_by(endpoint) == seen
 
 
+def test_another_node_is_bound_by_a_local_policy_as_the_outside_is():
+    assert ask("worker-2", "172.18.0.4", 30081).seen_by("web-1")  # the very node: not bound
+    assert ask("worker-2", "172.18.0.2", 30081).outcome == "dropped"
+    assert ask("client", "172.18.0.2", 30081).outcome == "ok"
+
+
 def test_the_other_family_has_its_own_addresses():
     verdict = ask("client", "web", 80, family=6)
     assert str(verdict.because[0]) == "web.default.svc.cluster.local is fd00:96::20"
