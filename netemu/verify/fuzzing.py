@@ -9,6 +9,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from netemu.base import errors
 from netemu.client import api
 from netemu.lab import handle
 from netemu.verify import cases, chance, clusters, hands, judge, measure, observing
@@ -94,6 +95,7 @@ class Fuzzer:
             results = await self._meter.verify(within=WITHIN, wanted=wanted)
             flows += len(results)
             if wrong := tuple(result for result in results if not result.ok):
+                self._progress(f"{len(wrong)} flows differ: making it small")
                 last = history[-1] if history else clusters.Step("put", next(iter(first)))
                 return Walked(
                     number, flows, tuple(refused), await self._small(number, last, wrong, first, history)
@@ -136,7 +138,7 @@ class Fuzzer:
     async def _wrong(self, state: clusters.State) -> tuple[judge.Result, ...]:
         try:
             await self._hands.become(state)
-        except hands.Refused:
+        except (hands.Refused, errors.Transient):
             return ()
         results = await self._meter.verify(within=_SHRUNK_WITHIN, wanted=wanted)
         return tuple(result for result in results if not result.ok)

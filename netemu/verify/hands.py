@@ -75,7 +75,7 @@ class Hands:
             labels = {**dict.fromkeys(old), **(document["metadata"].get("labels") or {})}
             await self._call("PATCH", _path(step.key), {"metadata": {"labels": labels}}, _MERGE)
         elif step.key.kind in ("Pod", "Service"):
-            await self._delete(step.key)
+            await self.do(clusters.Step("delete", step.key))
             await self._create(step.key, document)
         else:
             live = json.loads(await self._call("GET", _path(step.key)))
