@@ -1,4 +1,4 @@
-"""Every way to break a node's table in one place, as nft text: to see whether a test of policies would notice.
+"""Every way to break a node's table in one place, as nft text: would a test of policies notice?
 
 Pure. An agent that runs puts its table right again within `agent.CHECK_INTERVAL` seconds: stop it meanwhile.
 """
