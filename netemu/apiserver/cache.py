@@ -128,6 +128,10 @@ class Collection:
         """Records of another time as entries. Refusal."""
         return [self.entry(record) for record in records]
 
+    async def across(self, document: dict[str, Any], other: kinds.Kind) -> dict[str, Any]:
+        """An object of this form in another form of it. Refusal."""
+        return views.of(other).outward(document)
+
     def seen(self, revision: int) -> int:
         """Up to which revision listeners have been told everything; `revision` is the store's."""
         return revision
@@ -226,6 +230,10 @@ class Window(Collection):
 
     def dump(self, document: dict[str, Any]) -> bytes:
         return self.below.dump(self._view.inward(document))
+
+    async def across(self, document: dict[str, Any], other: kinds.Kind) -> dict[str, Any]:
+        kept = self._view.inward(document)
+        return kept if other.stored is None else views.of(other).outward(kept)
 
     def _event(self, event: Event) -> Event:
         turned: Event | None = event.frames.get(self.kind)

@@ -33,6 +33,11 @@ class Catalog:
         self._by_path = {(kind.group, kind.version, kind.plural): kind for kind in every}
         self.served = (*kinds.SERVED, *every)
 
+    def equivalents(self, kind: kinds.Kind) -> tuple[kinds.Kind, ...]:
+        """The other kinds that show the same objects."""
+        kept = kind.stored or kind
+        return tuple(one for one in self.served if one is not kind and kept in (one, one.stored))
+
     def ending(self, kind: kinds.Kind) -> bool:
         """Whether the kind's definition is being deleted."""
         return bool(self._ending) and kind.qualified in self._ending

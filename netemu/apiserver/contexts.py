@@ -73,13 +73,14 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request about a resource."""
+    """One request about a resource. `warnings` go to the client with the answer."""
 
     parts: Parts
     request: messages.Request
     target: paths.Target
     user: authentication.User
     kind: kinds.Kind
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def namespace(self) -> str:

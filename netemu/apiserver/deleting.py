@@ -56,7 +56,9 @@ async def many(call: contexts.Call) -> messages.Response:
     for entry in chosen:
         target = call.target._replace(name=entry.name, namespace=entry.namespace)
         try:
-            await delete(contexts.Call(call.parts, call.request, target, call.user, call.kind), options)
+            await delete(
+                contexts.Call(call.parts, call.request, target, call.user, call.kind, call.warnings), options
+            )
         except statuses.Refusal as refusal:
             if refusal.reason != "NotFound":
                 raise
@@ -219,4 +221,6 @@ def _answer(call: contexts.Call, outcome: Outcome) -> messages.Response:
         return rendering.item(call, outcome.entry)
     uid = outcome.entry.document()["metadata"].get("uid", "")
     details = {"name": call.name, "group": call.kind.group, "kind": call.kind.plural, "uid": uid}
-    return rendering.document(statuses.status("Success", details={k: v for k, v in details.items() if v}))
+    return rendering.document(
+        call, statuses.status("Success", details={k: v for k, v in details.items() if v})
+    )

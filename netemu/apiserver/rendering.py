@@ -18,19 +18,24 @@ def item(
 ) -> messages.Response:
     """One object."""
     body = forms.item(forms.of(call.request), call.kind, entry, call.parts.clock.now())
-    return messages.Response(status, bodies.warned(HEADERS, warnings) if warnings else HEADERS, body)
+    return messages.Response(status, _headers(call, warnings), body)
+
+
+def _headers(call: contexts.Call, warnings: tuple[str, ...] = ()) -> messages.Fields:
+    said = (*warnings, *call.warnings)
+    return bodies.warned(HEADERS, said) if said else HEADERS
 
 
 def view(call: contexts.Call, kind: kinds.Kind, content: statuses.Document) -> messages.Response:
     """A document computed from an object, such as its Scale."""
     entry = call.collection.shown(call.namespace, content)
     body = forms.item(forms.of(call.request), kind, entry, call.parts.clock.now())
-    return messages.Response(200, HEADERS, body)
+    return messages.Response(200, _headers(call), body)
 
 
-def document(content: statuses.Document, status: int = 200) -> messages.Response:
+def document(call: contexts.Call, content: statuses.Document, status: int = 200) -> messages.Response:
     """A document that is no stored object."""
-    return messages.Response(status, HEADERS, msgspec.json.encode(content))
+    return messages.Response(status, _headers(call), msgspec.json.encode(content))
 
 
 def listing(

@@ -19,7 +19,7 @@ async def answer(call: contexts.Call) -> messages.Response:
     if call.kind.kind == "SelfSubjectReview":
         del document["spec"]
     document.setdefault("metadata", {})
-    return rendering.document(document, 201)
+    return rendering.document(call, document, 201)
 
 
 def _self(call: contexts.Call, spec: dict[str, Any]) -> dict[str, Any]:

@@ -109,7 +109,7 @@ class ApiServer:
             ),
             quotas=quotas.Books(caches),
             callbacks=asking,
-            webhooks=webhooks.Webhooks(caches, asking, rng),
+            webhooks=webhooks.Webhooks(caches, catalog, asking, rng),
             kubelet_tls=tls.client(identity.ca, *identity.kubelet_client)
             if identity.kubelet_client
             else None,

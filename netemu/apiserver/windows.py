@@ -60,6 +60,10 @@ class Converted(cache.Window):
     async def past(self, records: Sequence[revisions.Record]) -> list[entries.Entry]:
         return await self._shown([self.below.entry(record) for record in records])
 
+    async def across(self, document: Document, other: kinds.Kind) -> Document:
+        (found,) = await self._conversion.convert([document], other.version)
+        return found
+
     def seen(self, revision: int) -> int:
         return min(revision, self._queue[0].entry.revision - 1) if self._queue else revision
 

@@ -259,3 +259,151 @@ def test_a_service_is_asked_at_its_address(world: Any) -> None:
             assert len(hook.asked) == 1
 
     world(story, service_cidrs=(ipaddress.IPv4Network("127.0.0.0/24"),))
+
+
+PODS = "/api/v1/namespaces/default/pods"
+POD_RULE = {**MAP_RULE, "resources": ["pods/*"]}
+
+
+def test_warnings_reach_the_writer(world: Any) -> None:
+    def warn(text: str) -> Answer:
+        return lambda _: {"allowed": True, "warnings": [text]}
+
+    async def story(w: Any) -> None:
+        async with Hook(w, warn("one")) as first, Hook(w, warn('"two"')) as second:
+            await configure(w, first.config("Mutating"))
+            await configure(w, second.config("Validating"))
+            shown = ['299 - "one"', '299 - "\\"two\\""']
+            for method, path, body in (
+                ("POST", MAPS, w.config_map("m")),
+                ("PATCH", f"{MAPS}/m", {"data": {"a": "b"}}),
+                ("DELETE", f"{MAPS}/m", None),
+            ):
+                answer = await w.ask(method, path, body)
+                assert [value for name, value in answer.headers if name == "warning"] == shown, method
+
+    world(story)
+
+
+def test_streams_and_what_is_made_below_a_pod_are_asked_about(world: Any) -> None:
+    async def story(w: Any) -> None:
+        async with Hook(w, lambda _: {"allowed": False, "status": {"message": "no"}}) as hook:
+            await w.make(PODS, w.pod())
+            await configure(w, hook.config("Validating", rules=[POD_RULE]))
+            account = "/api/v1/namespaces/default/serviceaccounts/default/token"
+            rule = {**MAP_RULE, "resources": ["serviceaccounts/token"]}
+            await configure(w, hook.config("Mutating", rules=[rule], sideEffects="NoneOnDryRun"))
+            for path, body, operation, kind in (
+                (f"{PODS}/web/exec?command=sh&stdin=true&container=main", None, "CONNECT", "PodExecOptions"),
+                (f"{PODS}/web/attach?stdout=1", None, "CONNECT", "PodAttachOptions"),
+                (f"{PODS}/web/portforward?ports=80", None, "CONNECT", "PodPortForwardOptions"),
+                (f"{PODS}/web/proxy/some/path", None, "CONNECT", "PodProxyOptions"),
+                (f"{PODS}/web/eviction", {"metadata": {"name": "web"}}, "CREATE", "Eviction"),
+                (f"{PODS}/web/binding", {"target": {"name": "n"}}, "CREATE", "Binding"),
+                (account, {}, "CREATE", "TokenRequest"),
+            ):
+                refused = await w.ask("POST", path, body)
+                assert (refused.status, refused.message[-4:]) == (400, ": no"), path
+                seen = hook.asked[-1]
+                assert (seen["operation"], seen["kind"]["kind"], seen["object"]["kind"]) == (
+                    operation,
+                    kind,
+                    kind,
+                )
+                resource = "serviceaccounts" if path == account else "pods"
+                assert (seen["resource"]["resource"], seen["subResource"]) == (
+                    resource,
+                    path.partition("?")[0].split("/")[7],
+                )
+            execute = next(one for one in hook.asked if one["kind"]["kind"] == "PodExecOptions")
+            assert execute["object"] == {
+                "kind": "PodExecOptions",
+                "apiVersion": "v1",
+                "stdin": True,
+                "container": "main",
+                "command": ["sh"],
+            }
+            assert (await w.ask("GET", f"{PODS}/web")).status == 200
+
+    world(story)
+
+
+def test_another_form_of_the_object_is_shown_to_those_who_know_only_that(world: Any) -> None:
+    """matchPolicy Equivalent; what they change comes back in the form of the request."""
+
+    async def story(w: Any) -> None:
+        target = {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas": 3}
+        older = "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers"
+        rule = {"operations": ["*"], "apiGroups": ["autoscaling"], "apiVersions": ["v2"]}
+        rule["resources"] = ["horizontalpodautoscalers"]
+        change = patch({"op": "add", "path": "/spec/maxReplicas", "value": 7})
+        async with Hook(w, change) as hook:
+            await configure(w, hook.config("Mutating", rules=[rule]))
+            cpu = {"metadata": {"name": "a"}, "spec": {**target, "targetCPUUtilizationPercentage": 50}}
+            made = await w.make(older, cpu)
+            assert (made["apiVersion"], made["spec"]["maxReplicas"]) == ("autoscaling/v1", 7)
+            assert made["spec"]["targetCPUUtilizationPercentage"] == 50
+            seen = hook.asked[-1]
+            assert (seen["resource"]["version"], seen["requestResource"]["version"]) == ("v2", "v1")
+            assert seen["object"]["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] == 50
+            await w.ask("DELETE", f"{CONFIGS}/mutatingwebhookconfigurations/hook")
+            await configure(w, hook.config("Mutating", rules=[rule], matchPolicy="Exact"))
+            count = len(hook.asked)
+            await w.make(older, {"metadata": {"name": "b"}, "spec": target})
+            assert len(hook.asked) == count
+
+    world(story)
+
+
+def test_a_scale_is_shown_as_one(world: Any) -> None:
+    async def story(w: Any) -> None:
+        labels = {"app": "web"}
+        spec = {
+            "replicas": 1,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": w.pod()["spec"]},
+        }
+        deployments = "/apis/apps/v1/namespaces/default/deployments"
+        await w.make(deployments, {"metadata": {"name": "web"}, "spec": spec})
+        rule = {"operations": ["*"], "apiGroups": ["apps"], "apiVersions": ["v1"]}
+        async with (
+            Hook(w, patch({"op": "replace", "path": "/spec/replicas", "value": 2})) as bounded,
+            Hook(w, allow) as workloads,
+        ):
+            below = bounded.config("Mutating", "a", rules=[{**rule, "resources": ["deployments/scale"]}])
+            await configure(w, below)
+            whole = workloads.config("Mutating", "b", rules=[{**rule, "resources": ["deployments"]}])
+            await configure(w, whole)
+            scaled = await w.ask("PATCH", f"{deployments}/web/scale", {"spec": {"replicas": 9}})
+            assert scaled.body["spec"] == {"replicas": 2}
+            seen = bounded.asked[-1]
+            assert (seen["kind"]["kind"], seen["object"]["spec"]) == ("Scale", {"replicas": 9})
+            assert seen["oldObject"]["spec"] == {"replicas": 1}
+            assert workloads.asked == []
+
+    world(story)
+
+
+def test_what_webhooks_change_is_completed_and_checked(world: Any) -> None:
+    """By the rules that hold for everybody: defaults, admission of the server's own, validation."""
+
+    async def story(w: Any) -> None:
+        add = {"op": "add", "path": "/spec/containers/-", "value": {"name": "side", "image": "x"}}
+        async with Hook(w, patch(add)) as hook:
+            limits = {"type": "Container", "default": {"cpu": "1"}}
+            limit = {"metadata": {"name": "l"}, "spec": {"limits": [limits]}}
+            await w.make("/api/v1/namespaces/default/limitranges", limit)
+            await configure(w, hook.config("Mutating", rules=[{**MAP_RULE, "resources": ["pods"]}]))
+            made = await w.make(PODS, w.pod())
+            side = made["spec"]["containers"][1]
+            assert (side["imagePullPolicy"], side["resources"]["limits"]) == ("Always", {"cpu": "1"})
+            assert len(hook.asked) == 1
+            add["value"] = {"name": "Bad Name", "image": "x"}
+            hook.answer = patch(add)
+            refused = await w.ask("POST", PODS, w.pod("other"))
+            assert (refused.status, refused.body["details"]["causes"][0]["field"]) == (
+                422,
+                "spec.containers[1].name",
+            )
+
+    world(story)

@@ -47,6 +47,11 @@ class Write:
         self.new.clear()
         self.new.update(document)
 
+    def warn(self, texts: tuple[str, ...]) -> None:
+        """Tell the writer."""
+        if self.call:
+            self.call.warnings.extend(texts)
+
     def forbidden(self, why: str) -> statuses.Refusal:
         """Refuse the write: `pods "web" is forbidden: ...`."""
         return statuses.forbidden(self.kind.group, self.kind.plural, self.name, why)

@@ -5,7 +5,7 @@ Pure. Knows admissionregistration.k8s.io/v1 and admission.k8s.io/v1; does not kn
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,13 +30,15 @@ class Hook:
     versions: tuple[str, ...]
     conditional: bool
     again: bool
+    exact: bool
 
 
 @dataclass(frozen=True)
 class Event:
-    """A write as webhooks are asked about it."""
+    """A write as webhooks are asked about it. `shape`: the kind of `new` and `old`, when they are not the
+    object itself (a Scale, an Eviction, what an exec asks for)."""
 
-    operation: str  # CREATE, UPDATE, DELETE
+    operation: str  # CREATE, UPDATE, DELETE, CONNECT
     kind: kinds.Kind
     namespace: str
     name: str
@@ -45,6 +47,7 @@ class Event:
     old: Document | None
     dry: bool
     user: Document
+    shape: kinds.Kind | None = None
 
 
 def read(configuration: Document) -> Iterator[Hook]:
@@ -62,6 +65,7 @@ def read(configuration: Document) -> Iterator[Hook]:
             versions=tuple(found.get("admissionReviewVersions") or ()),
             conditional=bool(found.get("matchConditions")),
             again=found.get("reinvocationPolicy") == "IfNeeded",
+            exact=found.get("matchPolicy") == "Exact",
         )
 
 
@@ -69,24 +73,32 @@ def _selector(found: Document | None) -> selectors.Selector:
     return selectors.of(codec.convert(meta.LabelSelector, found or {}))
 
 
-def wants(hook: Hook, event: Event, namespace_labels: Mapping[str, str]) -> bool:
-    """Whether the hook is to be asked. Configurations of webhooks are nobody's business but their own."""
-    if event.kind.group == _GROUP or not any(_rule(rule, event) for rule in hook.rules):
-        return False
+def wants(
+    hook: Hook, event: Event, namespace_labels: Mapping[str, str], equivalents: Iterable[kinds.Kind] = ()
+) -> kinds.Kind | None:
+    """The kind as which the hook is to be asked about the object: its own, or one of the `equivalents` (other
+    forms of the same objects); None: not at all. Configurations of webhooks are nobody's business but their
+    own."""
+    if event.kind.group == _GROUP:
+        return None
+    forms = (event.kind,) if hook.exact else (event.kind, *equivalents)
+    found = next((kind for kind in forms if any(_rule(rule, event, kind) for rule in hook.rules)), None)
+    if found is None:
+        return None
     within = event.kind.namespaced or (event.kind.group, event.kind.plural) == ("", "namespaces")
     if within and not hook.namespaces.matches(namespace_labels):
-        return False
-    return any(hook.objects.matches(labels(found)) for found in (event.new, event.old) if found is not None)
+        return None
+    chosen = any(hook.objects.matches(labels(one)) for one in (event.new, event.old) if one is not None)
+    return found if chosen else None
 
 
-def _rule(rule: Document, event: Event) -> bool:
-    kind = event.kind
+def _rule(rule: Document, event: Event, kind: kinds.Kind) -> bool:
     scope = rule.get("scope") or "*"
     return (
         _among(rule.get("operations"), event.operation)
         and _among(rule.get("apiGroups"), kind.group)
         and _among(rule.get("apiVersions"), kind.version)
-        and any(_resource(pattern, event) for pattern in rule.get("resources") or ())
+        and any(_resource(pattern, kind, event.subresource) for pattern in rule.get("resources") or ())
         and (scope == "*" or (scope == "Namespaced") == kind.namespaced)
     )
 
@@ -95,26 +107,23 @@ def _among(patterns: list[str] | None, value: str) -> bool:
     return not {"*", value}.isdisjoint(patterns or ())
 
 
-def _resource(pattern: str, event: Event) -> bool:
+def _resource(pattern: str, kind: kinds.Kind, asked: str) -> bool:
     resource, _, subresource = pattern.partition("/")
-    return resource in ("*", event.kind.plural) and subresource in ("*", event.subresource)
+    return resource in ("*", kind.plural) and subresource in ("*", asked)
 
 
 def labels(document: Document) -> dict[str, str]:
-    return document["metadata"].get("labels") or {}
+    return (document.get("metadata") or {}).get("labels") or {}
 
 
-def question(event: Event, uid: str) -> Document:
-    """The AdmissionReview that is sent."""
-    kind = event.kind
-    about = {"group": kind.group, "version": kind.version, "kind": kind.kind}
-    resource = {"group": kind.group, "version": kind.version, "resource": kind.plural}
+def question(event: Event, uid: str, asked: kinds.Kind) -> Document:
+    """The AdmissionReview that is sent. `asked`: the kind of the request, whose equivalent the event's is."""
     request: Document = {
         "uid": uid,
-        "kind": about,
-        "resource": resource,
-        "requestKind": about,
-        "requestResource": resource,
+        "kind": _kind(event.shape or event.kind),
+        "resource": _resource_of(event.kind),
+        "requestKind": _kind(event.shape or asked),
+        "requestResource": _resource_of(asked),
         "operation": event.operation,
         "userInfo": event.user,
         "object": event.new,
@@ -122,6 +131,8 @@ def question(event: Event, uid: str) -> Document:
         "dryRun": event.dry,
         "options": {"kind": f"{event.operation.capitalize()}Options", "apiVersion": "meta.k8s.io/v1"},
     }
+    if event.operation == "CONNECT":
+        request["options"] = None
     optional = (
         ("name", event.name),
         ("namespace", event.namespace),
@@ -130,3 +141,11 @@ def question(event: Event, uid: str) -> Document:
     )
     request |= {key: value for key, value in optional if value}
     return {"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request}
+
+
+def _kind(kind: kinds.Kind) -> Document:
+    return {"group": kind.group, "version": kind.version, "kind": kind.kind}
+
+
+def _resource_of(kind: kinds.Kind) -> Document:
+    return {"group": kind.group, "version": kind.version, "resource": kind.plural}

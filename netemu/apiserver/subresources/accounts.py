@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from netemu.api import authentication, core, kinds
 from netemu.apiserver import bodies, contexts, objects, rendering, statuses, tokens, writing
+from netemu.apiserver.admission import chain
 from netemu.base import clock as clocks
 from netemu.http import messages
 
@@ -16,7 +17,7 @@ Bound = tuple[str, str, str]
 
 async def token(call: contexts.Call) -> messages.Response:
     """POST serviceaccounts/x/token: a signed token. Invalid, NotFound, Conflict."""
-    request = bodies.take(call.request, REQUEST)
+    request = await chain.hand(call, bodies.take(call.request, REQUEST), REQUEST)
     account = writing.find(call.kind, call).document()
     spec = request.setdefault("spec", {})
     seconds = spec.get("expirationSeconds", _USUAL)
@@ -46,7 +47,7 @@ async def token(call: contexts.Call) -> messages.Response:
         "token": call.parts.issuer.sign(claims),
         "expirationTimestamp": clocks.rfc3339(claims.expires),
     }
-    return rendering.document(request, 201)
+    return rendering.document(call, request, 201)
 
 
 def _bound(call: contexts.Call, reference: statuses.Document) -> tuple[Bound, ...]:

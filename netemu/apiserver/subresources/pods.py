@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from netemu.api import core, kinds
+from netemu.api import core, kinds, policy
 from netemu.apiserver import bodies, contexts, deleting, kubelets, rendering, statuses, writing
-from netemu.apiserver.admission import budgets
+from netemu.apiserver.admission import budgets, chain
 from netemu.base import clock as clocks
 from netemu.http import messages
 
+_BINDING = kinds.of(core.Binding)
+_EVICTION = kinds.Kind(type=policy.Eviction, plural="evictions")
 _SUCCESS = statuses.status("Success", code=201)
 _LOG_OPTIONS = (
     "follow",
@@ -25,7 +27,8 @@ _LOG_OPTIONS = (
 
 async def binding(call: contexts.Call) -> messages.Response:
     """Give the pod to a node, once. Conflict when it has one already or is another pod."""
-    given, _ = bodies.read(call.request, call.kind)
+    given, _ = bodies.read(call.request, _BINDING)
+    given = await chain.hand(call, _named(given, _BINDING), _BINDING)
     target, about = given.get("target") or {}, given.get("metadata") or {}
     node = target.get("name", "") if isinstance(target, dict) else ""
     if not node or target.get("kind", "Node") not in ("", "Node"):
@@ -60,7 +63,11 @@ async def binding(call: contexts.Call) -> messages.Response:
         return current, ()
 
     await writing.store(pod, bind, dry=writing.dry_run(call))
-    return rendering.document(_SUCCESS, 201)
+    return rendering.document(call, _SUCCESS, 201)
+
+
+def _named(document: statuses.Document, kind: kinds.Kind) -> statuses.Document:
+    return {"kind": kind.kind, "apiVersion": kind.api_version, **document}
 
 
 def _scheduled(pod: statuses.Document, now: str) -> None:
@@ -73,7 +80,8 @@ async def eviction(call: contexts.Call) -> messages.Response:
     """Delete the pod as evicted, if its disruption budget allows it. TooManyRequests."""
     given: dict[str, Any] = {}
     if call.request.body:
-        given, _ = bodies.read(call.request, call.kind)
+        given, _ = bodies.read(call.request, _EVICTION)
+    given = await chain.hand(call, _named(given, _EVICTION), _EVICTION)
     options = given.get("deleteOptions") or {}
     if not isinstance(options, dict):
         raise statuses.bad_request("deleteOptions is not an object")
@@ -84,7 +92,7 @@ async def eviction(call: contexts.Call) -> messages.Response:
     )
     budgets.check(call.parts.cache, writing.find(pod.kind, pod).document())
     await deleting.delete(pod, deleting.convert_options(options))
-    return rendering.document(_SUCCESS, 201)
+    return rendering.document(call, _SUCCESS, 201)
 
 
 async def log(call: contexts.Call) -> messages.Response:
