@@ -15,6 +15,9 @@ netemu proxy explain web --from pod/client
 """
 
 
+_UPLINK, _FROM_PODS = "eth0", "cni0"  # links of a node
+
+
 @click.group(
     "proxy", epilog="\b\nExample:\n" + "\n".join(f"  {line}" for line in _EXAMPLE.split("\n") if line)
 )
@@ -76,9 +79,7 @@ async def _collect(
 ) -> dict[str, list[dict[str, Any]]]:
     from netemu.api import core
     from netemu.base import errors
-    from netemu.kernel import firewall
-    from netemu.kubeproxy import audit, explain, layout, services, walk
-    from netemu.kubeproxy import options as choices
+    from netemu.kubeproxy import explain, services
 
     lab = options.open_lab(lab_name)
     async with options.client(lab) as client:
@@ -89,33 +90,47 @@ async def _collect(
             f"Service {namespace}/{service_name} is not the proxy's",
             hint="headless and ExternalName Services, and those with a service-proxy-name, have no rules",
         )
-    ranges = lab.config.ranges
-    chosen = choices.Options(tuple(map(str, ranges.pods)), tuple(map(str, ranges.services)))
-    around, found = choices.surroundings(chosen, None), {}
+    found = {}
+    names = {ip.ip: pod.metadata.name for pod in pods for ip in pod.status.podIPs}
     nodes, clients = _clients(lab, pods, namespace, sender)
     for node in [only] if only else nodes:
         own = frozenset(lab.addresses(node))
-        door = firewall.LibNftables(lab.netns(node))
-        tables = {f.name: walk.read(audit.contents(door.list_json, f, ())) for f in layout.FAMILIES}
-        here = (
-            [*clients, explain.Client("the node", walk.NODE, lab.addresses(node))] if not sender else clients
-        )
-        if sender == "node":
-            here = [explain.Client("the node", walk.NODE, lab.addresses(node))]
-        lines = explain.explain(service, tables, around, own, tuple(here))
-        found[node] = [_document(line) for line in lines]
+        itself = [explain.Client("the node", "", lab.addresses(node))] if sender in (None, "node") else []
+        lines = explain.explain(service, _fates(lab, node, own), own, (*clients, *itself))
+        found[node] = [_document(line, names) for line in lines]
     return found
+
+
+def _fates(lab: Any, node: str, own: frozenset[str]) -> Any:
+    """What the rules that this node has now do with a packet of a family."""
+    from netemu.kernel import firewall
+    from netemu.kubeproxy import audit, layout, programs, walk, walk_iptables
+    from netemu.kubeproxy import options as choices
+
+    if lab.config.proxy.mode == "iptables":
+        program = programs.Iptables({}, ("nsenter", f"--net={lab.netns(node)}"))
+        chains = {f.name: walk_iptables.read(program.saved(f)) for f in layout.FAMILIES}
+        return lambda family, packet: walk_iptables.fate(chains[family], packet, own)
+    ranges = lab.config.ranges
+    chosen = choices.Options(
+        tuple(map(str, ranges.pods)),
+        tuple(map(str, ranges.services)),
+        masquerade_all=lab.config.proxy.masquerade_all,
+    )
+    around, door = choices.surroundings(chosen, None), firewall.LibNftables(lab.netns(node))
+    tables = {f.name: walk.read(audit.contents(door.list_json, f, ())) for f in layout.FAMILIES}
+    return lambda family, packet: walk.fate(tables[family], packet, around[family], own)
 
 
 def _clients(lab: Any, pods: Any, namespace: str, sender: str | None) -> tuple[list[str], list[Any]]:
     """Where to look, and who asks; a pod asks its own node."""
     from netemu.base import errors
-    from netemu.kubeproxy import explain, walk
+    from netemu.kubeproxy import explain
 
-    outside = explain.Client("outside", walk.OUTSIDE, lab.addresses("outside"))
+    outside = explain.Client("outside", _UPLINK, lab.addresses("outside"), beyond=True)
     if sender in (None, "node", "outside"):
         some = tuple(str(next(net.hosts())) for net in lab.config.ranges.pods)
-        anybody = explain.Client("a pod", walk.POD, some)
+        anybody = explain.Client("a pod", _FROM_PODS, some)
         return list(lab.nodes), {None: [anybody, outside], "node": [], "outside": [outside]}[sender]
     kind, _, pod_name = str(sender).partition("/")
     if kind != "pod" or not pod_name:
@@ -123,11 +138,11 @@ def _clients(lab: Any, pods: Any, namespace: str, sender: str | None) -> tuple[l
     for pod in pods:
         if (pod.metadata.namespace, pod.metadata.name) == (namespace, pod_name) and pod.status.podIPs:
             ips = tuple(one.ip for one in pod.status.podIPs)
-            return [pod.spec.nodeName], [explain.Client(f"pod {pod_name}", walk.POD, ips)]
+            return [pod.spec.nodeName], [explain.Client(f"pod {pod_name}", _FROM_PODS, ips)]
     raise errors.Rejected(f"no running pod {namespace}/{pod_name}")
 
 
-def _document(line: Any) -> dict[str, Any]:
+def _document(line: Any, names: dict[str, str]) -> dict[str, Any]:
     return {
         "client": line.client.title,
         "dialled": line.dialled,
@@ -139,7 +154,7 @@ def _document(line: Any) -> dict[str, Any]:
         "chances": [
             {
                 "backend": f"[{c.address}]:{c.port}" if ":" in c.address else f"{c.address}:{c.port}",
-                "target": c.target,
+                "target": c.target or names.get(c.address, ""),
                 "percent": f"{float(c.probability * 100):.3g}",
                 "masqueraded": c.masqueraded,
             }

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from netemu.api import core, discovery
 from netemu.base import backoff, clock, errors
 from netemu.client import api, informers
-from netemu.kernel import conntrack, firewall, generations
+from netemu.kernel import conntrack, firewall, generations, network
 from netemu.kubeproxy import endpoints, health, listeners, metrics, options, programs, proxy, services
 
 BREATHER = 0.02  # seconds between two transactions while changes keep coming
@@ -54,7 +54,7 @@ async def run(
         ),
         around,
         clock,
-        programs.Iptables(around) if chosen.mode == "iptables" else None,
+        programs.Iptables(around, system=network.LinuxNetwork()) if chosen.mode == "iptables" else None,
     )
     loop = _Loop(one, clock, chosen)
     held = informers.Informers(client, clock)

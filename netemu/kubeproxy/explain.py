@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from netemu.kubeproxy import layout, services, walk
+from netemu.kubeproxy import services, walk
 
 
 class Client(NamedTuple):
-    """Who asks, as the node sees it: an origin of `walk`, and an address of each family he has."""
+    """Who asks, as the node sees it: the link he comes by ("": the node itself), an address of each family.
+
+    `beyond` the cluster nobody knows a way to cluster IPs.
+    """
 
     title: str
-    origin: str
+    link: str
     addresses: tuple[str, ...]
+    beyond: bool = False
 
 
 class Line(NamedTuple):
@@ -28,25 +32,23 @@ class Line(NamedTuple):
 
 def explain(
     service: services.Service,
-    tables: Mapping[str, walk.Held],
-    around: Mapping[str, layout.Surroundings],
+    fate: Callable[[str, walk.Packet], walk.Fate],
     own: frozenset[str],
     clients: tuple[Client, ...],
 ) -> Iterator[Line]:
     """Every way to dial the Service, for every client that has an address of its family.
 
-    `tables` and `around` are by family name; `own` are the node's addresses.
+    `fate` says what the rules of a family (ip, ip6) do with a packet; `own` are the node's addresses.
     """
     for port in service.ports:
         for way, address, number in _ways(service, port, own):
             family = "ip6" if ":" in address else "ip"
             for client in clients:
                 source = next((a for a in client.addresses if (":" in a) == (":" in address)), None)
-                if source is None or (client.origin == walk.OUTSIDE and way == "cluster IP"):
-                    continue  # nobody routes there from beyond the cluster
-                packet = walk.Packet(port.protocol, source, address, number, client.origin)
-                fate = walk.fate(tables[family], packet, around[family], own)
-                yield Line(way, _socket(address, number), port, client, fate)
+                if source is None or (client.beyond and way == "cluster IP"):
+                    continue
+                packet = walk.Packet(port.protocol, source, address, number, client.link)
+                yield Line(way, _socket(address, number), port, client, fate(family, packet))
 
 
 def _ways(

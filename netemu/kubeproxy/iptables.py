@@ -1,7 +1,7 @@
 """Services as kube-proxy's iptables mode writes them: the same chains, the same names, the same order. Pure.
 
 Names are hashes of what they serve (pkg/proxy/iptables/proxier.go), so that one finds what books show.
-Every sync writes all of it; chains that nobody wants any more are removed in the same restore.
+The first restore writes all of it; later ones the common chains and those of the Services that changed.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ JUMPS = (
         "externally-visible service portals",
     ),
     ("filter", "INPUT", "", "KUBE-NODEPORTS", "health check service ports"),
+    ("filter", "INPUT", "", "KUBE-FIREWALL", ""),
+    ("filter", "OUTPUT", "", "KUBE-FIREWALL", ""),
     ("filter", "FORWARD", "-m conntrack --ctstate NEW", "KUBE-SERVICES", "service portals"),
     ("filter", "OUTPUT", "-m conntrack --ctstate NEW", "KUBE-SERVICES", "service portals"),
     ("filter", "FORWARD", "", "KUBE-FORWARD", "forwarding rules"),
@@ -41,17 +43,21 @@ JUMPS = (
     ("nat", "PREROUTING", "", "KUBE-SERVICES", "service portals"),
     ("nat", "POSTROUTING", "", "KUBE-POSTROUTING", "postrouting rules"),
 )
+CANARY = "KUBE-PROXY-CANARY"  # empty: when it is gone, somebody flushed the table
+FIREWALL = "KUBE-FIREWALL"  # kubelet's as well, wherever there is one
 FIXED = {
+    "mangle": (CANARY,),
     "filter": (
         "KUBE-SERVICES",
         "KUBE-EXTERNAL-SERVICES",
         "KUBE-FORWARD",
         "KUBE-NODEPORTS",
         "KUBE-PROXY-FIREWALL",
+        CANARY,
     ),
-    "nat": ("KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-MASQ"),
+    "nat": ("KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-MASQ", CANARY),
 }
-_OURS = re.compile(r"KUBE-(?:SVC|SVL|EXT|FW|SEP)-[A-Z2-7]{16}$")
+_OURS = re.compile(r"KUBE-(?:SVC|SVL|EXT|FW|SEP|XLB)-[A-Z2-7]{16}$")  # XLB: of releases before 1.24
 _MARK = f"0x{layout.MASQUERADE:08x}"
 
 
@@ -69,6 +75,9 @@ def chain(kind: str, name: str, protocol: str, endpoint: str = "") -> str:
     return f"KUBE-{kind}-{base64.b32encode(digest).decode()[:16]}"
 
 
+Replaced = Mapping[services.Key, tuple[plan.Wanted | None, plan.Wanted | None]]  # what was, and what is
+
+
 def document(
     family: layout.Family,
     wanted: Iterable[plan.Wanted],
@@ -77,17 +86,57 @@ def document(
 ) -> str:
     """What `iptables-restore --noflush` is to read; `saved` is what iptables-save told."""
     rules = tuple(_everything(family, wanted, around))
-    return "".join(
-        line + "\n" for table in ("filter", "nat") for line in _table(table, rules, _observed(saved, table))
+    lines: list[str] = []
+    for table in FIXED:
+        fixed = _fixed(table, family, around)
+        mine = tuple(rule for rule in rules if rule.table == table)
+        chains = tuple(dict.fromkeys((*fixed, *(rule.chain for rule in mine))))
+        observed = _observed(saved, table)
+        stale = tuple(name for name in observed.chains if _OURS.match(name) and name not in chains)
+        lines += _table(table, chains, tuple(_jumps(table, fixed, observed)), mine, stale)
+    return "".join(line + "\n" for line in lines)
+
+
+def partial(
+    family: layout.Family,
+    wanted: Iterable[plan.Wanted],
+    around: layout.Surroundings,
+    replaced: Replaced,
+) -> str:
+    """Likewise, for a table that holds what was planned before `replaced`: other Services' chains stay."""
+    before, after = (
+        {rule.chain for pair in replaced.values() for rule in _own(family, pair[which], around)}
+        for which in (0, 1)
     )
+    rules = tuple(_everything(family, wanted, around))
+    lines: list[str] = []
+    for table in ("filter", "nat"):
+        chains = _fixed(table, family, around)
+        if table == "nat":
+            chains += tuple(sorted(after))
+        here = set(chains)
+        mine = tuple(rule for rule in rules if rule.table == table and rule.chain in here)
+        lines += _table(table, chains, (), mine, tuple(sorted(before - after)) if table == "nat" else ())
+    return "".join(line + "\n" for line in lines)
+
+
+def _own(family: layout.Family, one: plan.Wanted | None, around: layout.Surroundings) -> Iterator[Rule]:
+    """Rules in chains that are one Service's alone."""
+    if one is not None:
+        yield from (rule for rule in _service(family, one, around) if _OURS.match(rule.chain))
 
 
 def removal(saved: str) -> str:
-    """Takes away all that kube-proxy makes, jumps included; empty when there is nothing."""
+    """Takes away all that kube-proxy makes, jumps included; empty when there is nothing.
+
+    The chain that kubelet makes as well stays where its canary shows that there is one.
+    """
     lines = []
-    for table in ("filter", "nat"):
+    kubelet = ":KUBE-KUBELET-CANARY " in saved
+    for table, fixed in FIXED.items():
         observed = _observed(saved, table)
-        ours = [name for name in observed.chains if _OURS.match(name) or name in FIXED[table]]
+        known = fixed if kubelet else (*fixed, FIREWALL)
+        ours = [name for name in observed.chains if _OURS.match(name) or name in known]
         if ours:
             lines += [f"*{table}", *(f":{name} - [0:0]" for name in ours)]
             lines += [f"-D{rule[2:]}" for rule in observed.jumps if rule.rsplit(" ", 1)[-1] in ours]
@@ -107,17 +156,31 @@ def _observed(saved: str, table: str) -> _Observed:
     return _Observed(chains, tuple(line for line in lines if line.startswith("-A ") and line[3:7] != "KUBE"))
 
 
-def _table(table: str, rules: tuple[Rule, ...], observed: _Observed) -> Iterator[str]:
-    mine = [rule for rule in rules if rule.table == table]
-    chains = dict.fromkeys((*FIXED[table], *(rule.chain for rule in mine)))
-    stale = [name for name in observed.chains if _OURS.match(name) and name not in chains]
-    yield f"*{table}"
-    yield from (f":{name} - [0:0]" for name in (*chains, *stale))
+def _fixed(table: str, family: layout.Family, around: layout.Surroundings) -> tuple[str, ...]:
+    """The chains which are there whatever Services are."""
+    guarded = table == "filter" and family is layout.IP and around.localhost_node_ports
+    return (*FIXED[table], FIREWALL) if guarded else FIXED[table]
+
+
+def _jumps(table: str, chains: tuple[str, ...], observed: _Observed) -> Iterator[str]:
     for of, base, match, target, comment in JUMPS:
         there = any(j.startswith(f"-A {base} ") and j.endswith(f"-j {target}") for j in observed.jumps)
-        if of == table and not there:
-            yield _joined(f"-I {base}", match, f'-m comment --comment "kubernetes {comment}" -j {target}')
-    yield from (f"-A {rule.chain} {rule.text}" for rule in mine)
+        if of == table and target in chains and not there:
+            why = _comment(f"kubernetes {comment}") if comment else ""
+            yield _joined(f"-I {base}", match, why, f"-j {target}")
+
+
+def _table(
+    table: str,
+    chains: tuple[str, ...],
+    jumps: tuple[str, ...],
+    rules: tuple[Rule, ...],
+    stale: tuple[str, ...],
+) -> Iterator[str]:
+    yield f"*{table}"
+    yield from (f":{name} - [0:0]" for name in (*chains, *stale))  # which empties them
+    yield from jumps
+    yield from (f"-A {rule.chain} {rule.text}" for rule in rules)
     yield from (f"-X {name}" for name in stale)
     yield "COMMIT"
 
@@ -131,23 +194,40 @@ def _everything(
     yield Rule("nat", "KUBE-POSTROUTING", f"{why} -j MASQUERADE --random-fully")
     yield Rule("nat", "KUBE-MARK-MASQ", f"-j MARK --or-mark {_MARK}")
     for one in wanted:
-        for placement in one.placements:
-            if placement.family is family:
-                yield from _Port(family, one.service, placement, around).rules()
-        port = one.service.health_check_node_port
-        if port and one.service.external_local:
-            check = _comment(f"{one.service.key} health check node port")
-            yield Rule("filter", "KUBE-NODEPORTS", f"{check} -m tcp -p tcp --dport {port} -j ACCEPT")
-    last = _comment("kubernetes service nodeports; NOTE: this must be the last rule in this chain")
-    loopback = "127.0.0.0/8" if family is layout.IP else "::1/128"
-    for net in around.node_ports if around.node_ports is not None else ("",):
-        to = f"-d {net} " if net else f"! -d {loopback} "
-        yield Rule("nat", "KUBE-SERVICES", f"{last} {to}-m addrtype --dst-type LOCAL -j KUBE-NODEPORTS")
+        yield from _service(family, one, around)
+    yield from _to_node_ports(family, around)
+    if family is layout.IP and around.localhost_node_ports:
+        # Node ports at 127.0.0.1 need route_localnet, which would let neighbours in as well.
+        why = _comment("block incoming localnet connections")
+        others = "-d 127.0.0.0/8 ! -s 127.0.0.0/8 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT"
+        yield Rule("filter", FIREWALL, f"{why} {others} -j DROP")
     yield Rule("filter", "KUBE-FORWARD", "-m conntrack --ctstate INVALID -j DROP")
     forwarding = _comment("kubernetes forwarding rules")
     yield Rule("filter", "KUBE-FORWARD", f"{forwarding} -m mark --mark {_MARK}/{_MARK} -j ACCEPT")
     known = _comment("kubernetes forwarding conntrack rule")
     yield Rule("filter", "KUBE-FORWARD", f"{known} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
+
+
+def _to_node_ports(family: layout.Family, around: layout.Surroundings) -> Iterator[Rule]:
+    """The last rules of KUBE-SERVICES."""
+    last = _comment("kubernetes service nodeports; NOTE: this must be the last rule in this chain")
+    loopback = "127.0.0.0/8" if family is layout.IP else "::1/128"
+    closed = "" if family is layout.IP and around.localhost_node_ports else f"! -d {loopback}"
+    for net in around.node_ports if around.node_ports is not None else ("",):
+        to = f"-d {net}" if net else closed
+        yield Rule(
+            "nat", "KUBE-SERVICES", _joined(last, "-m addrtype --dst-type LOCAL", to, "-j KUBE-NODEPORTS")
+        )
+
+
+def _service(family: layout.Family, one: plan.Wanted, around: layout.Surroundings) -> Iterator[Rule]:
+    for placement in one.placements:
+        if placement.family is family:
+            yield from _Port(family, one.service, placement, around).rules()
+    port = one.service.health_check_node_port
+    if port and one.service.external_local:
+        check = _comment(f"{one.service.key} health check node port")
+        yield Rule("filter", "KUBE-NODEPORTS", f"{check} -m tcp -p tcp --dport {port} -j ACCEPT")
 
 
 class _Port:
@@ -179,23 +259,28 @@ class _Port:
             "DROP" if service.internal_local and not self._local else "",
             "DROP" if service.external_local and not self._local else "",
         )
-        external = self._chain("EXT")
-        if self._mine(service.externals) or port.node_port:
-            yield from self._externals(external)
-        yield from self._balanced("SVC", self._cluster, used=bool(self._cluster))
-        yield from self._balanced("SVL", self._local, used=service.internal_local or service.external_local)
-        for backend in dict.fromkeys((*self._cluster, *self._local)):
+        dialled = bool(self._mine(service.externals) or port.node_port)
+        if dialled:
+            yield from self._externals(self._chain("EXT"))
+        everywhere = self._cluster if dialled or not service.internal_local else ()
+        here = self._local if service.internal_local or (dialled and service.external_local) else ()
+        yield from self._balanced("SVC", everywhere)
+        yield from self._balanced("SVL", here)
+        for backend in dict.fromkeys((*everywhere, *here)):
             yield from self._backend(backend)
 
     def _externals(self, external: str) -> Iterator[Rule]:
         service, port, name = self._service, self._port, self._name
         for address in self._mine(service.external_ips):
             yield self._entry("external IP", address, external)
+        ranges = plan.allowed(service, self._family is layout.IP6, self._around.addresses)
         for address in self._mine(service.balancer_ips):
-            guarded = bool(service.source_ranges)
-            yield self._entry("loadbalancer IP", address, self._chain("FW") if guarded else external)
-            if guarded:
-                yield from self._firewall(address, external)
+            yield self._entry("loadbalancer IP", address, self._chain("FW") if ranges else external)
+            if ranges:
+                why = _comment(f"{name} traffic not accepted by {self._chain('FW')}")
+                yield Rule("filter", "KUBE-PROXY-FIREWALL", f"{why} {self._to(address)} -j DROP")
+        if ranges and self._mine(service.balancer_ips):
+            yield from self._firewall(ranges, external)
         if port.node_port:
             match = f"-m {port.protocol} -p {port.protocol} --dport {port.node_port}"
             yield Rule("nat", "KUBE-NODEPORTS", f"{_comment(name)} {match} -j {external}")
@@ -216,15 +301,13 @@ class _Port:
         if self._local:
             yield Rule("nat", external, f"-j {self._chain('SVL')}")
 
-    def _firewall(self, address: str, external: str) -> Iterator[Rule]:
+    def _firewall(self, ranges: tuple[str, ...], external: str) -> Iterator[Rule]:
         firewall, name = self._chain("FW"), self._name
         why = _comment(f"{name} loadbalancer IP")
-        for net in self._mine(self._service.source_ranges):
+        for net in ranges:
             yield Rule("nat", firewall, f"{why} -s {net} -j {external}")
         other = _comment(f"other traffic to {name} will be dropped by KUBE-PROXY-FIREWALL")
         yield Rule("nat", firewall, other)
-        why = _comment(f"{name} traffic not accepted by {firewall}")
-        yield Rule("filter", "KUBE-PROXY-FIREWALL", f"{why} {self._to(address)} -j DROP")
 
     def _refused(self, why: str, internal: str, external: str) -> Iterator[Rule]:
         text, port = _comment(f"{self._name} {why}"), self._port
@@ -245,10 +328,8 @@ class _Port:
             match = _joined(_comment(f"{self._name} cluster IP"), self._to(address), strangers)
             yield Rule("nat", of, f"{match} -j KUBE-MARK-MASQ")
 
-    def _balanced(self, kind: str, backends: plan.Backends, *, used: bool) -> Iterator[Rule]:
+    def _balanced(self, kind: str, backends: plan.Backends) -> Iterator[Rule]:
         of = self._chain(kind)
-        if not used:
-            return
         if self._service.affinity_seconds:
             for backend in backends:
                 one, seconds = self._endpoint(backend), self._service.affinity_seconds

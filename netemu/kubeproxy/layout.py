@@ -132,7 +132,7 @@ class Surroundings(NamedTuple):
 
     A source is a pod's when it is in `pods`, or comes by `link` (a name, or its beginning and *). With
     neither nobody is known to be a pod. `node_ports`: ranges of the node's addresses that take node ports
-    (None: all).
+    (None: all). `addresses` are the node's own, as its Node tells.
     """
 
     pods: tuple[str, ...] = ()
@@ -140,6 +140,8 @@ class Surroundings(NamedTuple):
     link: str = ""
     masquerade_all: bool = False
     node_ports: tuple[str, ...] | None = None
+    addresses: tuple[str, ...] = ()
+    localhost_node_ports: bool = True  # iptables alone: node ports at 127.0.0.1, too
 
     def stranger(self, family: Family) -> str:
         """Matches who is no pod; empty when that cannot be told."""

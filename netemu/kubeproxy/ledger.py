@@ -30,8 +30,9 @@ class Difference(NamedTuple):
 class Ledger:
     """Holds what each Service has in the table. Elements themselves are not kept: they follow from that."""
 
-    def __init__(self, node: str) -> None:
-        self._node = node
+    def __init__(self, node: str, addresses: tuple[str, ...] = ()) -> None:
+        """Of the node called so, which has these addresses."""
+        self._here = plan.Here(node, addresses)
         self._wanted: dict[services.Key, plan.Wanted] = {}
         self._holders: dict[plan.Claim, services.Key] = {}
         self._waiting: dict[plan.Claim, set[services.Key]] = {}
@@ -126,7 +127,7 @@ class Ledger:
     def _elements(self, key: services.Key) -> Iterator[plan.Programmed]:
         wanted = self._wanted.get(key)
         if wanted is not None:
-            yield from plan.elements(wanted, self._node, self.refused(key))
+            yield from plan.elements(wanted, self._here, self.refused(key))
 
     def _heirs(self, changing: Iterable[services.Key]) -> set[services.Key]:
         """Those who wait for what these may let go."""

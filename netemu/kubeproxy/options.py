@@ -32,6 +32,7 @@ class Options(NamedTuple):
     node_port_addresses: tuple[str, ...] = ()
     service_proxy_name: str = ""
     mode: str = "nftables"
+    localhost_node_ports: bool = True  # iptables alone
 
     def document(self) -> dict[str, Any]:
         """As kube-proxy tells its configuration at /configz."""
@@ -44,7 +45,7 @@ class Options(NamedTuple):
             "metricsBindAddress": self.metrics,
             "detectLocalMode": self.detect_local,
             "nodePortAddresses": list(self.node_port_addresses),
-            "nftables": {"masqueradeAll": self.masquerade_all, "masqueradeBit": 14},
+            self.mode: {"masqueradeAll": self.masquerade_all, "masqueradeBit": 14},
         }
 
 
@@ -101,6 +102,8 @@ def surroundings(options: Options, node: core.Node | None) -> dict[str, layout.S
             link=_link(options),
             masquerade_all=options.masquerade_all,
             node_ports=_node_ports(options, node, version),
+            addresses=tuple(net.partition("/")[0] for net in _of(version, _addresses(node))),
+            localhost_node_ports=options.localhost_node_ports,
         )
     return found
 
@@ -117,8 +120,11 @@ def _node_ports(options: Options, node: core.Node | None, version: int) -> tuple
         return None
     if options.node_port_addresses != (PRIMARY,):
         return _of(version, options.node_port_addresses)
-    addresses = [a.address for a in node.status.addresses if a.type == "InternalIP"] if node else []
-    return _of(version, addresses)[:1]
+    return _of(version, _addresses(node))[:1]
+
+
+def _addresses(node: core.Node | None) -> list[str]:
+    return [a.address for a in node.status.addresses if a.type == "InternalIP"] if node else []
 
 
 def _of(version: int, texts: Sequence[str]) -> tuple[str, ...]:

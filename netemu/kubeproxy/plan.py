@@ -7,7 +7,7 @@ where: kubernetes.io/docs/reference/networking/virtual-ips, KEP-2086, service.sp
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+from ipaddress import collapse_addresses, ip_address, ip_network
 from typing import Any, NamedTuple
 
 from netemu.kubeproxy import affinity, changes, endpoints, layout, services
@@ -134,8 +134,15 @@ def claims(wanted: Wanted) -> Iterator[Claim]:
             yield Claim(family, port.protocol, port.node_port)
 
 
-def elements(wanted: Wanted, node: str, refused: Collection[Claim] = ()) -> Iterator[Programmed]:
-    """Every element that serves this Service on `node`, without those of claims that others hold."""
+class Here(NamedTuple):
+    """The node that is programmed, and its own addresses."""
+
+    node: str
+    addresses: tuple[str, ...] = ()
+
+
+def elements(wanted: Wanted, here: Here, refused: Collection[Claim] = ()) -> Iterator[Programmed]:
+    """Every element that serves this Service `here`, without those of claims that others hold."""
     service = wanted.service
     for family in _families(service):
         for address in service.cluster_ips:
@@ -143,15 +150,20 @@ def elements(wanted: Wanted, node: str, refused: Collection[Claim] = ()) -> Iter
                 yield Programmed(family, nft.Element("cluster-ips", address, "", str(service.key)))
     for placement in wanted.placements:
         comment = f"{service.key}:{placement.port.name or placement.port.port}"
-        for element in _port(service, placement, comment, refused):
+        for element in _port(service, placement, comment, refused, here.addresses):
             yield Programmed(placement.family, element)
         for backend in dict.fromkeys((*placement.cluster, *placement.local)):
-            if backend.node in ("", node):  # only a pod of this node can reach itself through this node
+            # Other nodes' pods come here only by external addresses, and keep theirs only with policy Local.
+            if service.external_local or backend.node in ("", here.node):
                 yield Programmed(placement.family, nft.Element("hairpins", f"{backend.ip} . {backend.ip}"))
 
 
 def _port(
-    service: services.Service, placement: Placement, comment: str, refused: Collection[Claim]
+    service: services.Service,
+    placement: Placement,
+    comment: str,
+    refused: Collection[Claim],
+    own: tuple[str, ...],
 ) -> Iterator[nft.Element]:
     family, port, cluster, local, _ = placement
     offer = _Offer(placement, service.affinity_seconds, comment)
@@ -161,8 +173,8 @@ def _port(
         claim = Claim(family, port.protocol, port.port, address)
         if refused and claim in refused:
             continue
-        if service.source_ranges and address in service.balancer_ips:
-            yield from _guarded(claim, service.source_ranges, comment)
+        if service.source_ranges and address in service.balancer_ips and (cluster or local):
+            yield from _guarded(claim, service, comment, own)
         yield from offer.identity(claim)
         if address not in service.cluster_ips:
             yield from _external(claim, service.external_local, cluster, local, offer)
@@ -177,12 +189,24 @@ def _port(
             yield from _external(claim, service.external_local, cluster, local, offer)
 
 
-def _guarded(claim: Claim, ranges: tuple[str, ...], comment: str) -> Iterator[nft.Element]:
-    """Only these sources; ranges of the other family count for nothing (spec.loadBalancerSourceRanges)."""
-    mine: type[Any] = IPv6Network if ":" in claim.address else IPv4Network
-    given = (net for net in map(ip_network, ranges) if isinstance(net, mine))
+def allowed(service: services.Service, six: bool, own: tuple[str, ...]) -> tuple[str, ...]:
+    """Who may dial its load balancer IPs, in one family; empty: everybody (spec.loadBalancerSourceRanges).
+
+    Ranges of the other family count for nothing. Where the node itself may, so may the IPs themselves: a
+    balancer often gives them to the node as its own, and the node then sends from them.
+    """
+    ranges = [text for text in service.source_ranges if (":" in text) == six]
+    if any(ip_address(address) in ip_network(text) for text in ranges for address in own):
+        ranges += [address for address in service.balancer_ips if (":" in address) == six]
+    return tuple(ranges)
+
+
+def _guarded(
+    claim: Claim, service: services.Service, comment: str, own: tuple[str, ...]
+) -> Iterator[nft.Element]:
+    given: Any = map(ip_network, allowed(service, ":" in claim.address, own))
     networks = tuple(collapse_addresses(given))  # nft refuses overlapping intervals
-    if any(net.prefixlen == 0 for net in networks):
+    if not networks or any(net.prefixlen == 0 for net in networks):
         return  # the whole world
     yield nft.Element("guarded", claim.key, "", comment)
     for net in networks:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from netemu.base import errors
-from netemu.kernel import firewall, process
+from netemu.kernel import firewall, network, process
+from netemu.kernel import operations as ops
 from netemu.kubeproxy import affinity, audit, iptables, layout, ledger, plan
 from netemu.wire import nft
 
@@ -35,7 +36,9 @@ class Program(Protocol):
 
     def fresh(self, book: ledger.Ledger, added: tuple[plan.Programmed, ...]) -> Any: ...
 
-    def change(self, book: ledger.Ledger, difference: ledger.Difference) -> Any: ...
+    def change(
+        self, book: ledger.Ledger, difference: ledger.Difference, replaced: iptables.Replaced
+    ) -> Any: ...
 
     def apply(self, planned: Any) -> None: ...
 
@@ -58,7 +61,9 @@ class Nftables:
     def fresh(self, book: ledger.Ledger, added: tuple[plan.Programmed, ...]) -> tuple[str, ...]:
         return ("".join(map(str, self._tables.fresh(added))),)
 
-    def change(self, book: ledger.Ledger, difference: ledger.Difference) -> tuple[str, ...]:
+    def change(
+        self, book: ledger.Ledger, difference: ledger.Difference, replaced: iptables.Replaced
+    ) -> tuple[str, ...]:
         return tuple("".join(map(str, document)) for document in self._tables.change(difference))
 
     def apply(self, planned: tuple[str, ...]) -> None:
@@ -89,37 +94,60 @@ class Nftables:
         return True
 
 
+class Restore(NamedTuple):
+    """What one sync of the iptables mode is to bring about. Never false: there always are common chains."""
+
+    wanted: tuple[plan.Wanted, ...]
+    replaced: iptables.Replaced | None = None  # None: everything is written
+
+    def __bool__(self) -> bool:
+        return True
+
+
 class Iptables:
-    """All chains in one restore a family, whatever changed. `prefix` is put before each command."""
+    """One restore a family: of everything, or of what the Services that changed have.
+
+    `prefix` is put before each command. `system` sets route_localnet, without which nobody gets to node ports
+    at 127.0.0.1.
+    """
 
     mode = "iptables"
 
-    def __init__(self, around: Surroundings, prefix: Sequence[str] = ()) -> None:
-        self._around, self._prefix = around, tuple(prefix)
+    def __init__(
+        self, around: Surroundings, prefix: Sequence[str] = (), system: network.Network | None = None
+    ) -> None:
+        self._around, self._prefix, self._system = around, tuple(prefix), system
 
     def surround(self, around: Surroundings) -> None:
         self._around = around
 
-    def fresh(
-        self, book: ledger.Ledger, added: tuple[plan.Programmed, ...]
-    ) -> tuple[plan.Wanted | None, ...]:
-        """Never false: without Services there still are kube-proxy's own chains."""
-        return (*iptables.names(dict(book.items())), None)
+    def fresh(self, book: ledger.Ledger, added: tuple[plan.Programmed, ...]) -> Restore:
+        return Restore(iptables.names(dict(book.items())))
 
-    def change(self, book: ledger.Ledger, difference: ledger.Difference) -> tuple[plan.Wanted | None, ...]:
-        return self.fresh(book, ()) if difference else ()
+    def change(
+        self, book: ledger.Ledger, difference: ledger.Difference, replaced: iptables.Replaced
+    ) -> Restore | None:
+        return Restore(iptables.names(dict(book.items())), replaced) if difference else None
 
-    def apply(self, planned: tuple[plan.Wanted | None, ...]) -> None:
-        wanted = [one for one in planned if one is not None]
+    def apply(self, planned: Restore) -> None:
         for family in layout.FAMILIES:
-            saved = self._run(family, "save")
-            text = iptables.document(family, wanted, self._around[family.name], saved)
+            around = self._around[family.name]
+            if planned.replaced is None:
+                text = iptables.document(family, planned.wanted, around, self.saved(family))
+                if family is layout.IP:
+                    self._route_localnet(around.localhost_node_ports)
+            else:
+                text = iptables.partial(family, planned.wanted, around, planned.replaced)
             self._run(family, "restore", "--noflush", text=text)
+
+    def _route_localnet(self, wanted: bool) -> None:
+        if self._system is not None:
+            self._system.apply([ops.SetSysctl("net.ipv4.conf.all.route_localnet", "01"[wanted])])
 
     def intact(self, book: ledger.Ledger) -> bool:
         wanted = iptables.names(dict(book.items()))
         for family in layout.FAMILIES:
-            saved = self._run(family, "save")
+            saved = self.saved(family)
             text = iptables.document(family, wanted, self._around[family.name], saved)
             if "\n-I " in text or _rules(saved) != _rules(text):
                 return False
@@ -128,9 +156,14 @@ class Iptables:
     def remove(self) -> None:
         """Everything of kube-proxy's is gone afterwards, whoever made it."""
         for family in layout.FAMILIES:
-            text = iptables.removal(self._run(family, "save"))
+            text = iptables.removal(self.saved(family))
             if text:
                 self._run(family, "restore", "--noflush", text=text)
+        self._route_localnet(False)
+
+    def saved(self, family: layout.Family) -> str:
+        """What iptables-save tells of a family. Transient when it does not start."""
+        return self._run(family, "save")
 
     def _run(self, family: layout.Family, verb: str, *arguments: str, text: str = "") -> str:
         command = (*self._prefix, f"{_TOOLS[family.name]}-{verb}", *arguments)

@@ -155,7 +155,8 @@ class Proxy:
             self.checks.pop(key, None)
 
     def _everything(self) -> tuple[Any, stale.Live, int]:
-        self._ledger = ledger.Ledger(self._topology.node)
+        own = tuple(address for around in self._surroundings.values() for address in around.addresses)
+        self._ledger = ledger.Ledger(self._topology.node, own)
         states = self.changes.everything()
         self.checks.clear()
         for key, state in states.items():
@@ -178,7 +179,8 @@ class Proxy:
         difference = self._ledger.update(wanted)
         affected = stale.live(self._ledger, (*before.values(), *wanted.values())) if difference else {}
         count = len(difference.deleted) + len(difference.added)
-        return self._program.change(self._ledger, difference), affected, count
+        replaced = {key: (before[key], wanted[key]) for key in taken}
+        return self._program.change(self._ledger, difference, replaced), affected, count
 
     def _apply(self, planned: Any, affected: stale.Live) -> None:
         self._program.apply(planned)

@@ -14,8 +14,6 @@ from typing import Any, NamedTuple
 from netemu.kubeproxy import affinity, layout
 from netemu.wire import nft
 
-POD, NODE, OUTSIDE = "pod", "node", "outside"
-
 
 class Entry(NamedTuple):
     """An element's value (empty in a set) and the comment that leads back to its object."""
@@ -29,13 +27,13 @@ Held = Mapping[str, Mapping[str, Entry]]  # set or map -> key -> entry, of the t
 
 
 class Packet(NamedTuple):
-    """The first of a connection. `origin`: does the node take the sender for a pod, itself, or neither."""
+    """The first of a connection. `link` is what it comes by; "": the node itself sends it."""
 
     protocol: str
     source: str
     destination: str
     port: int
-    origin: str
+    link: str = ""
 
 
 class Chance(NamedTuple):
@@ -78,7 +76,7 @@ def of(elements: Iterable[nft.Element]) -> dict[str, dict[str, Entry]]:
 
 def fate(held: Held, packet: Packet, around: layout.Surroundings, own: frozenset[str]) -> Fate:
     """What the tables do with it. `own` are the node's addresses."""
-    walk = _Walk(held, packet, around)
+    walk = _Walk(held, packet, around, own)
     key = f"{packet.destination} . {packet.protocol} . {packet.port}"
     if key in walk.get("guarded") and not walk.allowed(key):
         return Fate("dropped", "the source is in none of loadBalancerSourceRanges")
@@ -100,20 +98,20 @@ def fate(held: Held, packet: Packet, around: layout.Surroundings, own: frozenset
 
 
 class _Walk:
-    def __init__(self, held: Held, packet: Packet, around: layout.Surroundings) -> None:
-        self._held, self._packet, self._around = held, packet, around
+    def __init__(self, held: Held, packet: Packet, around: layout.Surroundings, own: frozenset[str]) -> None:
+        self._held, self._packet, self._around, self._own = held, packet, around, own
 
     def get(self, name: str) -> Mapping[str, Entry]:
         return self._held.get(name, {})
 
     def within(self, address: str, name: str) -> bool:
-        return any(_covers(text, address) for text in self.get(name))
+        return any(covers(text, address) for text in self.get(name))
 
     def allowed(self, key: str) -> bool:
         ranges = (
             text.removeprefix(f"{key} . ") for text in self.get("allowed") if text.startswith(f"{key} . ")
         )
-        return any(_covers(text, self._packet.source) for text in ranges)
+        return any(covers(text, self._packet.source) for text in ranges)
 
     def takes_node_ports(self) -> bool:
         destination = self._packet.destination
@@ -121,8 +119,16 @@ class _Walk:
             return False
         return self._around.node_ports is None or self.within(destination, "node-port-addresses")
 
+    def _stranger(self) -> bool | None:
+        """Whether it comes from nobody who is a pod; None: that cannot be told."""
+        around, packet = self._around, self._packet
+        if around.link:
+            start, star, _ = around.link.partition("*")
+            return not (packet.link.startswith(start) if star else packet.link == start)
+        return not self.within(packet.source, "pods") if around.pods else None
+
     def dispatched(self, key: str, place: str) -> Fate | None:
-        if self._packet.origin == OUTSIDE:
+        if self._packet.source not in self._own and self._stranger() is not False:
             entry = self.get(layout.LOCAL_SERVICES[place]).get(key)
             if entry is not None:
                 return self._served(key, entry, "Local policy: only backends of this node, source kept")
@@ -142,7 +148,7 @@ class _Walk:
                 int(port),
                 backend.comment,
                 Fraction(1, shape.size),
-                masqueraded or ip == self._packet.source,
+                (masqueraded or self._hairpin(ip)) and (ip not in self._own or not self._packet.link),
             )
             for backend in self._backends(shape, key, slotless)
             for ip, port in [backend.value.split(" . ")]
@@ -174,9 +180,13 @@ class _Walk:
         to_cluster_ip = packet.destination in self.get("cluster-ips")
         if around.masquerade_all and mode is layout.CLUSTER and to_cluster_ip:
             return True
-        if around.pods or around.link:
-            return packet.origin != POD
-        return packet.origin == NODE and not to_cluster_ip
+        stranger = self._stranger()
+        if stranger is not None:
+            return stranger
+        return packet.source in self._own and not (to_cluster_ip and mode.place == "vip")
+
+    def _hairpin(self, backend: str) -> bool:
+        return backend == self._packet.source and f"{backend} . {backend}" in self.get("hairpins")
 
     def _remembered(self, shape: layout.Shape, key: str) -> str:
         """IPv6 entries are hashes, which only the kernel computes."""
@@ -190,7 +200,7 @@ class _Walk:
         return backend.value.replace(" . ", ":") if backend is not None else ""
 
 
-def _covers(text: str, address: str) -> bool:
+def covers(text: str, address: str) -> bool:
     """Whether a range as nft spells it (`10.0.0.0/8`, `10.0.0.1-10.0.0.9`) holds the address."""
     low, dash, high = text.partition("-")
     one = ip_address(address)

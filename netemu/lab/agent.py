@@ -20,6 +20,7 @@ from netemu.kernel import firewall, network
 from netemu.kubelet import agent as kubelet
 from netemu.kubelet import cni
 from netemu.kubeproxy import agent as kubeproxy
+from netemu.kubeproxy import options
 from netemu.lab import composition, config, policed, routers
 from netemu.netpol import agent as netpol
 from netemu.podnet import agent as podnet
@@ -55,9 +56,12 @@ async def _run(lab: config.LabConfig, node: config.Node, mark: Callable[[str], N
         runtime = policed.PolicedRuntime(composition.RUNTIME_SOCKET, wires)
         kubelet_of = kubelet.run(client, _node(lab, node), runtime, time_of, _serving(here), network=wires)
         tasks.create_task(kubelet_of)
-        tasks.create_task(
-            kubeproxy.run(client, node.name, firewall.LibNftables(), time_of, pods, service_cidrs=services)
+        proxy = options.Options(mode=lab.proxy.mode, masquerade_all=lab.proxy.masquerade_all)
+        door = firewall.LibNftables()
+        serving = kubeproxy.run(
+            client, node.name, door, time_of, pods, service_cidrs=services, settings=proxy
         )
+        tasks.create_task(serving)
         tasks.create_task(netpol.run(client, node.name, firewall.LibNftables(), time_of, gate=runtime.gate))
         settings = podnet.Config(tuple(pods), tuple(services), _pod_network(lab, node))
         net, door = network.LinuxNetwork(), firewall.LibNftables()

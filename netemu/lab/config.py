@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from netemu.base import errors
-from netemu.lab import addressing, documents, networks
+from netemu.lab import addressing, documents, networks, proxies
 
 CONTROL_PLANE, WORKER = "control-plane", "worker"
 CLUSTER_DOMAIN = "cluster.local"
@@ -51,6 +51,7 @@ class LabConfig:
     api_port: int = 0
     ranges: addressing.Ranges = field(default_factory=lambda: addressing.default((4, 6)))
     network: networks.Network = field(default_factory=networks.Network)
+    proxy: proxies.Proxy = field(default_factory=proxies.Proxy)
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -98,6 +99,7 @@ class LabConfig:
             "api-port": self.api_port,
             "ranges": {kind: [str(net) for net in getattr(self.ranges, kind)] for kind in addressing.KINDS},
             "network": self.network.document(),
+            "proxy": self.proxy.document(),
         }
 
 
@@ -125,7 +127,7 @@ def load(path: str | Path, *, name: str | None = None, nodes: int | None = None)
 def parse(document: Any, where: documents.Where = documents.nowhere) -> LabConfig:
     """The lab a document describes. `where(path)` is what an error about that field starts with."""
     reader = documents.Reader(document, where)
-    reader.known("kind", "name", "nodes", "control-planes", "mtu", "api-port", "ranges", "network")
+    reader.known("kind", "name", "nodes", "control-planes", "mtu", "api-port", "ranges", "network", "proxy")
     if document.get("kind", "Lab") != "Lab":
         reader.refuse(("kind",), f"this is a {document['kind']!r}, not a Lab")
     nodes = reader.number("nodes", 3, 1, MAX_NODES)
@@ -140,6 +142,7 @@ def parse(document: Any, where: documents.Where = documents.nowhere) -> LabConfi
         api_port=reader.number("api-port", 0, 0, 65535),
         ranges=addressing.parse(document.get("ranges"), network.families, where),
         network=network,
+        proxy=proxies.parse(document.get("proxy"), where),
     )
     for kind, problem, remedy in addressing.problems(found.ranges, nodes, network.segments):
         raise errors.Rejected(where(("ranges", kind)) + problem, hint=remedy)

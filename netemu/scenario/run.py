@@ -109,6 +109,8 @@ def world_of(snapshot: ready.Snapshot, lab: handle.Handle) -> worlds.World:
         settings=worlds.Settings(
             cluster_cidrs=tuple(map(str, ranges.pods)),
             service_cidrs=tuple(map(str, ranges.services)),
+            masquerade_all=lab.config.proxy.masquerade_all,
+            proxy_mode=lab.config.proxy.mode,
             tunnelled=network.backend in (backends.VXLAN, backends.FLANNEL) and not near,
         ),
     )

@@ -7,6 +7,7 @@ fab 172.18.0.1  fd00:18::1 ─────────── cni0 10.244.1.1  fd
 """
 
 import contextlib
+import itertools
 import os
 import select
 import socket
@@ -32,7 +33,8 @@ ADDRESSES = {
     "far": ("10.244.2.2", "fd00:244:0:2::2"),
 }
 GATEWAY = ("10.244.1.1", "fd00:244:0:1::1")
-PORT = 8080
+PORT, OTHER_PORT = 8080, 8081
+ICMP_LIMITS = ("icmp_msgs_per_sec", "icmp_msgs_burst")  # of all namespaces together, before Linux 6.13
 
 
 class Answer(NamedTuple):
@@ -43,7 +45,10 @@ class Answer(NamedTuple):
 
 
 class World:
-    """The namespaces by name; a server on PORT (TCP and UDP, both families) in every pod and on the nodes."""
+    """The namespaces by name; servers on two ports (TCP, UDP, both families) in every pod and on the nodes.
+
+    Each says its name, whom it sees, and its port.
+    """
 
     addresses = ADDRESSES
     gateway = GATEWAY
@@ -105,7 +110,7 @@ class World:
                     PermissionError
                 ):  # the node's own packet was dropped; ICMP may follow
                     asker.send(b"?")
-                server, seen = asker.recv(200).decode().split()
+                server, seen, _ = asker.recv(200).decode().split()
                 return Answer(server, seen)
             except TimeoutError:
                 return "timeout"
@@ -121,23 +126,26 @@ class World:
                 name = self._servers[server]
                 if server.type == socket.SOCK_DGRAM:
                     _, peer = server.recvfrom(200)
-                    server.sendto(_told(name, peer), peer)
+                    server.sendto(_told(name, peer, server), peer)
                     continue
                 connection, peer = server.accept()
                 with connection:
-                    connection.send(_told(name, peer))
+                    connection.send(_told(name, peer, server))
                     connection.shutdown(socket.SHUT_WR)
                     connection.settimeout(1)
                     connection.recv(200)
 
     def _listen(self, name: str) -> None:
-        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        # Bound to addresses, for else a datagram of a node with several is answered from another.
+        mapped = (f"::ffff:{ADDRESSES[name][0]}", ADDRESSES[name][1])
+        kinds = (socket.SOCK_STREAM, socket.SOCK_DGRAM)
+        for kind, port, address in itertools.product(kinds, (PORT, OTHER_PORT), mapped):
             with netns.inside(self.places[name]):
                 server = socket.socket(socket.AF_INET6, kind)
             server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            server.bind(("::", PORT))
+            server.bind((address, port))
             if kind == socket.SOCK_STREAM:
-                server.listen(64)
+                server.listen(4096)
             self._servers[server] = name
 
     def _connect(self) -> None:
@@ -148,6 +156,7 @@ class World:
                     ops.SetSysctl("net.ipv6.conf.all.accept_dad", "0"),
                     ops.SetSysctl("net.ipv4.icmp_ratelimit", "0"),  # every refusal is told
                     ops.SetSysctl("net.ipv6.icmp.ratelimit", "0"),
+                    *(ops.SetSysctl(f"net.ipv4.{key}", "1000000") for key in ICMP_LIMITS if has(key)),
                     *(
                         [ops.SetSysctl("net.ipv4.ip_forward", "1")]
                         if name in ("outside", "here", "there")
@@ -264,8 +273,14 @@ class World:
         subprocess.run(command, check=True, pass_fds=(fd,))
 
 
-def _told(server: str, peer: tuple[str, ...]) -> bytes:
-    return f"{server} {peer[0].removeprefix('::ffff:')}".encode()
+def has(key: str) -> bool:
+    """Whether namespaces have it of their own."""
+    version = tuple(int(part) for part in os.uname().release.split(".")[:2])
+    return version >= (6, 13) and os.path.exists(f"/proc/sys/net/ipv4/{key}")
+
+
+def _told(name: str, peer: tuple[str, ...], server: socket.socket) -> bytes:
+    return f"{name} {peer[0].removeprefix('::ffff:')} {server.getsockname()[1]}".encode()
 
 
 @pytest.fixture(scope="module")

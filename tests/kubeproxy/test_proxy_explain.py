@@ -6,14 +6,15 @@ from fractions import Fraction
 import pytest
 
 from netemu.kubeproxy import changes, endpoints, explain, layout, options, plan, services, walk
+from netemu.wire import nft
 
 AROUND = options.surroundings(options.Options(("10.244.0.0/16", "fd00:244::/56"), ("10.96.0.0/16",)), None)
 KEY = services.Key("shop", "web")
 NODE = frozenset({"172.18.0.2", "fd00:18::2"})
 CLIENTS = (
-    explain.Client("a pod", walk.POD, ("10.244.1.9", "fd00:244:0:1::9")),
-    explain.Client("the node", walk.NODE, ("172.18.0.2",)),
-    explain.Client("outside", walk.OUTSIDE, ("203.0.113.10",)),
+    explain.Client("a pod", "cni0", ("10.244.1.9", "fd00:244:0:1::9")),
+    explain.Client("the node", "", ("172.18.0.2",)),
+    explain.Client("outside", "eth0", ("203.0.113.10",), beyond=True),
 )
 
 
@@ -28,10 +29,19 @@ def lines(members, clients=CLIENTS, **special):
         changes.State(service, (slice_,)), endpoints.Topology("here"), None, itertools.count(1)
     )
     tables = {
-        f.name: walk.of(e.element for e in plan.elements(wanted, "here") if e.family is f)
+        f.name: walk.of(
+            (
+                *(e.element for e in plan.elements(wanted, plan.Here("here")) if e.family is f),
+                *(t for t in layout.frame(f, AROUND[f.name]) if isinstance(t, nft.Element)),
+            )
+        )
         for f in layout.FAMILIES
     }
-    told = explain.explain(service, tables, AROUND, NODE, clients)
+
+    def fate(family, packet):
+        return walk.fate(tables[family], packet, AROUND[family], NODE)
+
+    told = explain.explain(service, fate, NODE, clients)
     return {(line.client.title, line.dialled): line.fate for line in told}
 
 
@@ -60,7 +70,7 @@ def test_local_policy_keeps_outsiders_to_this_node():
 
 
 def test_a_pod_that_reaches_itself_is_masqueraded():
-    itself = (explain.Client("pod a", walk.POD, ("10.244.1.2",)),)
+    itself = (explain.Client("pod a", "cni0", ("10.244.1.2",)),)
     found = lines(BOTH, itself)["pod a", "10.96.0.1:80"]
     assert chances(found) == {("a", Fraction(1, 2), True), ("far", Fraction(1, 2), False)}
 
@@ -77,7 +87,7 @@ def test_affinity_is_told():
 
 @pytest.mark.parametrize(("source", "verdict"), [("203.0.113.10", "dropped"), ("10.1.2.3", "sent")])
 def test_source_ranges_are_the_load_balancers_alone(source, verdict):
-    client = (explain.Client("outside", walk.OUTSIDE, (source,)),)
+    client = (explain.Client("outside", "eth0", (source,), beyond=True),)
     ranges = {"balancer_ips": ("198.51.100.1",), "source_ranges": ("10.0.0.0/8", "10.1.0.0/16")}
     found = lines(BOTH, client, **ranges)
     assert found["outside", "198.51.100.1:80"].verdict == verdict
@@ -95,7 +105,7 @@ def test_source_ranges_are_the_load_balancers_alone(source, verdict):
 )
 def test_what_no_service_offers(destination, port, verdict):
     held = walk.of([layout.nft.Element("cluster-ips", "10.96.0.1")])
-    packet = walk.Packet("tcp", "10.244.1.9", destination, port, walk.POD)
+    packet = walk.Packet("tcp", "10.244.1.9", destination, port, "cni0")
     assert walk.fate(held, packet, AROUND["ip"], NODE).verdict == verdict
 
 

@@ -90,3 +90,12 @@ def test_mistakes_are_named_with_their_place(tmp_path: Path, text: str, line: in
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(errors.Rejected, match="No such file"):
         config.load(tmp_path / "no.yaml")
+
+
+def test_the_proxy_of_a_lab_is_chosen_and_checked():
+    assert config.default().proxy.mode == "nftables"
+    found = config.parse({"proxy": {"mode": "iptables", "masquerade-all": True}})
+    assert (found.proxy.mode, found.proxy.masquerade_all) == ("iptables", True)
+    assert config.parse(found.document()) == found
+    with pytest.raises(errors.Rejected, match=r"proxy\.mode is 'ipvs'; possible is nftables, iptables"):
+        config.parse({"proxy": {"mode": "ipvs"}})
