@@ -208,7 +208,14 @@ class _Journey:
             ):  # an address listed by hand, or a pod in a node's network
                 owner = worlds.Party("outside", backend.name, backend.namespace, backend.node)
             where = (owner, backend.address, backend.port, backend.seen, backend.policed)
-            found = self._policed(Arriving(*where, left=left, chosen=True))
+            if backend.astray:
+                text = f"the answer of {backend.name} would not come back by {translation.at}"
+                reason = (Reason("route", text, f"{backend.namespace}/{backend.name}"),)
+                found: tuple[Outcome, ...] = (
+                    Outcome("dropped", reason, address=backend.address, port=backend.port),
+                )
+            else:
+                found = self._policed(Arriving(*where, left=left, chosen=True))
             if len(translation.backends) > 1:
                 share = backend.probability
                 found = tuple(one._replace(probability=one.probability * share) for one in found)

@@ -27,6 +27,7 @@ class Backend(NamedTuple):
     policed      the client addresses that policy at its node sees: what is masqueraded on that very node is
                  judged before (netfilter's forward hook comes before postrouting), what another node
                  masqueraded, after. Usually the same as `seen`
+    astray       its answer goes straight to the sender, not by the node that would translate it back
     """
 
     name: str
@@ -37,6 +38,7 @@ class Backend(NamedTuple):
     probability: float
     seen: frozenset[str]
     policed: frozenset[str]
+    astray: bool = False
 
 
 class Translation(NamedTuple):
@@ -419,6 +421,7 @@ class _At:
         delivered = one.address in node and not self._is_node()
         seen = node if (masqueraded or hairpin) and not delivered else own
         policed = own if one.node == self._node else seen
+        passing = flow.source.kind == "pod" and flow.source.node != self._node  # a pod at another's node port
         return Backend(
             one.name,
             self._service.metadata.namespace,
@@ -428,6 +431,7 @@ class _At:
             1 / count,
             seen,
             policed,
+            astray=passing and seen == own and one.node != self._node,
         )
 
 

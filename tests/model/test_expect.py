@@ -162,7 +162,14 @@ def test_whom_the_server_sees(who, host, port, endpoint, seen):
 def test_another_node_is_bound_by_a_local_policy_as_the_outside_is():
     assert ask("worker-2", "172.18.0.4", 30081).seen_by("web-1")  # the very node: not bound
     assert ask("worker-2", "172.18.0.2", 30081).outcome == "dropped"
-    assert ask("client", "172.18.0.2", 30081).outcome == "ok"
+
+
+def test_a_pod_at_another_nodes_port_with_local_policy_needs_the_answer_to_come_back_that_way():
+    assert ask("guest", "172.18.0.3", 30081).outcome == "ok"  # the endpoint is on the node that was dialled
+    verdict = ask("client", "172.18.0.2", 30081)
+    assert verdict.outcome == "dropped"
+    assert "the answer of web-1 would not come back by control-plane-1" in verdict.text
+    assert ask("client", "172.18.0.2", 30080).outcome == "ok"  # masqueraded, with policy Cluster
 
 
 def test_the_other_family_has_its_own_addresses():
