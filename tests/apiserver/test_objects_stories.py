@@ -263,6 +263,47 @@ def test_yaml_is_read_like_json(world: Any) -> None:
     world(story)
 
 
+def test_keys_that_stand_twice_are_told_in_yaml_too(world: Any) -> None:
+    async def story(w: Any) -> None:
+        given = (("content-type", "application/yaml"),)
+        text = b"metadata:\n  name: y\n  labels: {a: b, a: c}\ndata:\n  k: v\n  k: w\n"
+        warned = await w.ask("POST", MAPS, text, headers=given)
+        assert (warned.status, warned.body["data"]) == (201, {"k": "w"})
+        said = [value for name, value in warned.headers if name == "warning"]
+        fields = ("metadata.labels.a", "data.k")
+        assert said == [f'299 - "duplicate field \\"{field}\\""' for field in fields]
+        strict = await w.ask("POST", f"{MAPS}?fieldValidation=Strict", text, headers=given)
+        assert (strict.status, 'duplicate field "data.k"' in strict.message) == (400, True)
+        silent = await w.ask("PUT", f"{MAPS}/y?fieldValidation=Ignore", text, headers=given)
+        assert "warning" not in dict(silent.headers)
+        apply = (("content-type", "application/apply-patch+yaml"),)
+        wanted = b"apiVersion: v1\nkind: ConfigMap\n" + text
+        applied = await w.ask(
+            "PATCH", f"{MAPS}/z?fieldManager=f&fieldValidation=Strict", wanted, headers=apply
+        )
+        assert "duplicate field" in applied.message
+
+    world(story)
+
+
+def test_aliases_in_yaml_are_followed_but_not_forever(world: Any) -> None:
+    async def story(w: Any) -> None:
+        given = (("content-type", "application/yaml"),)
+        shared = b"metadata: {name: s, labels: &a {x: y}, annotations: *a}\n"
+        made = await w.ask("POST", MAPS, shared, headers=given)
+        assert made.body["metadata"]["annotations"] == {"x": "y"}
+        levels = [b"a0: &a0 [x]"] + [
+            b"a%d: &a%d [%b]" % (n, n, b",".join([b"*a%d" % (n - 1)] * 9)) for n in range(1, 12)
+        ]
+        bomb = b"\n".join(levels)
+        refused = await w.ask("POST", MAPS, bomb, headers=given)
+        assert (refused.status, "excessive aliasing" in refused.message) == (400, True)
+        endless = await w.ask("POST", MAPS, b"a: &a [*a]", headers=given)
+        assert endless.status == 400
+
+    world(story)
+
+
 def test_an_object_for_another_place_is_refused(world: Any) -> None:
     async def story(w: Any) -> None:
         elsewhere = w.config_map("a")

@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from netemu.apiserver import watching
-from netemu.http import messages
+from netemu.http import messages, tls
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 TABLE = (("accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"),)
@@ -184,6 +185,39 @@ def test_a_watcher_that_does_not_read_is_cut_off_and_no_one_else(world: Any) -> 
         assert listeners(w) == before
 
     world(story, watches=watching.Settings(backlog=10))
+
+
+def test_a_client_that_stops_reading_costs_a_bounded_backlog(world: Any) -> None:
+    """Over TCP: what fits into sockets is sent, a little more is kept, then the watch is over."""
+
+    async def story(w: Any) -> None:
+        before = listeners(w)
+        pair = w.client_pair("admin", "system:masters")
+        context = tls.client(w.authority.certificate, *pair)
+        host, port = w.url.removeprefix("https://").split(":")
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        sock.connect((host, int(port)))
+        _, writer = await asyncio.open_connection(
+            sock=sock, ssl=context, server_hostname="localhost", limit=1 << 12
+        )
+        writer.write(f"GET {MAPS}?watch=1&resourceVersion={w.store.revision} HTTP/1.1\r\n\r\n".encode())
+        while listeners(w) == before:
+            await asyncio.sleep(0.001)
+        quick = await watch(w, f"resourceVersion={w.store.revision}")
+        collection = next(c for p, c in w.server._parts.cache._collections.items() if p == "core/configmaps/")
+        for n in range(400):
+            await w.make(MAPS, w.config_map(f"m{n}", k="v" * 200_000))
+            assert (await quick.next())[:2] == ("ADDED", f"m{n}")
+            kept = [hears.__self__._size for hears in collection._listeners]  # type: ignore[attr-defined]
+            assert max(kept) <= 1 << 20
+            if listeners(w) == before + 1:
+                break
+        assert listeners(w) == before + 1, "it still hears of everything"
+        await quick.close()
+        writer.transport.abort()
+
+    world(story, watches=watching.Settings(backlog_bytes=1 << 20))
 
 
 def test_watchers_over_the_wire_leave_nothing_behind(world: Any) -> None:
