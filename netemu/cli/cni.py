@@ -94,6 +94,7 @@ async def _do(
 
     found = plugins.Plugins(_directories(how["directories"]), timeout=how["timeout"])
     asked = lists.Lists(found, results.Results(how["cache"]))
+    network = await asked.settled(network)
     match what:
         case "add":
             click.echo(json.dumps(await asked.add(network, about), indent=4))

@@ -52,7 +52,12 @@ async def _run(lab: config.LabConfig, node: config.Node, mark: Callable[[str], N
         connect.over(url, here / "ca.crt", here / "client.crt", here / "client.key") as client,
         asyncio.TaskGroup() as tasks,
     ):
-        wires = cni.Cni(own=cni.Ours(), definition=cni.Definitions(client).config)
+        others = lab.network.cni
+        wires = cni.Cni(
+            bin_dirs=(*others.directories, *cni.DIRECTORIES),
+            own=cni.Ours(),
+            definition=cni.Definitions(client).config,
+        )
         runtime = policed.PolicedRuntime(composition.RUNTIME_SOCKET, wires)
         kubelet_of = kubelet.run(client, _node(lab, node), runtime, time_of, _serving(here), network=wires)
         tasks.create_task(kubelet_of)
@@ -63,7 +68,9 @@ async def _run(lab: config.LabConfig, node: config.Node, mark: Callable[[str], N
         )
         tasks.create_task(serving)
         tasks.create_task(netpol.run(client, node.name, firewall.LibNftables(), time_of, gate=runtime.gate))
-        settings = podnet.Config(tuple(pods), tuple(services), _pod_network(lab, node))
+        settings = podnet.Config(
+            tuple(pods), tuple(services), _pod_network(lab, node), own_list=not others.conflist
+        )
         net, door = network.LinuxNetwork(), firewall.LibNftables()
         tasks.create_task(podnet.run(client, node.name, net, door, time_of, settings))
         mark("parts started")

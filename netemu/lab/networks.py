@@ -1,9 +1,9 @@
 """How the pods of a lab are joined: `network` of a Lab document. Knows what cannot be; makes nothing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from netemu.lab import documents
+from netemu.lab import documents, plugins
 from netemu.podnet import backends
 
 _FAMILIES = {"ipv4": 4, "ipv6": 6}
@@ -20,6 +20,7 @@ class Network:
     segments: int = 1
     families: tuple[int, ...] = (4, 6)
     direct_routing: bool = False
+    cni: plugins.Cni = field(default_factory=plugins.Cni)
 
     @property
     def provided(self) -> bool:
@@ -35,6 +36,7 @@ class Network:
             "segments": self.segments,
             "families": [f"ipv{family}" for family in self.families],
             "direct-routing": self.direct_routing,
+            "cni": self.cni.document(),
         }
 
 
@@ -43,7 +45,7 @@ def parse(document: Any, where: documents.Where, *, nodes: int, link_mtu: int) -
     if document is None:
         return Network()
     reader = documents.Reader(document, where, ("network",))
-    reader.known("backend", "pods", "mtu", "segments", "families", "direct-routing")
+    reader.known("backend", "pods", "mtu", "segments", "families", "direct-routing", "cni")
     families = _families(document.get("families", ["ipv4", "ipv6"]), reader)
     backend = reader.choice("backend", backends.ALL)
     room = link_mtu - backends.overhead(backend, families)
@@ -54,6 +56,7 @@ def parse(document: Any, where: documents.Where, *, nodes: int, link_mtu: int) -
         segments=reader.number("segments", 1, 1, min(MAX_SEGMENTS, nodes)),
         families=families,
         direct_routing=reader.flag("direct-routing"),
+        cni=plugins.parse(document.get("cni"), where),
     )
     if found.segments > 1 and backend == backends.HOST_GW:
         reader.refuse(

@@ -11,7 +11,7 @@ import socket
 import cni
 from netemu.base import errors
 from netemu.kernel import mounts, netns
-from netemu.lab import config, layout
+from netemu.lab import config, layout, plugins
 
 _OVERLAID = ("etc", "opt", "var")
 
@@ -56,10 +56,17 @@ def make_node(place: layout.Layout, lab: config.LabConfig, node: config.Node) ->
         with open(f"{upper}/etc/{name}", "w", encoding="utf-8") as file:
             file.write(text)
     cni.install(f"{upper}/opt/cni/bin")
-    _keep(place, node.name, netns.make(("net", "mnt", "uts"), lambda: _furnish(upper, node.name)))
+    plugins.prepare(lab.network.cni, upper)
+    others = plugins.take(lab.network.cni)
+    try:
+        made = netns.make(("net", "mnt", "uts"), lambda: _furnish(upper, node.name, others))
+    finally:
+        if others is not None:
+            os.close(others)
+    _keep(place, node.name, made)
 
 
-def _furnish(upper: str, name: str) -> None:
+def _furnish(upper: str, name: str, others: int | None) -> None:
     """Inside the new namespaces. /run comes last: then the lab's directory is out of sight."""
     socket.sethostname(name)
     try:
@@ -71,6 +78,7 @@ def _furnish(upper: str, name: str) -> None:
             hint="netemu doctor says what this machine lacks",
         ) from None
     _own_sysfs()
+    plugins.furnish(others)
     mounts.bind(f"{upper}/run", "/run")
 
 

@@ -44,7 +44,10 @@ _log = logging.getLogger("podnet")
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Ranges of the cluster, of each family; how pods are connected; where CNI and flannel look for files."""
+    """Ranges of the cluster, of each family; how pods are connected; where CNI and flannel look for files.
+
+    `own_list`: the node's CNI configuration is written here; otherwise somebody else has brought one.
+    """
 
     cluster_cidrs: tuple[str, ...] = ()
     service_cidrs: tuple[str, ...] = ()
@@ -53,6 +56,7 @@ class Config:
     subnet_file: str = flannel.SUBNET_FILE
     bird_file: str = bird.CONFIGURATION
     bird_control: str = bird.CONTROL
+    own_list: bool = True
 
     @property
     def cluster(self) -> tuple[nodes.Network, ...]:
@@ -162,6 +166,8 @@ class Podnet:
             raise errors.Transient(f"{refusals[0].message}{more}") from refusals[0]
 
     def _configure(self, want: wanted.Wanted) -> None:
+        if not self._config.own_list:
+            return
         document = conflists.plan(want.own, self._config.settings, want.mtu)
         path = Path(self._config.cni_directory, CONFIGURATION)
         self._write(path, json.dumps(document, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""The CNI configuration list (1.0.0) that connects a node's pods, for each kind of network. Pure."""
+"""The CNI configuration list that connects a node's pods, for each kind of network. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,17 @@ def plan(
         first = _delegating(settings, tuple(subnets))
     else:
         first = _kind(settings, tuple(subnets)) | ({"mtu": mtu} if mtu else {})
-    return {"cniVersion": "1.0.0", "name": NAME, "plugins": [first]}
+    return {**_VERSIONS, "name": NAME, "plugins": [first, *_CHAINED]}
+
+
+# Plugins of other makers may not know 1.1.0 yet.
+_VERSIONS = {"cniVersion": "1.0.0", "cniVersions": ["1.0.0", "1.1.0"]}
+
+# Ports of the node and rates, for pods that ask for them; others are passed through.
+_CHAINED: tuple[dict[str, Any], ...] = (
+    {"type": "portmap", "snat": True, "capabilities": {"portMappings": True}},
+    {"type": "bandwidth", "capabilities": {"bandwidth": True}},
+)
 
 
 def _kind(settings: backends.Settings, subnets: tuple[IPv4Network | IPv6Network, ...]) -> dict[str, Any]:

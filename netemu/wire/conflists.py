@@ -21,12 +21,15 @@ class ConfigList(NamedTuple):
     """`version` is what all plugins are called with; `plugins` are documents as written.
 
     `text` is a list which reads back to this one: the file's bytes, unless plugins came from other files.
+    `versions`: all that it offers and this code knows, oldest first; `version` is one of them, the highest
+    unless the plugins know only older ones.
     """
 
     name: str
     version: str
     plugins: tuple[Document, ...]
     text: bytes
+    versions: tuple[str, ...] = ()
     disable_check: bool = False
     disable_gc: bool = False
     only_inlined: bool = False
@@ -68,9 +71,11 @@ def parse(text: bytes, *, single: bool | None = None) -> ConfigList:
         raise cni.Failure(cni.INVALID_CONFIGURATION, "missing or invalid network name", str(name))
     if not isinstance(plugins, list):
         raise _invalid(name, "plugins is not a list")
+    known = _known(name, document)
     return ConfigList(
         name=name,
-        version=_agreed(name, document),
+        version=known[-1],
+        versions=known,
         plugins=tuple(_plugin(name, plugin) for plugin in plugins),
         text=text,
         disable_check=_flag(name, document, "disableCheck"),
@@ -132,16 +137,16 @@ def _flag(name: str, document: Document, key: str) -> bool:
     return value
 
 
-def _agreed(name: str, document: Document) -> str:
-    """The highest version that both the list and this code know (cniVersions is new in 1.1.0)."""
+def _known(name: str, document: Document) -> tuple[str, ...]:
+    """The versions that both the list and this code know (cniVersions is new in 1.1.0)."""
     offered = document.get("cniVersions") or []
     offered = [*(offered if isinstance(offered, list) else []), document.get("cniVersion", "0.1.0")]
-    known = [version for version in cni.VERSIONS if version in offered]
+    known = tuple(version for version in cni.VERSIONS if version in offered)
     if not known:
         raise cni.Failure(
             cni.INCOMPATIBLE_VERSION, f"network {name}: unsupported CNI version", ", ".join(map(str, offered))
         )
-    return known[-1]
+    return known
 
 
 def _invalid(name: str, what: str) -> cni.Failure:

@@ -284,7 +284,7 @@ def test_single_families_need_nothing_of_the_other(tmp_path, settings, pods, fam
     assert {ip_network(row[0]).version for row in machine.routes()} == set(families)
     links = {"flannel.1": 4, "flannel-v6.1": 6} if settings.backend == backends.VXLAN else {}
     assert set(machine.net.observe().links) == {"lo", "eth0", *(n for n, v in links.items() if v in families)}
-    (plugin,) = json.loads(machine.path.read_text())["plugins"]
+    plugin, *_ = json.loads(machine.path.read_text())["plugins"]
     assert plugin["type"] == {"bridged": "bridge", "routed": "ptp"}[pods]
     ranges = [ip_network(r["subnet"]) for (r,) in plugin["ipam"]["ranges"]]
     assert [net.version for net in ranges] == list(families)
@@ -366,7 +366,7 @@ def test_what_somebody_else_brings_is_left_to_them(tmp_path, backend, pods):
     if backend == backends.NONE:
         assert not machine.path.exists()
         return
-    (plugin,) = json.loads(machine.path.read_text())["plugins"]
+    plugin, *_ = json.loads(machine.path.read_text())["plugins"]
     assert (plugin["type"], plugin["subnetFile"]) == ("flannel", "/run/flannel/subnet.env")
     assert plugin["delegate"].get("type") == {"bridged": None, "routed": "ptp"}[pods]
 

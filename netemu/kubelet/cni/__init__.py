@@ -2,8 +2,8 @@
 
 from netemu.kubelet.cni.configurations import NotReady
 from netemu.kubelet.cni.definitions import Definitions
-from netemu.kubelet.cni.network import Cni
+from netemu.kubelet.cni.network import DIRECTORIES, Cni
 from netemu.kubelet.cni.ours import Ours
 from netemu.kubelet.cni.plugins import PluginFailed
 
-__all__ = ["Cni", "Definitions", "NotReady", "Ours", "PluginFailed"]
+__all__ = ["DIRECTORIES", "Cni", "Definitions", "NotReady", "Ours", "PluginFailed"]

@@ -122,11 +122,15 @@ class Lists:
 
     async def versions(self, network: conflists.ConfigList) -> dict[str, tuple[str, ...]]:
         """What each plugin says it supports, by type."""
-        found = {}
-        for plugin in network.plugins:
-            answer = await self._plugins.ask("VERSION", plugin["type"], {"cniVersion": network.version}, {})
-            found[plugin["type"]] = tuple((answer or {}).get("supportedVersions") or ())
-        return found
+        return {plugin["type"]: await self._plugins.versions(plugin["type"]) for plugin in network.plugins}
+
+    async def settled(self, network: conflists.ConfigList) -> conflists.ConfigList:
+        """The list in the highest version it offers that all its plugins know; as it is if there is none."""
+        if len(network.versions) < 2:
+            return network
+        known = (await self.versions(network)).values()
+        common = [one for one in network.versions if all(one in found for found in known if found)]
+        return network._replace(version=common[-1]) if common else network
 
     async def _ask(
         self,

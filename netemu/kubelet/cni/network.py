@@ -54,13 +54,13 @@ class Cni:
 
     async def status(self) -> None:
         """Return when pods can be connected, asking the plugins where they can be asked (since 1.1.0)."""
-        await self._lists.status(self.network())
+        await self._lists.status(await self._lists.settled(self.network()))
 
     async def attach(self, sandbox: cri.Sandbox) -> tuple[str, ...]:
         """ADD: the pod's addresses on its first interface, IPv4 first. Nothing remains after a failure."""
         done: list[tuple[conflists.ConfigList, results.Attachment]] = []
         try:
-            network, about = self.network(), self._attachment(sandbox)
+            network, about = await self._lists.settled(self.network()), self._attachment(sandbox)
             further = [await self._further(sandbox, one) for one in _selections(sandbox)]
             found = await self._lists.add(network, about)
             done.append((network, about))
@@ -84,12 +84,20 @@ class Cni:
         try:
             if not any(about.ifname == IFNAME for _, about in attached):
                 with contextlib.suppress(configurations.NotReady):
-                    attached.insert(0, (self.network(), self._attachment(sandbox)))
+                    network = await self._lists.settled(self.network())
+                    attached.insert(0, (network, self._attachment(sandbox)))
             for network, about in reversed(attached):
                 await self._lists.delete(network, about)
         except (errors.NetemuError, OSError) as problem:
             text = f'failed to destroy network for sandbox "{sandbox.id}": {problem}'
             raise errors.NetemuError(text) from problem
+
+    async def _settled(self, network: conflists.ConfigList) -> conflists.ConfigList:
+        """As it is when a plugin has gone meanwhile: what it says to GC is that it is not there."""
+        try:
+            return await self._lists.settled(network)
+        except plugins.PluginFailed:
+            return network
 
     def needs_namespace(self, sandbox: cri.Sandbox) -> bool:
         """Whether a plugin that connected it is not ours: DEL must do without, but may do more with it."""
@@ -119,7 +127,7 @@ class Cni:
         known = {network.name: network for network in self._configurations.every()}
         known |= {entry.network.name: entry.network for entry in kept if entry.network.name not in known}
         for network in known.values():
-            for problem in await self._lists.collect(network, held):
+            for problem in await self._lists.collect(await self._settled(network), held):
                 _log.warning("GC of network %s: %s", network.name, problem)
 
     def assign(self, ranges: tuple[str, ...]) -> None:
@@ -166,7 +174,7 @@ class Cni:
             (*_arguments(sandbox), *chosen.arguments),
             {**given, **chosen.capabilities},
         )
-        return network, about
+        return await self._lists.settled(network), about
 
 
 def _selections(sandbox: cri.Sandbox) -> tuple[multus.Selection, ...]:

@@ -52,6 +52,7 @@ class Plugins:
         self._slots = asyncio.Semaphore(parallel)
         self._timeout = timeout
         self._own = own
+        self._versions: dict[str, tuple[tuple[int, int, int], tuple[str, ...]]] = {}
 
     def find(self, kind: str) -> str:
         """The executable for a plugin's type. Failure when no directory has it."""
@@ -68,6 +69,27 @@ class Plugins:
             return self._own is not None and bool(self._own.whose(self.find(kind)))
         except (cni.Failure, OSError):
             return False
+
+    async def versions(self, kind: str) -> tuple[str, ...]:
+        """What it says it supports, as long as its file does not change; () when it does not say."""
+        try:
+            path = self.find(kind)
+            found = os.stat(path)
+        except cni.Failure as failure:
+            raise PluginFailed(kind, "VERSION", failure) from None
+        except OSError as problem:
+            raise PluginFailed(kind, "VERSION", cni.Failure(cni.IO_FAILURE, str(problem))) from None
+        stamp = (found.st_dev, found.st_ino, found.st_mtime_ns)
+        known = self._versions.get(path)
+        if known is None or known[0] != stamp:
+            try:
+                answer = await self.ask("VERSION", kind, {"cniVersion": cni.NEWEST}, {})
+            except PluginFailed:
+                answer = None
+            said = (answer or {}).get("supportedVersions")
+            known = (stamp, tuple(map(str, said)) if isinstance(said, list) else ())
+            self._versions[path] = known
+        return known[1]
 
     async def ask(
         self, command: str, kind: str, request: Mapping[str, Any], parameters: Mapping[str, str]

@@ -127,6 +127,9 @@ def _read(path: str) -> Entry | None:
             document.get("capabilityArgs") or {},
         )
         network = conflists.parse(base64.b64decode(document["config"]))
-        return Entry(network, attachment, document.get("result") or {})
+        result = document.get("result") or {}
+        if result.get("cniVersion") in network.versions:
+            network = network._replace(version=result["cniVersion"])  # the one ADD was called in
+        return Entry(network, attachment, result)
     except (OSError, ValueError, KeyError, TypeError, cni.Failure):
         return None
