@@ -63,6 +63,8 @@ class Flow:
         """Send (again). The calling thread is in the sender's namespace."""
         try:
             self._send()
+        except PermissionError:
+            return  # a rule for the sender's own output ended it; if it was to be refused, ICMP says so, too
         except OSError as error:
             self.fail(error)
 

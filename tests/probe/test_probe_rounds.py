@@ -52,9 +52,9 @@ def cable():
 
 
 @contextlib.contextmanager
-def filtered(place, *rules):
+def filtered(place, *rules, hook="hook input"):
     """Rules for what comes in."""
-    chain = "table inet t { chain c { type filter hook input priority 0; " + "".join(
+    chain = f"table inet t {{ chain c {{ type filter {hook} priority 0; " + "".join(
         f"{rule}; " for rule in rules
     )
     run(place, "nft", "-f", "-", text=chain + "}; }")
@@ -127,6 +127,15 @@ def test_who_is_served_refused_and_dropped_in_one_round(cable):
     assert outcomes(answers[12:18]) == [Outcome.TIMEOUT] * 6
     assert outcomes(answers[18:]) == [Outcome.TIMEOUT, Outcome.OK, Outcome.UNREACHABLE]
     assert prober.took < 10  # half the deadline: silence was proven, not waited out
+
+
+def test_what_the_senders_own_rules_drop_and_what_they_refuse(cable):
+    here, there = cable
+    every_kind = "meta l4proto { tcp, udp, sctp } th dport"
+    with filtered(here, f"{every_kind} 82 drop", f"{every_kind} 83 reject", hook="hook output"):
+        asked = [q for port in (82, 83) for q in every(here, port, identify=True)]
+        answers = rounds.Prober(deadline=20).measure(asked, controls=every(there, 80))
+    assert outcomes(answers) == [Outcome.TIMEOUT] * 6 + [Outcome.REFUSED] * 6
 
 
 def test_refusals_are_not_rationed(cable):
