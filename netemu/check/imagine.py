@@ -30,7 +30,7 @@ from netemu.scenario import documents, manifests
 
 MOST_REPLICAS = 2  # pods of one workload are alike; two show what happens between them
 _FIRST_POD, _FIRST_SERVICE, _FIRST_NODE_PORT = 2, 256, 30000
-_TEMPLATES = (
+TEMPLATES = (
     "Deployment",
     "ReplicaSet",
     "ReplicationController",
@@ -189,7 +189,7 @@ def _bare_pods(every: Iterable[Document], workers: Sequence[core.Node]) -> Itera
         kind, meta, spec = document["kind"], document["metadata"], document.get("spec") or {}
         if kind == "Pod":
             yield {"metadata": {**meta}, "spec": {**spec}}, ""
-        elif kind in _TEMPLATES:
+        elif kind in TEMPLATES:
             template = spec["jobTemplate"]["spec"]["template"] if kind == "CronJob" else spec["template"]
             for number in range(_replicas(kind, spec, len(workers))):
                 pod = _of_template(template, f"{meta['name']}-{number}", meta["namespace"])

@@ -8,7 +8,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from netemu.api import core
+from netemu.api import core, selectors
 from netemu.base import errors
 from netemu.model import worlds
 from netemu.scenario import places
@@ -62,47 +62,53 @@ class Finder:
         self._workloads = dict(workloads) if workloads is not None else dict(_workloads(world))
 
     def source(self, text: str) -> worlds.Party:
-        """Who asks. Rejected with what was probably meant."""
+        """Who asks: the first, where several are meant. Rejected with what was probably meant."""
+        return self.sources(text)[0]
+
+    def sources(self, text: str) -> tuple[worlds.Party, ...]:
+        """All who are meant: a workload's pods, those with certain labels. Never nobody."""
         if " " in text:
-            return self._source_of_place(text)
+            return self._sources_of_place(text)
         if worlds.is_address(text):
-            return self._owner(text)
+            return (self._owner(text),)
         if text == "outside":
-            return self._world.outside
+            return (self._world.outside,)
         kind, namespace, name = self._parts(text, self._namespace)
         if kind in ("", "pod") and (pod := self._world.pod(name, namespace)) is not None:
-            return worlds.pod_party(pod)
+            return (worlds.pod_party(pod),)
         if kind not in ("pod", "node", "service") and (pods := self._of_workload(kind, namespace, name)):
-            return worlds.pod_party(pods[0])
+            return tuple(map(worlds.pod_party, pods))
         if kind in ("", "node") and (node := self._world.node(name)) is not None:
-            return worlds.node_party(node)
+            return (worlds.node_party(node),)
         raise self._unknown("sender", text, name, services=False)
 
     def target(self, text: str, source: worlds.Party) -> Target:
-        """What is dialled, from a sender's Namespace. Rejected with what was probably meant."""
+        """What is dialled: the first, where several are meant. Rejected with what was probably meant."""
+        return self.targets(text, source)[0]
+
+    def targets(self, text: str, source: worlds.Party) -> tuple[Target, ...]:
+        """All that is meant, as seen from a sender's Namespace."""
         host, port = split(text)
         if " " in host:
-            return self._target_of_place(host, port)
+            return self._targets_of_place(host, port)
         if worlds.is_address(host):
-            address = str(ipaddress.ip_address(host))
-            return Target(address, {6 if ":" in address else 4: address}, port)
+            return (_of_address(host, port),)
         if host in ("outside", "localhost"):
             loopback = {4: "127.0.0.1", 6: "::1"}
             hosts = loopback if host == "localhost" else _by_family(self._world.outside.addresses)
-            return Target(host, hosts, port)
+            return (Target(host, hosts, port),)
         home = source.namespace or self._namespace
         kind, namespace, name = self._parts(host, home)
         if kind in ("", "service") and (service := self._world.service(name, namespace)) is not None:
-            return _of_service(service, port)
+            return (_of_service(service, port),)
         if kind in ("", "pod") and (pod := self._world.pod(name, namespace)) is not None:
-            return _of_pod(pod, port)
+            return (_of_pod(pod, port),)
         if kind not in ("pod", "node", "service") and (pods := self._of_workload(kind, namespace, name)):
-            return _of_pod(pods[0], port)
+            return tuple(_of_pod(pod, port) for pod in pods)
         if kind in ("", "node") and (node := self._world.node(name)) is not None:
-            own = tuple(a.address for a in node.status.addresses if a.type == "InternalIP")
-            return Target(f"node {name}", _by_family(worlds.canonical(own)), port)
+            return (_of_node(node, port),)
         if not kind and "/" not in host and "." in host:
-            return Target(host, {4: host, 6: host}, port)
+            return (Target(host, {4: host, 6: host}, port),)
         raise self._unknown("target", host, name, services=True, home=namespace)
 
     def _parts(self, text: str, namespace: str) -> tuple[str, str, str]:
@@ -143,26 +149,35 @@ class Finder:
         owner = self._world.owner(address)
         return owner or worlds.Party("outside", address, addresses=(address,))
 
-    def _source_of_place(self, text: str) -> worlds.Party:
+    def _sources_of_place(self, text: str) -> tuple[worlds.Party, ...]:
         place = _place(text)
-        if place.kind in ("pod", "container") and (pod := self._world.pod(place.name, place.namespace)):
-            return worlds.pod_party(pod)
+        if place.kind in ("pod", "pods", "container") and (pods := self._pods_of_place(place)):
+            return tuple(map(worlds.pod_party, pods))
         if place.kind == "node" and (node := self._world.node(place.name)):
-            return worlds.node_party(node)
+            return (worlds.node_party(node),)
         raise self._unknown("sender", text, place.name, services=False)
 
-    def _target_of_place(self, text: str, port: int | None) -> Target:
+    def _targets_of_place(self, text: str, port: int | None) -> tuple[Target, ...]:
         place = _place(text)
         if place.kind == "service" and (service := self._world.service(place.name, place.namespace)):
-            return _of_service(service, port)
-        if place.kind == "pod" and (pod := self._world.pod(place.name, place.namespace)):
-            return _of_pod(pod, port)
+            return (_of_service(service, port),)
+        if place.kind in ("pod", "pods") and (pods := self._pods_of_place(place)):
+            return tuple(_of_pod(pod, port) for pod in pods)
         if place.kind == "name":
-            return Target(place.name, {4: place.name, 6: place.name}, port)
+            return (Target(place.name, {4: place.name, 6: place.name}, port),)
         if place.kind == "address" and worlds.is_address(place.name):
-            address = str(ipaddress.ip_address(place.name))
-            return Target(address, {6 if ":" in address else 4: address}, port)
+            return (_of_address(place.name, port),)
+        if place.kind == "node" and (node := self._world.node(place.name)):
+            return (_of_node(node, port),)
         raise self._unknown("target", text, place.name, services=True)
+
+    def _pods_of_place(self, place: places.Place) -> list[core.Pod]:
+        if place.kind != "pods":
+            pod = self._world.pod(place.name, place.namespace)
+            return [pod] if pod is not None else []
+        wanted = selectors.labels(place.name)
+        found = (p for p in self._world.pods if p.metadata.namespace == place.namespace)
+        return [pod for pod in found if worlds.is_running(pod) and wanted.matches(pod.metadata.labels)]
 
     def _unknown(self, role: str, text: str, name: str, *, services: bool, home: str = "") -> errors.Rejected:
         """The error, with the same name elsewhere, or one spelt like it, or what there is."""
@@ -212,16 +227,26 @@ def _by_family(addresses: Iterable[str]) -> dict[int, str]:
     return found
 
 
+def _of_address(text: str, port: int | None) -> Target:
+    address = str(ipaddress.ip_address(text))
+    return Target(address, {6 if ":" in address else 4: address}, port)
+
+
+def _of_node(node: core.Node, port: int | None) -> Target:
+    own = tuple(a.address for a in node.status.addresses if a.type == "InternalIP")
+    return Target(f"node {node.metadata.name}", _by_family(worlds.canonical(own)), port)
+
+
 def _of_pod(pod: core.Pod, port: int | None) -> Target:
-    declared = tuple(
-        (entry.containerPort, entry.protocol or "TCP")
-        for container in worlds.running_containers(pod)
-        for entry in container.ports
-    )
-    meta = pod.metadata
-    return Target(
-        f"pod {meta.namespace}/{meta.name}", _by_family(worlds.pod_party(pod).addresses), port, ports=declared
-    )
+    shown = f"pod {pod.metadata.namespace}/{pod.metadata.name}"
+    return Target(shown, _by_family(worlds.pod_party(pod).addresses), port, ports=declared(pod))
+
+
+def declared(pod: core.Pod) -> tuple[tuple[int, str], ...]:
+    """The ports (number, protocol) that a pod's containers declare, each once."""
+    containers = worlds.running_containers(pod)
+    found = ((entry.containerPort, entry.protocol or "TCP") for one in containers for entry in one.ports)
+    return tuple(dict.fromkeys(found))
 
 
 def _of_service(service: core.Service, port: int | None) -> Target:

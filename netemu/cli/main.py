@@ -26,6 +26,7 @@ COMMANDS = {
     "get": ("get", "Show objects."),
     "delete": ("delete", "Delete objects and wait until they are gone."),
     "explain": ("explain", "Say what must happen to a flow, and why."),
+    "check": ("check", "Check manifests against expectations, or what a change opens."),
     "probe": ("probe", "Measure who reaches whom, with real packets."),
     "verify": ("verify", "Hold everything in a lab against the model."),
     "fuzz": ("fuzz", "Change a random cluster step by step; verify it after each."),

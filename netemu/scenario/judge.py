@@ -6,7 +6,7 @@ from typing import NamedTuple
 from netemu.model import worlds
 from netemu.probe import questions, spread
 from netemu.probe.questions import Outcome
-from netemu.scenario import plan
+from netemu.scenario import plan, scenarios
 
 WORDS = {
     Outcome.OK: "ok",
@@ -73,7 +73,11 @@ def _measured(probe: plan.Probe, answers: Sequence[questions.Answer]) -> str:
 
 def _worst(probe: plan.Probe, answers: Sequence[questions.Answer]) -> questions.Answer:
     expected = probe.check.expect or probe.verdict.outcome
-    return next((answer for answer in answers if WORDS[answer.outcome] != expected), answers[0])
+    return next((answer for answer in answers if not _meets(WORDS[answer.outcome], expected)), answers[0])
+
+
+def _meets(word: str, expected: str) -> bool:
+    return word != "ok" if expected == scenarios.STOPPED else word == expected
 
 
 def _wrong(probe: plan.Probe, answers: Sequence[questions.Answer]) -> str:
@@ -81,7 +85,7 @@ def _wrong(probe: plan.Probe, answers: Sequence[questions.Answer]) -> str:
     check, verdict = probe.check, probe.verdict
     for answer in answers:
         word = WORDS[answer.outcome]
-        if check.expect and word != check.expect:
+        if check.expect and not _meets(word, check.expect):
             return f"{word} instead of {check.expect}{': ' + answer.detail if answer.detail else ''}"
         if contradiction := verdict.against(word):
             return contradiction

@@ -10,6 +10,7 @@ from netemu.scenario import judge, plan, scenarios, sources
 
 DEADLINE = 1.5
 _PAUSE = 0.1
+_PROTOCOLS: dict[str, questions.Protocol] = {"TCP": "TCP", "UDP": "UDP", "SCTP": "SCTP"}
 _UNDECIDED = verdicts.one(
     verdicts.UNKNOWN, verdicts.Reason("route", "echo requests are answered by whoever holds the address")
 )
@@ -76,12 +77,20 @@ async def _ask(
             where[probe.sender],
             probe.target.host,
             probe.target.port,
-            "UDP" if probe.protocol == "UDP" else "TCP",
+            _PROTOCOLS[probe.protocol],
             6 if probe.target.family == 6 else 4,
             identify=probe.check.identify,
         )
         for probe in probes
         for _ in range(probe.requests)
     ]
-    answers = iter(await ask.ask(asked, deadline=deadline))
+    by_hand = [question for question in asked if question.protocol == "SCTP"]
+    others = [question for question in asked if question.protocol != "SCTP"]
+    prober = rounds.Prober(deadline=deadline)
+    found, crafted = await asyncio.gather(
+        ask.ask(others, deadline=deadline), asyncio.to_thread(prober.measure, by_hand)
+    )
+    said = {"SCTP": iter(crafted)}
+    rest = iter(found)
+    answers = (next(said.get(question.protocol, rest)) for question in asked)
     return [tuple(next(answers) for _ in range(probe.requests)) for probe in probes]

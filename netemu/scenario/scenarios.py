@@ -11,7 +11,8 @@ from netemu.lab import config
 from netemu.scenario import documents, fields, places
 
 FAMILIES = {"IPv4": 4, "IPv6": 6}
-EXPECTATIONS = ("ok", "refused", "dropped", "unreachable", "no-such-name")
+STOPPED = "stopped"  # any outcome but ok
+EXPECTATIONS = ("ok", "refused", "dropped", "unreachable", "no-such-name", STOPPED)
 SOURCES = ("any", "unchanged", "node")
 VIAS = ("address", "name", "node-port")
 WHERES = ("same-pod", "same-node", "other-node")
@@ -122,6 +123,10 @@ def _check(item: fields.Fields, within: float) -> Check:
     port = _port(item)
     if port is None and any(target.kind not in ("service", "pods", "pod") for target in targets):
         raise item.wrong("port", "is missing: only pods and services name their own ports")
+    protocols = item.several("protocol", fields.choice("TCP", "UDP", "SCTP"), ("TCP",))
+    via = item.several("via", fields.choice(*VIAS), ("address",))
+    if "SCTP" in protocols and ("name" in via or any(target.kind == "name" for target in targets)):
+        raise item.wrong("protocol", "SCTP is asked by address, not by name")
     families = item.several("family", fields.choice(*FAMILIES), tuple(FAMILIES))
     (expect,) = item.several("expect", fields.choice(*EXPECTATIONS), ("ok",))
     (source,) = item.several("source", fields.choice(*SOURCES), ("any",))
@@ -130,9 +135,9 @@ def _check(item: fields.Fields, within: float) -> Check:
         senders=senders,
         targets=targets,
         port=port,
-        protocols=item.several("protocol", fields.choice("TCP", "UDP"), ("TCP",)),
+        protocols=protocols,
         families=tuple(FAMILIES[family] for family in families),
-        via=item.several("via", fields.choice(*VIAS), ("address",)),
+        via=via,
         where=item.several("where", fields.choice(*WHERES), ()),
         expect=expect,
         source=source,
