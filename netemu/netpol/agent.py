@@ -8,18 +8,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import ip_address, ip_network
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from netemu.api import core, networking
+from netemu.api import clusterpolicies, core, meta, networking
 from netemu.base import backoff, clock, errors
 from netemu.client import api, informers
+from netemu.client import errors as refusals
 from netemu.kernel import firewall, generations
 from netemu.netpol import admission, policies, policing, terms
 
 BREATHER = 0.01  # seconds between two transactions while changes keep coming
 CHECK_INTERVAL = 5.0  # seconds between looks at whether the table is still ours
+T = TypeVar("T", bound=meta.Object)
 _OVER = ("Succeeded", "Failed")
 _log = logging.getLogger("netpol")
 
@@ -53,9 +55,12 @@ async def run(
     held = informers.Informers(client, clock)
     await loop.gate.open()
     loop.listen(held)
+    answered = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(held.run())
+        tasks.create_task(loop.follow_cluster(client, answered))
         await held.synced()  # nothing is programmed from half of the objects
+        await answered.wait()
         tasks.create_task(loop.watch_over())
         await loop.program()
 
@@ -123,14 +128,39 @@ class Loop:
             self._wake.set()
 
     def _policy(self, change: informers.Change[networking.NetworkPolicy]) -> None:
+        self._put(change, policies.of_namespace)
+
+    def _put(self, change: informers.Change[T], parse: Callable[[T], policies.Policy]) -> None:
         key = terms.Key(*change.key)
         try:
-            parsed = policies.of_namespace(change.current) if change.current is not None else None
+            parsed = parse(change.current) if change.current is not None else None
         except (ValueError, errors.Rejected) as problem:
-            _log.warning("NetworkPolicy %s cannot be understood: %s", key, problem)
-            return
+            _log.warning("policy %s cannot be understood, and is as if it were not there: %s", key, problem)
+            parsed = None
         self._enforcer.pending.policies[key] = parsed
         self._wake.set()
+
+    async def follow_cluster(self, client: api.Client, answered: asyncio.Event) -> None:
+        """ClusterNetworkPolicies, for ever; a cluster may come to know the kind later, or never."""
+        retry = backoff.Backoff(0.1, limit=10.0)
+        while True:
+            try:
+                await client.list(clusterpolicies.ClusterNetworkPolicy)
+                break
+            except refusals.NotFound:
+                answered.set()
+            except refusals.ApiError as error:
+                _log.warning("ClusterNetworkPolicies: %s", error)
+            await self._clock.sleep(retry.next())
+        informer = informers.Informer(client, clusterpolicies.ClusterNetworkPolicy, clock=self._clock)
+        informer.subscribe(self._cluster)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(informer.run())
+            await informer.synced.wait()
+            answered.set()
+
+    def _cluster(self, change: informers.Change[clusterpolicies.ClusterNetworkPolicy]) -> None:
+        self._put(change, policies.of_cluster)
 
     async def program(self) -> None:
         """For ever: what is pending, at once after quiet, together while changes keep coming."""

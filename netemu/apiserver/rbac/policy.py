@@ -164,6 +164,7 @@ _COMPONENTS: dict[str, tuple[str, ...]] = {
     "netemu:node-agent": (
         f"{_READ} | - | namespaces nodes pods services endpoints",
         f"{_READ} | networking.k8s.io | networkpolicies servicecidrs ingresses ingressclasses",
+        f"{_READ} | policy.networking.k8s.io | clusternetworkpolicies",
         f"{_READ} | discovery.k8s.io | endpointslices",
         "get | k8s.cni.cncf.io | network-attachment-definitions",
         _EVENTS,
