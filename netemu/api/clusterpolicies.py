@@ -8,7 +8,6 @@ from typing import ClassVar
 
 from netemu.api.fields import Enum, F, Int32, Record
 from netemu.api.meta import Condition, LabelSelector, Object
-from netemu.api.resources import Kind
 
 Tier = A[str, Enum("Admin", "Baseline")]
 Action = A[str, Enum("Accept", "Deny", "Pass")]
@@ -107,9 +106,3 @@ class ClusterNetworkPolicy(Object):
     kind: ClassVar[str] = "ClusterNetworkPolicy"
     spec: A[ClusterNetworkPolicySpec, F(0, required=True)] = ClusterNetworkPolicySpec()
     status: A[ClusterNetworkPolicyStatus, F(0)] = ClusterNetworkPolicyStatus()
-
-
-# A client finds its place by the record; a server has it as a custom resource.
-ClusterNetworkPolicy.resource = Kind(  # type: ignore[attr-defined]
-    type=ClusterNetworkPolicy, plural="clusternetworkpolicies", namespaced=False, short_names=("cnp",)
-)

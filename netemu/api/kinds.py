@@ -24,7 +24,7 @@ from netemu.api import (
 )
 from netemu.api.resources import ALL_VERBS, Kind, Selectable, Subresource
 
-__all__ = ["ALL", "REVIEWS", "SERVED", "VIEWS", "Kind", "Selectable", "Subresource"]
+__all__ = ["ALL", "CUSTOM", "REVIEWS", "SERVED", "VIEWS", "Kind", "Selectable", "Subresource"]
 
 _EDIT = ("get", "patch", "update")
 _STREAM = ("create", "get")
@@ -385,6 +385,15 @@ REVIEWS: tuple[Kind, ...] = (
 
 SERVED = ALL + VIEWS + REVIEWS
 
+# Custom resources that every lab has. A server knows them by their definitions, as any others.
+CUSTOM: tuple[Kind, ...] = (
+    _cluster(
+        "policy.networking.k8s.io/v1alpha2:clusterpolicies.ClusterNetworkPolicy",
+        "clusternetworkpolicies",
+        "cnp",
+    ),
+)
+
 
 def custom(record: type[meta.Object], plural: str, **more: Any) -> Kind:
     """A kind that users defined; `of` finds it by its record from now on. `more`: what a `Kind` has."""
@@ -437,4 +446,4 @@ def _by_path() -> dict[tuple[str, str, str], Kind]:
 
 @functools.cache
 def _by_name() -> dict[tuple[str, str], Kind]:
-    return {(kind.api_version, kind.kind): kind for kind in SERVED}
+    return {(kind.api_version, kind.kind): kind for kind in SERVED + CUSTOM}

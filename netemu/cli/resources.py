@@ -46,7 +46,7 @@ def parse(words: Sequence[str]) -> tuple[Named, ...]:
 
 
 def _listable() -> tuple[kinds.Kind, ...]:
-    return tuple(kind for kind in kinds.ALL if "list" in kind.verbs)
+    return tuple(kind for kind in kinds.ALL + kinds.CUSTOM if "list" in kind.verbs)
 
 
 def _words(kind: kinds.Kind) -> tuple[str, ...]:
