@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from netemu.api import core
-from netemu.scheduler import pods, resources
+from netemu.api import core, demands
+from netemu.scheduler import pods
 
 HOSTNAME_LABEL: Final = "kubernetes.io/hostname"
 ZONE_LABEL: Final = "topology.kubernetes.io/zone"
@@ -37,7 +37,7 @@ class NodeInfo:
         return replace(
             base,
             placed={**base.placed, pod.key: pod},
-            requested=resources.total((base.requested, pod.requests)),
+            requested=demands.total((base.requested, pod.requests)),
             scored_cpu=base.scored_cpu + pod.scored_cpu,
             scored_memory=base.scored_memory + pod.scored_memory,
             host_ports=(*base.host_ports, *pod.host_ports),
@@ -78,7 +78,7 @@ def of(node: core.Node, on_it: Iterable[pods.PodInfo] = ()) -> NodeInfo:
         labels=dict(node.metadata.labels),
         taints=node.spec.taints,
         unschedulable=node.spec.unschedulable,
-        allocatable=resources.amounts(node.status.allocatable or node.status.capacity),
+        allocatable=demands.amounts(node.status.allocatable or node.status.capacity),
     )
     for pod in on_it:
         info = info.put(pod)

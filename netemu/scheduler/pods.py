@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from netemu.api import core, meta, selectors
-from netemu.scheduler import resources
+from netemu.api import core, demands, meta, selectors
 
 WILDCARD: Final = "0.0.0.0"
 
@@ -80,7 +79,7 @@ def of(pod: core.Pod) -> PodInfo:
     """Parse one pod. Raises ValueError for quantities or selectors the API server should have refused."""
     spec = pod.spec
     namespace = pod.metadata.namespace
-    scored = resources.requests(spec, resources.SCORED_WITHOUT_REQUEST)
+    scored = demands.requests(spec, demands.SCORED_WITHOUT_REQUEST)
     required, preferred = _terms(pod, "podAffinity")
     anti_required, anti_preferred = _terms(pod, "podAntiAffinity")
     return PodInfo(
@@ -90,9 +89,9 @@ def of(pod: core.Pod) -> PodInfo:
         uid=pod.metadata.uid,
         labels=dict(pod.metadata.labels),
         terminating=bool(pod.metadata.deletionTimestamp),
-        requests=resources.requests(spec),
-        scored_cpu=scored.get(resources.CPU, 0),
-        scored_memory=scored.get(resources.MEMORY, 0),
+        requests=demands.requests(spec),
+        scored_cpu=scored.get(demands.CPU, 0),
+        scored_memory=scored.get(demands.MEMORY, 0),
         host_ports=_host_ports(spec),
         affinity=required,
         anti_affinity=anti_required,

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from netemu.scheduler import framework, nodes, pods, resources, snapshots
+from netemu.api import demands
+from netemu.scheduler import framework, nodes, pods, snapshots
 
-_WEIGHED = (resources.CPU, resources.MEMORY)
+_WEIGHED = (demands.CPU, demands.MEMORY)
 
 
 class BalancedAllocation:

@@ -4,7 +4,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from netemu.scheduler import framework, nodes, pods, resources, snapshots
+from netemu.api import demands
+from netemu.scheduler import framework, nodes, pods, snapshots
 
 
 class NodeResourcesFit:
@@ -16,7 +17,7 @@ class NodeResourcesFit:
     def filter(self, state: None, pod: pods.PodInfo, node: nodes.NodeInfo) -> framework.Rejection | None:
         reasons: list[str] = []
         resolvable = True
-        if len(node.placed) + 1 > node.allocatable.get(resources.PODS, 0):
+        if len(node.placed) + 1 > node.allocatable.get(demands.PODS, 0):
             reasons.append("Too many pods")
         for name, asked in pod.requests.items():
             allocatable = node.allocatable.get(name, 0)
@@ -35,8 +36,8 @@ class NodeResourcesFit:
         scores = [
             (allocatable - used) * framework.MAX_NODE_SCORE // allocatable if used <= allocatable else 0
             for allocatable, used in (
-                (node.allocatable.get(resources.CPU, 0), node.scored_cpu + pod.scored_cpu),
-                (node.allocatable.get(resources.MEMORY, 0), node.scored_memory + pod.scored_memory),
+                (node.allocatable.get(demands.CPU, 0), node.scored_cpu + pod.scored_cpu),
+                (node.allocatable.get(demands.MEMORY, 0), node.scored_memory + pod.scored_memory),
             )
             if allocatable
         ]

@@ -2,8 +2,7 @@
 
 import pytest
 
-from netemu.api import core
-from netemu.scheduler import resources
+from netemu.api import core, demands
 
 
 def c(name, cpu, *, sidecar=False):
@@ -41,12 +40,12 @@ CASES = [
 @pytest.mark.parametrize(("what", "init", "containers", "overhead", "millicores"), CASES)
 def test_requests(what, init, containers, overhead, millicores):
     spec = core.PodSpec(initContainers=tuple(init), containers=tuple(containers), overhead=overhead)
-    assert resources.requests(spec).get("cpu", 0) == millicores, what
+    assert demands.requests(spec).get("cpu", 0) == millicores, what
 
 
 def test_missing_requests_count_for_scoring_container_by_container():
     spec = core.PodSpec(containers=(c("a", ""), c("b", "1")))
-    scored = resources.requests(spec, resources.SCORED_WITHOUT_REQUEST)
+    scored = demands.requests(spec, demands.SCORED_WITHOUT_REQUEST)
     assert scored == {"cpu": 1100, "memory": 2 * 200 * 1024 * 1024}
 
 
@@ -55,11 +54,11 @@ def test_pod_level_requests_replace_the_sum_of_containers():
         containers=(c("a", "1"), c("b", "1")),
         resources=core.ResourceRequirements(requests={"cpu": "3"}),
     )
-    assert resources.requests(spec) == {"cpu": 3000}
+    assert demands.requests(spec) == {"cpu": 3000}
 
 
 def test_bytes_round_up():
-    assert resources.amounts({"memory": "1500m", "ephemeral-storage": "1Ki"}) == {
+    assert demands.amounts({"memory": "1500m", "ephemeral-storage": "1Ki"}) == {
         "memory": 2,
         "ephemeral-storage": 1024,
     }
