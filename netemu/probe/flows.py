@@ -6,6 +6,7 @@ whichever answer comes first counts. A flow that has an outcome may still be `le
 
 import contextlib
 import errno
+import functools
 import itertools
 import os
 import select
@@ -15,8 +16,10 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from typing import Protocol
 
+from netemu.kernel import netns
 from netemu.probe import identify, names, questions
 from netemu.probe.questions import Outcome
+from netemu.runtime.programs import associations
 from netemu.wire import sctp
 
 OUTCOMES = {
@@ -248,7 +251,7 @@ class Sctp(Flow):
 
     def _send(self) -> None:
         packet = sctp.init(self._own_port, self.question.port, self._tag)
-        self._raw.socket(self.address, sctp.PROTOCOL).sendto(packet, (self.address, 0))
+        self._raw.door(self.address, sctp.PROTOCOL).sendto(packet, (self.address, 0))
 
     def hear(self, said: sctp.Packet) -> None:
         """A packet between the two ports."""
@@ -285,19 +288,23 @@ class Echo(Flow):
         if not six:  # for IPv6 the kernel fills it in: it knows the addresses (RFC 3542, 3.1)
             head = struct.pack("!BBH", 8, 0, _internet_checksum(head + body))
         protocol = socket.IPPROTO_ICMPV6 if six else socket.IPPROTO_ICMP
-        self._raw.socket(self.address, protocol).sendto(head + body, (self.address, 0))
+        self._raw.door(self.address, protocol).sendto(head + body, (self.address, 0))
 
 
 class Raw:
-    """The raw sockets of one namespace, which all its crafted flows share."""
+    """The raw sockets of one namespace, which all its crafted flows share.
 
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
+    A kernel without SCTP says that it has none, but not while somebody hears raw packets. So whoever opens
+    an association with this namespace meanwhile is refused by us, unless a look-alike here accepts it.
+    """
+
+    def __init__(self, place: str | int, watch: Watch) -> None:
+        self._place, self._watch = place, watch
         self._sockets: dict[tuple[int, int], socket.socket] = {}
         self.sctp: dict[tuple[int, int], Sctp] = {}
         self.echoes: dict[bytes, Echo] = {}
 
-    def socket(self, address: str, protocol: int) -> socket.socket:
+    def door(self, address: str, protocol: int) -> socket.socket:
         """Of the address's family, and with it the one that hears what ICMP says about its packets."""
         family = ip_address(address).version
         if (family, protocol) not in self._sockets:
@@ -313,27 +320,40 @@ class Raw:
             sock.close()
         self._sockets.clear()
 
-    def _open(self, family: int, protocol: int, hear: Callable[[int, bytes], None]) -> None:
+    def _open(self, family: int, protocol: int, hear: Callable[[socket.socket], None]) -> None:
         kind = socket.AF_INET6 if family == 6 else socket.AF_INET
-        sock = socket.socket(kind, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
+        if protocol == sctp.PROTOCOL:
+            sock = associations.opened(kind)
+            if sock is None:
+                raise OSError(errno.EADDRNOTAVAIL, "no IPv6 here")
+        else:
+            sock = socket.socket(kind, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
         self._sockets[family, protocol] = sock
 
         def take(_: int) -> None:
             with contextlib.suppress(OSError):  # none left; what errors there were, ICMP told us
                 while True:
-                    data = sock.recv(2048)
-                    # Raw IPv4 sockets deliver the IP header, IPv6 ones do not (RFC 3542, 3).
-                    hear(family, data[(data[0] & 15) * 4 :] if family == 4 else data)
+                    hear(sock)
 
         self._watch.add(sock, select.EPOLLIN, take)
 
-    def _association(self, _: int, data: bytes) -> None:
-        said = sctp.parse(data)
-        flow = self.sctp.get((said.source_port, said.port)) if said else None
-        if flow is not None and said is not None:
-            flow.hear(said)
+    def _association(self, sock: socket.socket) -> None:
+        got = associations.receive(sock)
+        if got.packet is None:
+            return
+        flow = self.sctp.get((got.packet.source_port, got.packet.port))
+        if flow is not None:
+            flow.hear(got.packet)
+        elif got.packet.kind == sctp.INIT and not _kernel_has_sctp():
+            with netns.inside(self._place):
+                accepted = associations.owned(got.packet.port)
+            if not accepted:
+                got.answer(sctp.abort(got.packet))
 
-    def _icmp(self, family: int, data: bytes) -> None:
+    def _icmp(self, sock: socket.socket) -> None:
+        data, family = sock.recv(2048), 6 if sock.family == socket.AF_INET6 else 4
+        if family == 4:  # raw IPv4 sockets deliver the IP header, IPv6 ones do not (RFC 3542, 3)
+            data = data[(data[0] & 15) * 4 :]
         if len(data) < 8:
             return
         kind, code = data[0], data[1]
@@ -355,6 +375,15 @@ class Raw:
             found = self.echoes.get(payload[8:20])
             if found is not None and found.outcome is None:
                 found.end(Outcome.REFUSED if port else Outcome.UNREACHABLE, identify.Identity(detail=detail))
+
+
+@functools.cache
+def _kernel_has_sctp() -> bool:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, sctp.PROTOCOL).close()
+    except OSError:
+        return False
+    return True
 
 
 # (family, type, code or None for any) -> does it say that nobody takes it there (else: that none goes there).

@@ -164,7 +164,7 @@ class _Round:
 
     def _flow(self, question: questions.Question) -> flows.Flow:
         address = question.host
-        raw = self._raws.setdefault(question.source.netns, flows.Raw(self._watch))
+        raw = self._raws.setdefault(question.source.netns, flows.Raw(question.source.netns, self._watch))
         match question.protocol:
             case "TCP":
                 return flows.Tcp(question, address, self._watch)

@@ -127,7 +127,7 @@ def test_a_server_that_is_not_netexec_is_reached_but_has_no_name(cable, says, de
         connection.sendall(says)
 
     threading.Thread(target=serve, daemon=True).start()
-    (answer,) = put(questions.Question(questions.Source("here", here), "10.1.0.2", 90), deadline=0.5)
+    (answer,) = put(questions.Question(questions.Source("here", here), "10.1.0.2", 90), deadline=1.5)
     listener.close()
     for connection in kept:
         connection.close()

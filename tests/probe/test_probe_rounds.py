@@ -138,6 +138,13 @@ def test_what_the_senders_own_rules_drop_and_what_they_refuse(cable):
     assert outcomes(answers) == [Outcome.TIMEOUT] * 6 + [Outcome.REFUSED] * 6
 
 
+def test_who_probes_himself_refuses_associations_like_anybody(cable):
+    here, there = cable
+    both = [ask(here, "10.1.0.2", 90, "SCTP"), ask(there, "10.1.0.1", 90, "SCTP")]
+    both += [ask(here, "fd01::2", 90, "SCTP"), ask(there, "fd01::1", 90, "SCTP")]
+    assert outcomes(rounds.Prober(deadline=20).measure(both)) == [Outcome.REFUSED] * 4
+
+
 def test_refusals_are_not_rationed(cable):
     here, there = cable
     asked = [ask(here, host, 1000 + n, kind) for host in ADDRESSES for n in range(40) for kind in ("UDP",)]

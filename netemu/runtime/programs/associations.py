@@ -9,6 +9,8 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Callable
+from typing import NamedTuple
 
 from netemu.runtime import eventloop
 from netemu.runtime.programs import sockets
@@ -29,33 +31,46 @@ class Responder:
         self._port, self._name = port, name
         self._mine = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._mine.bind(_owner(port))  # names of this kind belong to the network namespace; OSError: taken
-        self._raw = [found for found in (_raw(socket.AF_INET), _raw(socket.AF_INET6)) if found]
+        self._raw = [found for found in (opened(socket.AF_INET), opened(socket.AF_INET6)) if found]
         for sock in self._raw:
             loop.readable(sock.fileno(), functools.partial(self._take, sock))
 
     def _take(self, sock: socket.socket) -> None:
         for _ in range(64):
             try:
-                data, ancillary, _, peer = sock.recvmsg(2048, 128)
+                got = receive(sock)
             except BlockingIOError:
                 return
-            if sock.family == socket.AF_INET:
-                # ipi_spec_dst is whom it was sent to: the answer must come from there.
-                ancillary = [(socket.IPPROTO_IP, _IP_PKTINFO, struct.pack("=I", 0) + data[16:20] + bytes(4))]
-                data = data[(data[0] & 15) * 4 :]
-            asked = sctp.parse(data)
-            if asked is None or asked.kind != sctp.INIT:
+            if got.packet is None or got.packet.kind != sctp.INIT:
                 continue
-            answer = self._answer(asked, str(peer[0]).partition("%")[0])
-            if answer:
-                with contextlib.suppress(OSError):
-                    sock.sendmsg([answer], ancillary, 0, peer)
+            if got.packet.port == self._port:
+                cookie = f"{self._name} {sockets.text((got.peer, got.packet.source_port))}".encode()
+                got.answer(sctp.init_ack(got.packet, _tag(), cookie))
+            elif not owned(got.packet.port):
+                got.answer(sctp.abort(got.packet))
 
-    def _answer(self, asked: sctp.Packet, peer: str) -> bytes | None:
-        if asked.port == self._port:
-            cookie = f"{self._name} {sockets.text((peer, asked.source_port))}".encode()
-            return sctp.init_ack(asked, _tag(), cookie)
-        return None if _owned(asked.port) else sctp.abort(asked)
+
+class Received(NamedTuple):
+    """A packet (None: not one of ours, or damaged), and how to answer from the address it was sent to."""
+
+    packet: sctp.Packet | None
+    peer: str
+    answer: Callable[[bytes], None]
+
+
+def receive(sock: socket.socket) -> Received:
+    """The next packet of a socket made by `opened`. BlockingIOError when there is none."""
+    data, ancillary, _, peer = sock.recvmsg(2048, 128)
+    if sock.family == socket.AF_INET:
+        # ipi_spec_dst is whom it was sent to: the answer must come from there.
+        ancillary = [(socket.IPPROTO_IP, _IP_PKTINFO, struct.pack("=I", 0) + data[16:20] + bytes(4))]
+        data = data[(data[0] & 15) * 4 :]
+
+    def answer(packet: bytes) -> None:
+        with contextlib.suppress(OSError):
+            sock.sendmsg([packet], ancillary, 0, peer)
+
+    return Received(sctp.parse(data), str(peer[0]).partition("%")[0], answer)
 
 
 def knock(host: str, port: int, timeout: float | None) -> str:
@@ -78,7 +93,8 @@ def knock(host: str, port: int, timeout: float | None) -> str:
                 raise ConnectionRefusedError(111, "Connection refused")
 
 
-def _raw(family: socket.AddressFamily) -> socket.socket | None:
+def opened(family: socket.AddressFamily) -> socket.socket | None:
+    """A raw socket that gets every SCTP packet of this network; None where there is no IPv6."""
     try:
         sock = socket.socket(family, socket.SOCK_RAW, sctp.PROTOCOL)
     except OSError:
@@ -99,6 +115,7 @@ def _owner(port: int) -> str:
     return f"\0netemu/sctp/{port}"
 
 
-def _owned(port: int) -> bool:
+def owned(port: int) -> bool:
+    """Whether a responder of this network namespace accepts associations on the port."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         return sock.connect_ex(_owner(port)) == 0

@@ -123,12 +123,10 @@ def _body(
     answer: http.client.HTTPResponse, sock: socket.socket, timeout: float | None, began: float
 ) -> bytes:
     pieces: list[bytes] = []
-    while True:
+    while not answer.isclosed():  # it closes itself, and perhaps the socket, after the last byte
         sock.settimeout(_left(timeout, began))
-        piece = answer.read1(1 << 16)
-        if not piece:
-            return b"".join(pieces)
-        pieces.append(piece)
+        pieces.append(answer.read1(1 << 16))
+    return b"".join(pieces)
 
 
 def _connect(ask: Ask, host: str, port: int, began: float) -> socket.socket:
