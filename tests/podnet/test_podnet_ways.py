@@ -1,0 +1,166 @@
+"""The ways of a packet in docs/networking.md are drawn from captures: these ones, taken anew and compared.
+
+NETEMU_REGENERATE=1 writes them into the page; read the difference before it is committed.
+"""
+
+import os
+import re
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from netemu.kernel import netns
+from netemu.lab import config, layout
+from netemu.podnet import backends, sysctls
+
+PAGE = Path(__file__).parents[2] / "docs" / "networking.md"
+LAB = config.default("ways", 3)
+SEGMENTS = config.parse({"nodes": 3, "network": {"backend": "bgp", "segments": 2}})
+_, HERE, THERE = (node.name for node in LAB.nodes)
+MARK = b"the packet that is followed"
+OUTGOING = 4  # linux/if_packet.h
+BIRD = shutil.which("bird", path=f"{os.defpath}:/usr/sbin:/usr/local/sbin")
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes network namespaces")
+@pytest.mark.parametrize("pods", backends.KINDS)
+def test_the_ways_of_a_packet(world_of, pods):
+    world = world_of(LAB, pods)
+    for backend in (backends.HOST_GW, backends.VXLAN):
+        world.join(backend)
+        compare(f"{backend}, {pods}", follow(world, 4))
+    compare(f"vxlan over IPv6, {pods}", follow(world, 6))
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes network namespaces")
+@pytest.mark.skipif(BIRD is None, reason="BIRD is not installed")
+@pytest.mark.parametrize("pods", backends.KINDS)
+def test_the_ways_of_a_packet_through_a_router(world_of, pods):
+    world = world_of(SEGMENTS, pods)
+    world.join(backends.BGP)
+    with world.speaking():
+        compare(f"bgp, {pods}", follow(world, 4))
+
+
+def test_the_table_of_settings():
+    compare("settings", sysctls.markdown())
+
+
+def compare(section, text):
+    """With what the page has between the markers of a section."""
+    pattern = re.compile(rf"(<!-- {section}: begin -->\n)(.*?)(<!-- {section}: end -->)", re.DOTALL)
+    page = PAGE.read_text()
+    found = pattern.search(page)
+    assert found, f"no section {section} in {PAGE.name}"
+    if os.environ.get("NETEMU_REGENERATE"):
+        PAGE.write_text(f"{page[: found.start(2)]}{text}{page[found.end(2) :]}")
+        return
+    assert found[2] == text
+
+
+def follow(world, version):
+    """One UDP datagram from the pod on HERE to the pod on THERE, as every link saw it."""
+    names = names_of(world)
+    taps = {place: tap(world.fds[place]) for place in world.fds}
+    try:
+        family = {4: socket.AF_INET, 6: socket.AF_INET6}[version]
+        source, target = (world.pod(name, version) for name in (HERE, THERE))
+        with netns.inside(world.fds[f"pod {THERE}"]):
+            receiver = socket.socket(family, socket.SOCK_DGRAM)
+        with netns.inside(world.fds[f"pod {HERE}"]):
+            sender = socket.socket(family, socket.SOCK_DGRAM)
+        with receiver, sender:
+            receiver.settimeout(30)
+            receiver.bind((target, 7777))
+            sender.bind((source, 4444))
+            sender.sendto(b"somebody must be asked for MAC addresses first", (target, 7777))
+            receiver.recv(100)
+            sender.sendto(MARK, (target, 7777))
+            assert receiver.recv(100) == MARK
+        # It is in each place once, on this way; and in one place taps are in the order of events.
+        way = (f"pod {HERE}", HERE, layout.FABRIC, THERE, f"pod {THERE}")
+        assert not [place for place in taps if place not in way and list(heard(taps[place]))]
+        seen = [(place, *frame) for place in way for frame in heard(taps[place])]
+    finally:
+        for each in taps.values():
+            each.close()
+    return picture((place, link, way, describe(frame, names)) for place, link, way, frame in seen)
+
+
+def tap(place):
+    """All frames of a namespace's links."""
+    with netns.inside(place):
+        each = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    each.setblocking(False)
+    return each
+
+
+def heard(each):
+    while True:
+        try:
+            frame, address = each.recvfrom(65535)
+        except BlockingIOError:
+            return
+        if MARK in frame:
+            yield address[0], "out" if address[2] == OUTGOING else "in", frame
+
+
+def names_of(world):
+    """MAC address -> who has it."""
+    return {
+        link.mac: f"{short(place)} {name}"
+        for place, door in world.doors.items()
+        for name, link in door.observe().links.items()
+        if name != "lo"
+    }
+
+
+def short(place):
+    return "pod" if place.startswith("pod ") else place
+
+
+def describe(frame, names):
+    """Ethernet, IP and UDP; what a tunnel carries in a line of its own. ttl and hlim show who routed."""
+    from scapy.layers.inet import IP, UDP
+    from scapy.layers.inet6 import IPv6
+    from scapy.layers.l2 import Ether
+    from scapy.layers.vxlan import VXLAN
+    from scapy.packet import bind_layers
+
+    bind_layers(UDP, VXLAN, dport=8472)
+    packet = Ether(frame)
+    parts = []
+    while packet and not isinstance(packet, bytes):
+        match packet:
+            case Ether():
+                parts.append(f"[{names[packet.src]} > {names[packet.dst]}]")
+            case IP():
+                parts.append(f"{packet.src} > {packet.dst} ttl {packet.ttl} len {packet.len}")
+            case IPv6():
+                length = 40 + packet.plen
+                parts.append(f"{packet.src} > {packet.dst} hlim {packet.hlim} len {length}")
+            case UDP():
+                parts.append(f"UDP {packet.dport}")
+            case VXLAN():
+                parts.append(f"VXLAN {packet.vni}\n{' ' * 21}")
+            case _:
+                break
+        packet = packet.payload
+    return " ".join(parts)
+
+
+def picture(rows):
+    """Place by place, link by link in the order of events."""
+    lines = []
+    before = ""
+    for place, link, way, text in rows:
+        if place != before:
+            lines.append(place)
+            before = place
+        arrow = "──►" if way == "out" else "►──"
+        lines.append(f"  {arrow} {link:14} {text}")
+    return "```\n" + "\n".join(lines) + "\n```\n"
