@@ -160,7 +160,8 @@ def _allowing(case: Case) -> Iterator[Reason]:
     pod = case.pod
     for index, peer in enumerate(rule.peers):
         where = f"{rule.field}[{rule.number}].{'from' if rule.field == 'ingress' else 'to'}[{index}]"
-        if peer.block is not None and pod is not None and peers.holds(peer, case.place.address):
+        narrow = not any(peers.covers(peer, text) for text in case.world.settings.cluster_cidrs)
+        if narrow and pod is not None and peers.holds(peer, case.place.address):
             yield _says(rule, f"{where} allows a pod by its address, which the next pod will not have")
         spaces = peer.pods is not None and not peer.namespace and peer.pods.everything
         if spaces and alone and pod is not None and peer.has_pod(*_facts(case, pod)):

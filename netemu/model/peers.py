@@ -79,6 +79,16 @@ def holds(peer: Peer, address: str) -> bool:
     return peer.block is not None and peer.block.has(parsed.version, int(parsed))
 
 
+def covers(peer: Peer, network: str) -> bool:
+    """Whether a peer is a block that has all of a range, its holes apart."""
+    parsed = ipaddress.ip_network(network)
+    first, last = _ends(parsed)
+    block = peer.block
+    return (
+        block is not None and block.family == parsed.version and block.first <= first and last <= block.last
+    )
+
+
 def of_policy(namespace: str, found: Iterable[networking.NetworkPolicyPeer]) -> Iterator[Peer]:
     """The peers of a NetworkPolicy in `namespace`. An absent selector and an empty one differ."""
     for peer in found:

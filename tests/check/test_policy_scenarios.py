@@ -1,0 +1,80 @@
+"""The policy recipes and classic mistakes: judged by the model, explained as written down, measured in a lab.
+
+`explained.txt` of each is what `netemu explain` prints; NETEMU_REGENERATE=1 writes it anew, for a reader to
+check against the specification.
+"""
+
+import contextlib
+import io
+import os
+import pathlib
+import shlex
+
+import pytest
+
+from netemu.base import clock
+from netemu.check import imagine
+from netemu.cli import main
+from netemu.model import verdicts
+from netemu.scenario import manifests, plan, run, scenarios
+
+ROOT = pathlib.Path(__file__).parents[2] / "scenarios" / "policies"
+NAMES = sorted(path.name for path in ROOT.iterdir() if path.is_dir())
+MEASURED = ("both-directions", "mistake-forgotten-dns")  # by default; all with -m slow
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_model_expects_what_the_scenario_does(name):
+    scenario = scenarios.load(str(ROOT / name))
+    world = imagine.world(manifests.read(scenario.manifests), scenario.lab).world
+    planned = plan.plan(scenario.checks, world)
+    assert not planned.empty
+    for probe in planned.probes:
+        assert probe.verdict.words == {probe.check.expect}, (probe.check.name, probe.verdict.text)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_explanation_is_the_one_written_down(name, monkeypatch):
+    monkeypatch.chdir(ROOT / name)
+    golden = pathlib.Path("explained.txt")
+    written = golden.read_text()
+    said = "\n".join(explained(line) for line in written.splitlines() if line.startswith("$ "))
+    if os.environ.get("NETEMU_REGENERATE"):
+        golden.write_text(said)
+    assert written == said
+
+
+def explained(line):
+    """The command and what it prints."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        code = main.run(shlex.split(line.removeprefix("$ netemu ")))
+    assert code in (0, 1), out.getvalue()
+    return f"{line}\n{out.getvalue()}"
+
+
+def test_every_mistake_is_noticed():
+    """A note says what was overlooked; where the last step says it all, there is none."""
+    for name in NAMES:
+        if name.startswith("mistake-") and name != "mistake-forgotten-dns":
+            assert "note: policy " in (ROOT / name / "explained.txt").read_text(), name
+    told = (ROOT / "mistake-forgotten-dns" / "explained.txt").read_text()
+    assert "by its name: no-such-name: " in told
+    assert "udp/53 to kube-system/coredns" in told
+
+
+@pytest.mark.root
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in MEASURED else pytest.mark.slow) for name in NAMES]
+)
+def test_the_network_does_what_the_scenario_expects(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("NETEMU_STATE_DIR", str(tmp_path))
+    scenario = scenarios.load(str(ROOT / name))
+    found = run.run(
+        scenario, name=f"p-{name}"[:30], keep=False, progress=lambda _: None, time=clock.SystemClock()
+    )
+    assert not found.unready, found.unready
+    wrong = [(result.probe.check.name, result.wrong, result.why) for result in found.results if not result.ok]
+    assert not wrong
+    assert verdicts.UNKNOWN not in {result.probe.verdict.outcome for result in found.results}
