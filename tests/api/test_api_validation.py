@@ -372,6 +372,7 @@ ON_CREATE: list[tuple[str, Any, dict[str, Any], list[str]]] = [
     ("tls secret", core.Secret, {"type": "kubernetes.io/tls"}, ["data[tls.crt]: Required value", "data[tls.key]: Required value"]),
     ("event elsewhere", core.Event, {"involvedObject.namespace": "other"}, ['involvedObject.namespace: Invalid value: "other": does not match event.namespace']),
     ("lease length", coordination.Lease, {"spec.leaseDurationSeconds": 0}, ["spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0"]),
+    ("released lease", coordination.Lease, {"spec.holderIdentity": ""}, []),
     ("taint", core.Node, {"spec.taints": [{"key": "a", "effect": "Stay"}]}, ['spec.taints[0].effect: Unsupported value: "Stay": supported values: "NoExecute", "NoSchedule", "PreferNoSchedule"']),
     ("same taint", core.Node, {"spec.taints": [{"key": "a", "effect": "NoSchedule"}] * 2}, ["spec.taints[1]: Duplicate value: *"]),
     ("node CIDR", core.Node, {"spec.podCIDRs": ["10.0.0.0/33"]}, ['spec.podCIDRs[0]: Invalid value: "10.0.0.0/33": must be a valid CIDR value*']),

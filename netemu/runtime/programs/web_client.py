@@ -126,6 +126,8 @@ def _body(
     while not answer.isclosed():  # it closes itself, and perhaps the socket, after the last byte
         sock.settimeout(_left(timeout, began))
         pieces.append(answer.read1(1 << 16))
+        if not pieces[-1]:
+            break
     return b"".join(pieces)
 
 
