@@ -49,7 +49,7 @@ CHECK = "checks:\n- name: c\n  from: outside\n  to: nodes\n  port: 80\n"
         ("cheks: []\n", "scenario.yaml:1: unknown field 'cheks'"),
         (CHECK + "  expcet: ok\n", "scenario.yaml:6: unknown field 'expcet'"),
         (CHECK + "  expect: maybe\n", "scenario.yaml:6: 'maybe' is not one of: ok, refused"),
-        (CHECK + "  protocol: [TCP, SCTP]\n", "scenario.yaml:6: 'SCTP' is not one of: TCP, UDP"),
+        (CHECK + "  protocol: [TCP, QUIC]\n", "scenario.yaml:6: 'QUIC' is not one of: TCP, UDP, SCTP"),
         (CHECK + "  within: soon\n", "scenario.yaml:6: 'within' must be a duration"),
         (
             CHECK.replace("port: 80", "port: 99999"),
