@@ -16,6 +16,7 @@ from netemu.scenario import manifests
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _JSON = (("content-type", "application/json"),)
 _MERGE = (("content-type", "application/strategic-merge-patch+json"),)
+_MERGE_CUSTOM = (("content-type", "application/merge-patch+json"),)  # all that custom kinds know
 
 
 class Applied(NamedTuple):
@@ -63,8 +64,9 @@ async def _create_or_merge(
     change = merge(manifest.kind, last, wanted, live)
     if not change:
         return Applied(manifest, "unchanged")
+    how = _MERGE_CUSTOM if manifest.kind in kinds.CUSTOM else _MERGE
     changed = json.loads(
-        await call(client, "PATCH", path, query=query[:1], body=json.dumps(change).encode(), headers=_MERGE)
+        await call(client, "PATCH", path, query=query[:1], body=json.dumps(change).encode(), headers=how)
     )
     same = changed["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"]
     return Applied(manifest, "unchanged" if same else "configured")

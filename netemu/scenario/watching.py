@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from netemu.api import apps, core, discovery, networking
+from netemu.api import apps, clusterpolicies, core, discovery, networking
 from netemu.base import clock
 from netemu.client import api, informers
 from netemu.scenario import ready
@@ -24,6 +24,7 @@ class Watcher:
         self._deployments = shared.of(apps.Deployment)
         self._namespaces = shared.of(core.Namespace)
         self._policies = shared.of(networking.NetworkPolicy)
+        self._cluster_policies = shared.of(clusterpolicies.ClusterNetworkPolicy)
         self._changed = asyncio.Event()
         for informer in (self._pods, self._nodes, self._services, self._slices, self._deployments):
             informer.subscribe(lambda _change: self._changed.set())
@@ -38,6 +39,7 @@ class Watcher:
             _sorted(self._deployments.objects),
             _sorted(self._namespaces.objects),
             _sorted(self._policies.objects),
+            _sorted(self._cluster_policies.objects),
         )
 
     async def until_ready(
