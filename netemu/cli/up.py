@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from netemu.cli import options, screen
 
@@ -26,7 +27,9 @@ def command(name: str, nodes: int | None, file: str | None, as_json: bool, quiet
     """Make a lab and leave it up: nodes, an API server, DNS. `netemu down` removes it."""
     from netemu.lab import config, up
 
-    wanted = config.load(file, name=name, nodes=nodes) if file else config.default(name, nodes or 3)
+    chosen = click.get_current_context().get_parameter_source("name") is not ParameterSource.DEFAULT
+    name_or_file = name if chosen else None
+    wanted = config.load(file, name=name_or_file, nodes=nodes) if file else config.default(name, nodes or 3)
     began = time.monotonic()
     with screen.Progress(quiet=quiet) as progress:
         lab = up.up(wanted, progress=progress)
@@ -34,7 +37,7 @@ def command(name: str, nodes: int | None, file: str | None, as_json: bool, quiet
     if as_json:
         click.echo(json.dumps(_summary(lab, spent)))
     elif not quiet:
-        flag = "" if name == options.DEFAULT else f" --name {name}"
+        flag = "" if lab.name == options.DEFAULT else f" --name {lab.name}"
         click.echo(f"lab {lab.name} is up: {', '.join(lab.nodes)} ({spent:.2f} s)")
         click.echo(f"  netemu get nodes{flag}")
         click.echo(f"  export KUBECONFIG={lab.kubeconfig}   # for kubectl")

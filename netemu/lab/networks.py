@@ -29,10 +29,10 @@ class Network:
 
     def document(self) -> dict[str, Any]:
         """What `parse` reads back to this."""
+        ours = {} if self.backend == backends.NONE else {"pods": self.pods, "mtu": self.mtu or "auto"}
         return {
             "backend": self.backend,
-            "pods": self.pods,
-            "mtu": self.mtu or "auto",
+            **ours,
             "segments": self.segments,
             "families": [f"ipv{family}" for family in self.families],
             "direct-routing": self.direct_routing,
