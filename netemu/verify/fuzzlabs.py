@@ -2,16 +2,17 @@
 
 import asyncio
 import contextlib
+import random
 from collections.abc import Awaitable, Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 import yaml
 
-from netemu.base import clock
+from netemu.base import clock, errors
 from netemu.client import api, connect
 from netemu.lab import config, down, handle, up
 from netemu.scenario import ready, watching
-from netemu.verify import chance, clusters, fuzzing, measure
+from netemu.verify import breaking, chance, clusters, fuzzing, hands, measure
 
 T = TypeVar("T")
 Progress = Callable[[str], None]
@@ -88,3 +89,24 @@ def manifests(failure: fuzzing.Failure) -> str:
         if step.verb == "put":
             text += yaml.safe_dump(step.document, sort_keys=False)
     return text
+
+
+def mutate(asked: Asked, progress: Progress, *, most: int = 1000) -> breaking.Score:
+    """Make a lab, go the walk without verifying, plant faults one by one, remove the lab."""
+
+    async def work(client: api.Client, meter: measure.Meter) -> breaking.Score:
+        around = await fuzzing.surroundings(client, lab)
+        walk = chance.Walk(asked.seed, around)
+        for _ in range(asked.steps):
+            walk.step()
+        progress(f"making what {asked.steps} steps lead to")
+        await hands.Hands(client).become(walk.state)
+        dice = random.Random(asked.seed)
+        return await breaking.score(
+            client, lab, meter, dice, most=most, seconds=asked.seconds, progress=progress
+        )
+
+    if asked.proxy != "nftables":
+        raise errors.Rejected("faults are planted in tables of nftables", hint="--proxy nftables")
+    with made(asked, progress) as lab:
+        return asyncio.run(within(lab, work))

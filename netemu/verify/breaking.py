@@ -1,0 +1,174 @@
+"""Planted faults tried on a lab: break, measure everything, mend. Knows the order, and how agents stand still.
+
+An agent that runs puts its tables right within seconds, so those of all nodes are stopped meanwhile.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from netemu.base import errors
+from netemu.client import api
+from netemu.kernel import firewall, netns, process
+from netemu.kubeproxy import audit, options, walk
+from netemu.kubeproxy import layout as services
+from netemu.lab import handle
+from netemu.model import worlds
+from netemu.netpol import layout as policies
+from netemu.verify import cases, fuzzing, measure, mutations, observing
+from netemu.wire import listings
+
+_AT_ONCE = 20  # faults tried before agents may tell the API that their nodes live
+_SETTLED = 20.0
+
+Progress = Callable[[str], None]
+
+
+class Tried(NamedTuple):
+    """A fault and whether verifying reported it; `example`: a flow that differed."""
+
+    broken: mutations.Break
+    reported: bool
+    example: str = ""
+
+
+class Score(NamedTuple):
+    """What was tried. `elements`: how many faults there could have been, and how many change an answer."""
+
+    tried: tuple[Tried, ...]
+    elements: int
+    matter: int
+
+    @property
+    def meaningful(self) -> int:
+        """Faults tried that change an answer of the model."""
+        return sum(one.broken.meaningful for one in self.tried)
+
+    @property
+    def reported(self) -> int:
+        """Those of them that were reported."""
+        return sum(one.reported for one in self.tried if one.broken.meaningful)
+
+    def lines(self) -> Iterator[str]:
+        """The score as people read it, and what was missed."""
+        for table in (mutations.POLICIES, mutations.SERVICES):
+            own = [one for one in self.tried if one.broken.table == table and one.broken.meaningful]
+            if own:
+                seen = sum(one.reported for one in own)
+                yield f"{table}: {seen} of {len(own)} faults reported ({100 * seen / len(own):.1f} %)"
+        for one in self.tried:
+            if one.broken.meaningful and not one.reported:
+                yield f"missed: {one.broken}"
+        for one in self.tried:
+            if not one.broken.meaningful and one.reported:
+                yield f"reported, though the walk sees no change: {one.broken}: {one.example}"
+        share = 100 * self.reported / self.meaningful if self.meaningful else 100.0
+        tried = f"{self.reported} of {self.meaningful} tried"
+        possible = f"{self.elements} faults possible, {self.matter} change an answer"
+        yield f"mutation score {share:.1f} % ({tried}; {possible})"
+
+
+async def score(
+    client: api.Client,
+    lab: handle.Handle,
+    meter: measure.Meter,
+    dice: random.Random,
+    *,
+    most: int,
+    seconds: float | None,
+    progress: Progress,
+) -> Score:
+    """Try up to `most` faults that change an answer. Rejected when lab and model differ before any fault."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds if seconds else float("inf")
+    await _agree(meter, "before any fault was planted")
+    world = await observing.world(client, lab)
+    asked = cases.every(world, outside_port=measure.OUTSIDE_PORT, wanted=fuzzing.wanted)
+    found = [one for node in lab.nodes for one in _breaks(lab, node, world, asked)]
+    chosen = [one for one in found if one.meaningful]
+    matter = len(chosen)
+    dice.shuffle(chosen)
+    tried: list[Tried] = []
+    for start in range(0, min(most, len(chosen)), _AT_ONCE):
+        with _still(lab):
+            for broken in chosen[start : min(start + _AT_ONCE, most)]:
+                if loop.time() < end:
+                    progress(f"fault {len(tried) + 1}: {broken}")
+                    tried.append(await _try(lab, meter, broken, asked, world))
+        if loop.time() >= end:
+            break
+        await _agree(meter, f"after the fault {tried[-1].broken} was mended")
+    return Score(tuple(tried), len(found), matter)
+
+
+async def _try(
+    lab: handle.Handle,
+    meter: measure.Meter,
+    broken: mutations.Break,
+    asked: Sequence[cases.Case],
+    world: worlds.World,
+) -> Tried:
+    door = firewall.LibNftables(lab.netns(broken.node))
+    door.apply(broken.apply)
+    try:
+        wrong = [result for result in await meter.measure(asked, world) if not result.ok]
+    finally:
+        door.apply(broken.undo)
+    return Tried(broken, bool(wrong), f"{wrong[0].case}: {wrong[0].wrong}" if wrong else "")
+
+
+async def _agree(meter: measure.Meter, when: str) -> None:
+    results = await meter.verify(within=_SETTLED, wanted=fuzzing.wanted)
+    wrong = next((result for result in results if not result.ok), None)
+    if wrong is not None:
+        raise errors.Rejected(f"lab and model differ {when}: {wrong.case}: {wrong.wrong}")
+
+
+def _breaks(
+    lab: handle.Handle, node: str, world: worlds.World, asked: Sequence[cases.Case]
+) -> Iterator[mutations.Break]:
+    """Those of one node, as its tables are now."""
+    door = firewall.LibNftables(lab.netns(node))
+    listing = listings.elements(door.list_json(f"list table {policies.TABLE}"))
+    held = {of: {key: entry.value for key, entry in elements.items()} for of, elements in listing.items()}
+    by_family = {f.name: walk.read(audit.contents(door.list_json, f, ())) for f in services.FAMILIES}
+    ranges = lab.config.ranges
+    chosen = options.Options(tuple(map(str, ranges.pods)), tuple(map(str, ranges.services)))
+    around = options.surroundings(chosen, world.node(node))
+    yield from mutations.breaks(node, mutations.Tables(held, by_family), world, asked, around)
+
+
+@contextlib.contextmanager
+def _still(lab: handle.Handle) -> Iterator[None]:
+    """The node agents of the lab stand still."""
+    stopped: list[int] = []
+    try:
+        for pid in _agents(lab):
+            stopped.append(os.pidfd_open(pid))
+            process.kill(stopped[-1], signal.SIGSTOP)
+        yield
+    finally:
+        for pidfd in stopped:
+            process.kill(pidfd, signal.SIGCONT)
+            os.close(pidfd)
+
+
+def _agents(lab: handle.Handle) -> Iterator[int]:
+    """Their pids here; the lab tells those inside its own pid namespace."""
+    inside = {row["pid"] for row in lab.status()["components"] if str(row["name"]).startswith("agent-")}
+    space = netns.identity(f"/proc/{lab.record.supervisor.pid}/ns/pid")
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            if netns.identity(entry / "ns/pid") == space and _inner(entry) in inside:
+                yield int(entry.name)
+
+
+def _inner(entry: Path) -> int:
+    """The pid of a process in its own pid namespace (NSpid of proc(5))."""
+    lines = (entry / "status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("NSpid:")).split()[-1])
