@@ -6,6 +6,7 @@ The sentences are those that `netemu explain` prints: which policy, which rule, 
 from netemu.model import rules, worlds
 from netemu.model.verdicts import Reason
 
+_CLUSTER = "ClusterNetworkPolicy"
 TOWARDS = {"egress": "to", "ingress": "from"}
 
 
@@ -15,7 +16,9 @@ def of(decision: rules.Decision, direction: rules.Direction, whose: str, what: s
     `whose` egress or ingress, `what` flow (tcp/5432), `other` who is at its other end.
     """
     side = f"{direction} of {whose}"
-    passed = f" (left to the next tier by {_origin(decision.passed)})" if decision.passed else ""
+    passed = ""
+    if (left := decision.passed) is not None:
+        passed = f" ({_CLUSTER} {left.policy}, {left.label}, leaves it to the next tier)"
     match decision.why:
         case "self":
             return Reason("default", "policies never keep a pod from itself")
@@ -33,7 +36,7 @@ def of(decision: rules.Decision, direction: rules.Direction, whose: str, what: s
     assert rule is not None, decision
     if decision.why == "cluster":
         done = "accepted" if decision.allowed else "denied"
-        text = f"{side} {TOWARDS[direction]} {other} is {done} by {_origin(rule)}{passed}"
+        text = f"{side} {TOWARDS[direction]} {other} is {done} by {_CLUSTER} {rule.policy}, {rule}{passed}"
         return Reason("cluster-policy", text, rule.policy, rule.number, direction)
     text = f"{side} is isolated; policy {rule.policy} allows it by {rule}{passed}"
     return Reason("policy", text, rule.policy, rule.number, direction)
@@ -51,7 +54,3 @@ def party(who: worlds.Party | None, address: str) -> str:
     if who.kind == "pod":
         return f"{who.namespace}/{who.name}"
     return f"{address} ({who.name})" if who.name != address else address
-
-
-def _origin(rule: rules.Rule) -> str:
-    return f"ClusterNetworkPolicy {rule.policy}, {rule}"

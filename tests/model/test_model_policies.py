@@ -545,8 +545,8 @@ def test_cluster_policies_name_tier_order_by_rule_names():
         "(from all pods in all Namespaces)"
     )
     assert lines(policies, "shop/db > shop/web:80")[-1] == (
-        "no policy isolates ingress of shop/web (left to the next tier by ClusterNetworkPolicy gate, "
-        "ingress[0] 'leave' (from all pods in Namespaces team=shop))"
+        "no policy isolates ingress of shop/web (ClusterNetworkPolicy gate, ingress[0] 'leave', leaves it to "
+        "the next tier)"
     )
 
 
