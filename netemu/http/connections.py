@@ -94,7 +94,8 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         # Half-closed clients still get their answers; an idle or half-sent request has nothing to wait for.
         self._last = True
-        return self._answering() and not self._streaming
+        half_open = self._transport.get_extra_info("sslcontext") is None  # TLS knows no such thing
+        return half_open and self._answering() and not self._streaming
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lost = self._deaf = True
