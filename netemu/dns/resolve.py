@@ -164,9 +164,12 @@ def _is(port: cluster.Port, name: str, protocol: str) -> bool:
 
 
 def _located(name: str, found: list[_Match]) -> Answer:
-    """SRV: each target and port once, weighted alike, with the targets' addresses beside them (RFC 2782)."""
+    """SRV: each target and port once, weighted alike, with the targets' addresses beside them (RFC 2782).
+
+    As in CoreDNS a hundred is shared among all addresses: a target of both families shows half its share.
+    """
     places = dict.fromkeys((match.name, match.port) for match in found)
-    weight = max(1, 100 // len(places))
+    weight = max(1, 100 // len(found))
     records = tuple(Record(name, "SRV", Srv(0, weight, port, target)) for target, port in places)
     extra = dict.fromkeys(
         Record(match.name, "AAAA" if ":" in match.address else "A", match.address) for match in found
