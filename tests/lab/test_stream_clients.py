@@ -18,7 +18,7 @@ import termios
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -185,7 +185,15 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[handle.Handle]:
             os.environ[records.VARIABLE] = before
 
 
-@pytest.fixture(params=kubectls() or [None], ids=lambda path: path.name if path else "none")
+def _protocols() -> list[Any]:
+    """SPDY for all; WebSocket for exec (from 1.30); for port-forward, too (from 1.31). Others are slow."""
+    every = kubectls()
+    chosen = {*every[:1], *every[-1:], *(path for path in every if path.name.endswith("1.30"))}
+    marks = {path: () if path in chosen else (pytest.mark.slow,) for path in every}
+    return [pytest.param(path, marks=marks[path], id=path.name) for path in every] or [None]
+
+
+@pytest.fixture(params=_protocols())
 def kubectl(
     request: pytest.FixtureRequest, lab: handle.Handle, tmp_path_factory: pytest.TempPathFactory
 ) -> Kubectl:
