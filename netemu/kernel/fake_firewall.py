@@ -59,7 +59,9 @@ class FakeFirewall:
     def list_json(self, command: str) -> dict[str, Any]:
         """Tables, chains, sets and maps with their names; not what is in them, which would need a parser."""
         words = command.split()
-        if words[:2] == ["list", "ruleset"]:
+        if words == ["list", "tables"]:
+            wanted = {name: Table() for name in self.tables}
+        elif words[:2] == ["list", "ruleset"]:
             wanted = dict(self.tables)
         elif words[:2] == ["list", "table"] and len(words) == 4:
             name = " ".join(words[2:])
@@ -75,6 +77,15 @@ class FakeFirewall:
                     what = table.kinds.get(one, kind) if kind == "set" else kind
                     objects.append({what: {"family": family, "table": name, "name": one}})
         return {"nftables": objects}
+
+    def list_text(self, command: str) -> str:
+        """The rules of one chain."""
+        verb, noun, family, name, chain = (*command.split(), "", "", "", "", "")[:5]
+        rules = self._table(f"{family} {name}", command).chains.get(chain)
+        if (verb, noun) != ("list", "chain") or rules is None:
+            raise _syntax(command)
+        lines = "".join(f"\t\t{rule}\n" for rule in rules)
+        return f"table {family} {name} {{\n\tchain {chain} {{\n{lines}\t}}\n}}\n"
 
     def _command(self, line: str) -> None:
         verb, _, rest = line.partition(" ")

@@ -36,6 +36,10 @@ class Firewall(Protocol):
         """The answer to a `list …` command as libnftables-json(5) has it."""
         ...
 
+    def list_text(self, command: str) -> str:
+        """The answer to a `list …` command as nft(8) prints it."""
+        ...
+
 
 class LibNftables:
     """The kernel's, through one context kept open (a short-lived nft process pays 10 ms at its end).
@@ -60,7 +64,6 @@ class LibNftables:
         return found
 
     def list_text(self, command: str) -> str:
-        """The answer to a `list …` command as nft(8) prints it."""
         return self._run(command)
 
     def _run(self, text: str) -> str:

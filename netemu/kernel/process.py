@@ -114,6 +114,13 @@ def wait_end(pidfd: int, timeout: float | None = None) -> bool:
     return bool(poller.poll(None if timeout is None else timeout * 1000))
 
 
+def return_memory() -> None:
+    """Give what was freed back to the system: glibc keeps it. Other C libraries have no way."""
+    trim = getattr(linux.libc(), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def spawn(argv: Sequence[str], descriptors: Mapping[int, int], *, new_session: bool = False) -> int:
     """Start a program with exactly these descriptors (number there -> number here) and go on; its pid.
 

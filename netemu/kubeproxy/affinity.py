@@ -7,15 +7,16 @@ removed when backends go. Entries are by source address and Service port, whatev
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from netemu.wire import nft
 
 SIZE_LIMIT = 4095  # backends that one sticky Service port draws from; more would not fit beside the timeout
 ENTRIES = 262144  # clients remembered at once, in one family; later ones are served, but not remembered
 NUMBERS = 0x7E00 << 16  # numbers begin here, so that they are no priority that somebody else sets
-DYNAMIC = frozenset({"affinity"})  # written by packets, not by the proxy
+CLIENTS = "affinity"  # the map of clients
+DYNAMIC = frozenset({CLIENTS})  # written by packets, not by the proxy
 
 Address = tuple[str, int]
 
@@ -38,6 +39,36 @@ def renumber(before: Numbers, backends: Iterable[Address]) -> Numbers:
             number = last = last + 1
         held.append((backend, number))
     return Numbers(before.identity, last, tuple(held))
+
+
+def recalled(
+    identified: Mapping[str, str], numbered_: Iterable[tuple[str, str]], entries: Mapping[str, str]
+) -> dict[str, Numbers]:
+    """What a table of an earlier proxy says: numbers by Service port as dialled, `10.96.0.1 . tcp . 80`.
+
+    `identified`: dialled -> identity; `numbered_`: (dialled . number, backend); `entries`: client -> number.
+    Numbers that clients remember are not given again, either.
+    """
+    last = max(map(meant, entries.values()), default=0)
+    held: dict[str, dict[Address, int]] = {}
+    for key, backend in numbered_:
+        dialled, _, number = key.rpartition(" . ")
+        ip, _, port = backend.rpartition(" . ")
+        held.setdefault(dialled, {})[ip, int(port)] = meant(number)
+    return {
+        dialled: Numbers(
+            int(identity, 0),
+            max(last, *held.get(dialled, {}).values(), 0),
+            tuple(held.get(dialled, {}).items()),
+        )
+        for dialled, identity in identified.items()
+    }
+
+
+def meant(text: str) -> int:
+    """The number that is `spelled` so."""
+    major, _, minor = text.partition(":")
+    return (int(major, 16) - (NUMBERS >> 16)) * 0xFFFF + int(minor, 16)
 
 
 def spelled(number: int) -> str:
@@ -108,6 +139,19 @@ def rules(chain: Sticky, masquerade: tuple[str, ...]) -> Iterator[str]:
     yield f"add @affinity {{ {entry} }}"
     yield from masquerade
     yield from (f"meta l4proto {protocol} {send}" for protocol in ("tcp", "udp", "sctp"))
+
+
+def kept(listing: Mapping[str, Any]) -> Iterator[str]:
+    """Clients with their numbers, and how long they still stay, as elements of a new map.
+
+    `listing` is what libnftables' JSON tells of the map.
+    """
+    for entry in listing["nftables"]:
+        for key, number in entry.get("map", {}).get("elem", ()):
+            client = " . ".join(map(str, key["elem"]["val"]["concat"]))
+            timeout, left = key["elem"]["timeout"], key["elem"].get("expires", 0)
+            if left:
+                yield f"{client} timeout {timeout}s expires {left}s : {number}"
 
 
 # The number has done its duty when the connection is translated; queueing disciplines are not to see it.

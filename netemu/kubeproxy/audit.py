@@ -34,6 +34,11 @@ def rules(listing: Mapping[str, Any]) -> Counter[str]:
     return Counter(entry["rule"]["chain"] for entry in listing["nftables"] if "rule" in entry)
 
 
+def count(text: str) -> int:
+    """How many rules nft prints of a chain that is no base chain."""
+    return sum(line.startswith("\t\t") for line in text.splitlines())
+
+
 def elements(listing: Mapping[str, Any]) -> dict[str, set[str]]:
     """The elements of each set and map, by name, in one spelling."""
     found = {}

@@ -65,22 +65,25 @@ class Ledger:
                     seen.add(at)
                 yield programmed
 
-    def fill(self, wanted: Mapping[services.Key, plan.Wanted | None]) -> tuple[plan.Programmed, ...]:
-        """As `update` of an empty ledger, in half the time: everything that is to be added."""
+    def fill(self, wanted: Mapping[services.Key, plan.Wanted | None]) -> Iterator[plan.Programmed]:
+        """As `update` of an empty ledger: everything that is to be added, to be taken to the last one."""
         assert not self._wanted
         self._wanted = {key: one for key, one in wanted.items() if one is not None}
         for key in sorted(self._wanted):
             self._claim(key, {})
-        added = []
+        return self._filled()
+
+    def _filled(self) -> Iterator[plan.Programmed]:
+        """Not kept, for they take more room than all that they are made from."""
+        shared = self._shared
         for key in self._wanted:
             for programmed in self._elements(key):
                 if programmed.element.of in SHARED:
                     at = _place(programmed)
-                    self._shared[at] += 1
-                    if self._shared[at] > 1:
+                    shared[at] += 1
+                    if shared[at] > 1:
                         continue
-                added.append(programmed)
-        return tuple(added)
+                yield programmed
 
     def update(self, wanted: Mapping[services.Key, plan.Wanted | None]) -> Difference:
         """These Services are to be so (None: gone). The ledger then holds it as programmed."""
@@ -191,30 +194,63 @@ class Tables:
         self._shapes: set[tuple[layout.Family, layout.Shape]] = set()
 
     def rules(self, family: layout.Family) -> Counter[str]:
-        """How many rules each chain of the family's table has, but sticky ones: nft cannot tell them."""
-        around = self._around[family.name]
-        mine = (shape for of, shape in self._shapes if of is family and not shape.seconds)
-        chains = layout.chains(family, mine, around)
-        things = (*layout.frame(family, around), *chains)
-        return Counter(thing.chain for thing in things if isinstance(thing, nft.Rule))
+        """How many rules each chain of the family's table has, but sticky ones: those have no JSON in nft."""
+        frame = layout.frame(family, self._around[family.name])
+        return _rules((*frame, *self._chains(family, sticky=False)))
 
-    def fresh(self, elements: Iterable[plan.Programmed]) -> tuple[nft.Transaction, ...]:
-        """Both tables made anew, holding exactly these."""
-        everything = tuple(elements)
-        self._shapes = set(_shapes(everything))
-        return tuple(
-            nft.replacement(
-                family.table,
-                (
-                    *layout.frame(family, self._around[family.name]),
-                    *layout.chains(
-                        family, (s for f, s in self._shapes if f is family), self._around[family.name]
-                    ),
-                    *sorted((p.element for p in everything if p.family is family), key=_of),
-                ),
-            )
+    def sticky_rules(self, family: layout.Family) -> Counter[str]:
+        """Likewise of chains for session affinity."""
+        return _rules(self._chains(family, sticky=True))
+
+    def _chains(self, family: layout.Family, *, sticky: bool) -> Iterator[nft.Thing]:
+        mine = (shape for of, shape in self._shapes if of is family and bool(shape.seconds) == sticky)
+        return layout.chains(family, mine, self._around[family.name])
+
+    def fresh(self, elements: Iterable[plan.Programmed], portion: int = 0) -> Iterator[str]:
+        """Both tables made anew, holding exactly these: documents, to be applied one after another.
+
+        One document if `portion` is 0. Else no more elements than about that go into each, whole Services
+        together: nft takes twenty times a document's length in memory.
+        """
+        self._shapes = set()
+        head = "".join(
+            str(nft.replacement(family.table, layout.frame(family, self._around[family.name])))
             for family in layout.FAMILIES
         )
+        count, held = 0, dict[tuple[layout.Family, str], list[str]]()
+        for family, element in elements:
+            if portion and count >= portion and element.of == plan.FIRST:
+                yield head + self._document(held)
+                head, count, held = "", 0, {}
+            of = element.of
+            if of in layout.KIND_MAPS:
+                self._shape(family, int(element.value, 16), held)
+            texts = held.get((family, of))
+            if texts is None:
+                texts = held[family, of] = []
+            texts.append(str(element))
+            count += 1
+        yield head + self._document(held)
+
+    def _shape(
+        self, family: layout.Family, kind: int, held: dict[tuple[layout.Family, str], list[str]]
+    ) -> None:
+        """The chain for it, unless it is there."""
+        shape = layout.led_to(kind)
+        if shape is not None and (family, shape) not in self._shapes:
+            self._shapes.add((family, shape))
+            chain = layout.chain(family, shape, self._around[family.name])
+            text = str(nft.Transaction(family.table, tuple(map(nft.Add, chain))))
+            held.setdefault((family, ""), []).append(text)
+
+    def _document(self, held: Mapping[tuple[layout.Family, str], list[str]]) -> str:
+        chains = "".join(text for (_, of), texts in held.items() if not of for text in texts)
+        added = (
+            f"add element {family.table} {of} {{ {', '.join(texts)} }}\n"
+            for (family, of), texts in held.items()
+            if of
+        )
+        return chains + "".join(added)
 
     def change(self, difference: Difference) -> tuple[tuple[nft.Transaction, ...], ...]:
         """The commands that take the tables there, in one document after another.
@@ -241,6 +277,10 @@ class Tables:
             last.append(nft.Transaction(family.table, tuple(map(nft.Delete, spare))))
         documents = (tuple(t for t in one if t) for one in (first, last))
         return tuple(document for document in documents if document)
+
+
+def _rules(things: Iterable[nft.Thing]) -> Counter[str]:
+    return Counter(thing.chain for thing in things if isinstance(thing, nft.Rule))
 
 
 def _set(programmed: plan.Programmed) -> str:

@@ -6,8 +6,9 @@ where: kubernetes.io/docs/reference/networking/virtual-ips, KEP-2086, service.sp
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from ipaddress import collapse_addresses, ip_address, ip_network
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from netemu.kubeproxy import affinity, changes, endpoints, layout, services
@@ -70,10 +71,12 @@ def place(
     topology: endpoints.Topology,
     previous: Wanted | None,
     identities: Iterator[int],
+    past: Mapping[str, affinity.Numbers] = MappingProxyType({}),
 ) -> Wanted | None:
     """Choose backends and give them slots, the ones they had in `previous` where possible.
 
-    `identities` are numbers not in use, for Service ports that become sticky.
+    `identities` are numbers not in use, for Service ports that become sticky; `past` are those which an
+    earlier proxy gave, by cluster IP, protocol and port.
     """
     service = state.service
     if service is None:
@@ -86,7 +89,8 @@ def place(
             old = had.get((family, port.name, port.protocol))
             placed = _placed(family, port, choice, old)
             if service.affinity_seconds:
-                placed = _numbered(placed, old, identities)
+                before = (old.numbers if old else None) or _remembered(service, placed, past)
+                placed = _numbered(placed, before or affinity.Numbers(next(identities)))
             placements.append(placed)
     return Wanted(service, tuple(placements))
 
@@ -99,8 +103,14 @@ def _placed(
     return Placement(family, port, assign(old.cluster, choice.cluster), assign(old.local, choice.local))
 
 
-def _numbered(placed: Placement, old: Placement | None, identities: Iterator[int]) -> Placement:
-    before = old.numbers if old and old.numbers else affinity.Numbers(next(identities))
+def _remembered(
+    service: services.Service, placed: Placement, past: Mapping[str, affinity.Numbers]
+) -> affinity.Numbers | None:
+    dialled = (Claim(placed.family, placed.port.protocol, placed.port.port, ip) for ip in service.cluster_ips)
+    return next((past[claim.key] for claim in dialled if claim.key in past), None)
+
+
+def _numbered(placed: Placement, before: affinity.Numbers) -> Placement:
     backends = ((b.ip, b.port) for b in (*placed.cluster, *placed.local))
     return placed._replace(numbers=affinity.renumber(before, backends))
 
@@ -132,6 +142,9 @@ def claims(wanted: Wanted) -> Iterator[Claim]:
                 yield Claim(family, port.protocol, port.port, address)
         if port.node_port:
             yield Claim(family, port.protocol, port.node_port)
+
+
+FIRST = "cluster-ips"  # what the elements of every Service begin with
 
 
 class Here(NamedTuple):

@@ -6,18 +6,21 @@ Each plans without touching the kernel, applies as one transaction a table, and 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent import futures
 from typing import Any, NamedTuple, Protocol
 
 from netemu.base import errors
 from netemu.kernel import firewall, network, process
 from netemu.kernel import operations as ops
-from netemu.kubeproxy import affinity, audit, iptables, layout, ledger, plan
+from netemu.kubeproxy import affinity, audit, iptables, layout, ledger, plan, walk
 from netemu.wire import nft
 
 Surroundings = Mapping[str, layout.Surroundings]
 _UNKNOWN = layout.INTERVALS | affinity.DYNAMIC  # what these hold is not compared
+PORTION = 4000  # elements
 _TOOLS = {"ip": "iptables", "ip6": "ip6tables"}
 
 
@@ -28,13 +31,16 @@ class Generations(Protocol):
 
 
 class Program(Protocol):
-    """`fresh` and `change` plan (a change that is false is none); `apply` and `intact` may block."""
+    """`fresh` and `change` plan (a change that is false is none); the others may block.
+
+    `recall` is what an earlier proxy's work says of session affinity.
+    """
 
     mode: str
 
     def surround(self, around: Surroundings) -> None: ...
 
-    def fresh(self, book: ledger.Ledger, added: tuple[plan.Programmed, ...]) -> Any: ...
+    def fresh(self, book: ledger.Ledger, added: Iterator[plan.Programmed]) -> Any: ...
 
     def change(
         self, book: ledger.Ledger, difference: ledger.Difference, replaced: iptables.Replaced
@@ -43,6 +49,17 @@ class Program(Protocol):
     def apply(self, planned: Any) -> None: ...
 
     def intact(self, book: ledger.Ledger) -> bool: ...
+
+    def recall(self) -> Mapping[str, affinity.Numbers]: ...
+
+
+class Fresh(NamedTuple):
+    """Everything is to be made anew."""
+
+    elements: Iterator[plan.Programmed]
+
+    def __bool__(self) -> bool:
+        return True
 
 
 class Nftables:
@@ -58,20 +75,70 @@ class Nftables:
     def surround(self, around: Surroundings) -> None:
         self._tables = ledger.Tables(around)
 
-    def fresh(self, book: ledger.Ledger, added: tuple[plan.Programmed, ...]) -> tuple[str, ...]:
-        return ("".join(map(str, self._tables.fresh(added))),)
+    def fresh(self, book: ledger.Ledger, added: Iterator[plan.Programmed]) -> Fresh:
+        return Fresh(added)
 
     def change(
         self, book: ledger.Ledger, difference: ledger.Difference, replaced: iptables.Replaced
     ) -> tuple[str, ...]:
         return tuple("".join(map(str, document)) for document in self._tables.change(difference))
 
-    def apply(self, planned: tuple[str, ...]) -> None:
-        for document in planned:
-            before = self._generations.current()
-            self._door.apply(document)
-            if self._trusted in (before, None) and self._generations.current() == before + 1:
-                self._trusted = before + 1  # else somebody else's transaction is among them
+    def apply(self, planned: Fresh | tuple[str, ...]) -> None:
+        if not isinstance(planned, Fresh):
+            for document in planned:
+                self._apply(document)
+            return
+        with futures.ThreadPoolExecutor(1) as kernel:
+            at_work: futures.Future[None] | None = None
+            for document in self._fresh(planned):  # rendered while the kernel is at work on the one before
+                if at_work is not None:
+                    at_work.result()
+                at_work = kernel.submit(self._apply, document)
+            if at_work is not None:
+                at_work.result()
+        process.return_memory()
+
+    def _fresh(self, planned: Fresh) -> Iterator[str]:
+        """At once where tables are that serve somebody, with the clients that those remember.
+
+        Where there are none, in portions, which need less memory.
+        """
+        present = self._present()
+        if not present:
+            yield from self._tables.fresh(planned.elements, PORTION)
+            return
+        (document,) = self._tables.fresh(planned.elements)
+        for family in present:
+            command = f"list map {family.table} {affinity.CLIENTS}"
+            with contextlib.suppress(firewall.FirewallError):  # somebody broke it
+                kept = ", ".join(affinity.kept(self._door.list_json(command)))
+                document += f"add element {family.table} {affinity.CLIENTS} {{ {kept} }}\n" if kept else ""
+        yield document
+
+    def _present(self) -> tuple[layout.Family, ...]:
+        entries = self._door.list_json("list tables")["nftables"]
+        found = {(e["table"]["family"], e["table"]["name"]) for e in entries if "table" in e}
+        return tuple(family for family in layout.FAMILIES if (family.name, layout.TABLE) in found)
+
+    def recall(self) -> Mapping[str, affinity.Numbers]:
+        found: dict[str, affinity.Numbers] = {}
+        for family in self._present():
+            held = walk.read(audit.contents(self._door.list_json, family, ()))
+            tables = {name: {key: entry.value for key, entry in of.items()} for name, of in held.items()}
+            numbered = (
+                pair
+                for mode in (layout.CLUSTER, layout.LOCAL)
+                for pair in tables.get(affinity.numbered(mode.scope), {}).items()
+            )
+            identified = tables.get(affinity.identities("vip"), {})
+            found |= affinity.recalled(identified, numbered, tables.get(affinity.CLIENTS, {}))
+        return found
+
+    def _apply(self, document: str) -> None:
+        before = self._generations.current()
+        self._door.apply(document)
+        if self._trusted in (before, None) and self._generations.current() == before + 1:
+            self._trusted = before + 1  # else somebody else's transaction is among them
 
     def intact(self, book: ledger.Ledger) -> bool:
         now = self._generations.current()
@@ -79,6 +146,10 @@ class Nftables:
             return True
         chains = {family: self._tables.rules(family) for family in layout.FAMILIES}
         try:
+            for family in layout.FAMILIES:
+                for chain, count in self._tables.sticky_rules(family).items():
+                    if audit.count(self._door.list_text(f"list chain {family.table} {chain}")) != count:
+                        return False
             listings = {f: audit.contents(self._door.list_json, f, chains[f]) for f in layout.FAMILIES}
         except firewall.FirewallError:
             return False
@@ -121,7 +192,8 @@ class Iptables:
     def surround(self, around: Surroundings) -> None:
         self._around = around
 
-    def fresh(self, book: ledger.Ledger, added: tuple[plan.Programmed, ...]) -> Restore:
+    def fresh(self, book: ledger.Ledger, added: Iterator[plan.Programmed]) -> Restore:
+        deque(added, maxlen=0)
         return Restore(iptables.names(dict(book.items())))
 
     def change(
@@ -139,6 +211,9 @@ class Iptables:
             else:
                 text = iptables.partial(family, planned.wanted, around, planned.replaced)
             self._run(family, "restore", "--noflush", text=text)
+
+    def recall(self) -> Mapping[str, affinity.Numbers]:
+        return {}  # clients are in the kernel's own lists, by names of chains, which stay the same
 
     def _route_localnet(self, wanted: bool) -> None:
         if self._system is not None:

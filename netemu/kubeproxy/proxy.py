@@ -9,12 +9,13 @@ import asyncio
 import contextlib
 import gc
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from netemu.base import clock
 from netemu.kernel import conntrack, firewall
 from netemu.kubeproxy import (
+    affinity,
     changes,
     endpoints,
     health,
@@ -75,6 +76,7 @@ class Proxy:
         self._topology = endpoints.Topology(node)
         self._ledger = ledger.Ledger(node)
         self._identities = itertools.count(1)
+        self._past: Mapping[str, affinity.Numbers] | None = None  # of a proxy that was here before
         self._whole = True
         self._busy = asyncio.Lock()  # planning, applying and checking see one state of the books
 
@@ -104,11 +106,16 @@ class Proxy:
             self.changes.touch()
 
     async def sync(self) -> int:
-        """Program what is pending; how many elements that were. Transient when the kernel refused.
+        """Program what is pending; how much that was. Transient when the kernel refused.
 
-        Planning happens here, in one go; only the kernel's work is given to a thread.
+        Planning happens here, in one go; the kernel's work, and the text for it, are given to a thread.
         """
         async with self._busy:
+            if self._past is None:
+                self._past = await asyncio.to_thread(self._program.recall)
+                self._identities = itertools.count(
+                    1 + max((n.identity for n in self._past.values()), default=0)
+                )
             began, extent = self._time.monotonic(), "full" if self._whole else "partial"
             with _without_collector():
                 planned, affected, count = self._everything() if self._whole else self._changed()
@@ -116,7 +123,8 @@ class Proxy:
             if not planned:
                 return 0
             try:
-                await asyncio.to_thread(self._apply, planned, affected)
+                with _without_collector():
+                    await asyncio.to_thread(self._apply, planned, affected)
             except BaseException:
                 self._whole = True  # the book says more than the kernel has
                 self.metrics.add(_FAILURES[self.mode])
@@ -156,16 +164,19 @@ class Proxy:
 
     def _everything(self) -> tuple[Any, stale.Live, int]:
         own = tuple(address for around in self._surroundings.values() for address in around.addresses)
-        self._ledger = ledger.Ledger(self._topology.node, own)
+        before, self._ledger = self._ledger, ledger.Ledger(self._topology.node, own)
+        past, identities = self._past or {}, self._identities
         states = self.changes.everything()
         self.checks.clear()
         for key, state in states.items():
             self._check(key, state)
         wanted = {
-            key: plan.place(state, self._topology, None, self._identities) for key, state in states.items()
+            key: plan.place(state, self._topology, before.get(key), identities, past)
+            for key, state in states.items()
         }
         added = self._ledger.fill(wanted)
-        return self._program.fresh(self._ledger, added), stale.live(self._ledger, wanted.values()), len(added)
+        planned = self._program.fresh(self._ledger, added)
+        return planned, stale.live(self._ledger, wanted.values()), len(wanted)
 
     def _changed(self) -> tuple[Any, stale.Live, int]:
         taken = self.changes.take()
@@ -173,7 +184,7 @@ class Proxy:
             self._check(key, change.current)
         before = {key: self._ledger.get(key) for key in taken}
         wanted = {
-            key: plan.place(change.current, self._topology, before[key], self._identities)
+            key: plan.place(change.current, self._topology, before[key], self._identities, self._past or {})
             for key, change in taken.items()
         }
         difference = self._ledger.update(wanted)

@@ -133,6 +133,12 @@ class Story:
             await asyncio.sleep(0.001)
             await self.time.run_for(0.1)
 
+    async def rest(self) -> None:
+        """Until the proxy takes its breath after it programmed, and longer."""
+        short = agent.BREATHER + 0.001
+        await self.until(lambda: any(at - self.time.monotonic() < short for at, *_ in self.time._sleepers))
+        await self.time.run_for(1)
+
     def backends(self) -> set[str]:
         table = self.door.tables.get(f"ip {layout.TABLE}")
         return set(table.sets["backends-tcp"].values()) if table else set()
@@ -157,7 +163,7 @@ def test_the_first_change_goes_at_once_and_a_burst_goes_together():
     async def story(s):
         s.api.put(service("web", 1))
         await s.until(lambda: s.count == 1)
-        await s.time.run_for(1)
+        await s.rest()
         s.api.put(slice_("web", 1))
         await s.until(lambda: s.backends() == {"10.244.0.1 . 8080"})  # no time went by
         assert s.count == 2

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import select
 import socket
+import sys
 import threading
 import time
 from collections import Counter
@@ -31,9 +32,9 @@ PREFIX = ("10.96.0.", "fd00:96::")
 class Row:
     """A Service as a test writes it: number (its address), backends, and what is special."""
 
-    def __init__(self, number, backends, **special):
+    def __init__(self, number, backends, protocols=("tcp", "udp"), **special):
         self.key = services.Key("test", f"s{number}")
-        ports = tuple(services.Port(protocol, protocol, 80, 30000 + number) for protocol in ("tcp", "udp"))
+        ports = tuple(services.Port(protocol, protocol, 80, 30000 + number) for protocol in protocols)
         self.service = services.Service(
             self.key, ports, tuple(f"{prefix}{number}" for prefix in PREFIX), **special
         )
@@ -198,24 +199,24 @@ def test_clients_without_a_past_are_spread_and_their_backends_leaving_moves_only
         more_addresses(world, family, remove=True)
 
 
-@pytest.mark.parametrize("family", [FOUR, SIX], ids=["ipv4", "ipv6"])
-def test_each_new_connection_lets_the_time_of_affinity_begin_anew_and_then_it_ends(world, proxy, family):
-    row = sticky(33, ("a", "b", "far"), seconds=3)
+def test_each_new_connection_lets_the_time_of_affinity_begin_anew_and_then_it_ends(world, proxy):
+    row = sticky(33, ("a", "b", "far"), seconds=2)
     put(proxy, world, row)
     asyncio.run(proxy.sync())
-    vip, door = row.service.cluster_ips[family], firewall.LibNftables(world.places["here"])
+    door = firewall.LibNftables(world.places["here"])
 
-    def left():
+    def left(family):
         table = layout.FAMILIES[family].table
         (held,) = [e["map"] for e in door.list_json(f"list map {table} affinity")["nftables"] if "map" in e]
         return [pair[0]["elem"]["expires"] for pair in held.get("elem", ())]
 
     began = time.monotonic()
-    server = world.ask("b", vip, 80).server
-    while time.monotonic() - began < 4.5:  # longer than the timeout, without a pause as long
-        assert world.ask("b", vip, 80).server == server
-    assert left()
-    wait_until(lambda: not left(), 6)  # nobody asks any more
+    servers = [world.ask("b", vip, 80).server for vip in row.service.cluster_ips]
+    while time.monotonic() - began < 3:  # longer than the timeout, without a pause as long
+        assert [world.ask("b", vip, 80).server for vip in row.service.cluster_ips] == servers
+    assert left(FOUR)
+    assert left(SIX)
+    wait_until(lambda: not (left(FOUR) or left(SIX)), 30)  # nobody asks any more
 
 
 def wait_until(true, seconds):
@@ -247,8 +248,11 @@ def test_affinity_keeps_to_the_local_backends_where_the_policy_says_so(world, pr
 
 @pytest.mark.parametrize("seconds", [0, 60], ids=["", "sticky"])
 def test_a_rolling_update_under_load_refuses_no_connection(world, proxy, seconds):
-    """Backends come and go as fast as they can be programmed; some one is always there."""
-    everybody = sticky(37, ("a", "b", "far"), seconds=seconds)
+    """Backends come and go as fast as they can be programmed; some one is always there.
+
+    Threads give way to each other often, so that connections fall into every moment of a change.
+    """
+    everybody = sticky(37, ("a", "b", "far"), seconds=seconds, protocols=("tcp",))
     put(proxy, world, everybody)
     asyncio.run(proxy.sync())
     vip, ended, answers = everybody.service.cluster_ips[FOUR], threading.Event(), Counter()
@@ -259,24 +263,27 @@ def test_a_rolling_update_under_load_refuses_no_connection(world, proxy, seconds
             answers[got if isinstance(got, str) else "answered"] += 1
 
     async def roll():
-        for turn in range(150):
+        for turn in range(100):
             kept = (("a", "far"), ("far",), ("b", "far"), ("a", "b", "far"), ("a",))[turn % 5]
-            current = sticky(37, kept, seconds=seconds)
+            current = sticky(37, kept, seconds=seconds, protocols=("tcp",))
             for name, slice_ in current.slices(world):
                 proxy.changes.slice(name, None, slice_)
             assert await proxy.sync()
             assert not proxy.pending
 
+    before = sys.getswitchinterval()
     with futures.ThreadPoolExecutor(2) as lanes:
+        sys.setswitchinterval(0.0002)
         clients = [lanes.submit(load) for _ in range(2)]
         try:
             asyncio.run(roll())
         finally:
+            sys.setswitchinterval(before)
             ended.set()
         for client in clients:
             client.result()
     assert set(answers) == {"answered"}
-    assert answers["answered"] > 20
+    assert answers["answered"] > 100
     assert asyncio.run(proxy.check())
 
 
@@ -350,4 +357,4 @@ def test_a_second_sync_does_nothing(world, served):
 def test_the_longest_comment_is_accepted(world, proxy):
     key = services.Key("n" * 63, "s" * 63)
     proxy.changes.service(key, services.Service(key, (services.Port("p" * 15, "sctp", 80),), ("10.96.0.99",)))
-    assert asyncio.run(proxy.sync()) == 2
+    assert asyncio.run(proxy.sync()) == 1
