@@ -1,4 +1,4 @@
-"""Planted faults tried on a lab: break, measure everything, mend. Knows the order, and how agents stand still.
+"""Planted faults tried on a lab: break, measure everything, mend. Knows the order, and how agents are stopped.
 
 An agent that runs puts its tables right within seconds, so those of all nodes are stopped meanwhile.
 """
@@ -89,7 +89,8 @@ async def score(
     await _agree(meter, "before any fault was planted")
     world = await observing.world(client, lab)
     asked = cases.every(world, outside_port=measure.OUTSIDE_PORT, wanted=fuzzing.wanted)
-    found = [one for node in lab.nodes for one in _breaks(lab, node, world, asked)]
+    tables = {node: _tables(lab, node) for node in lab.nodes}
+    found = list(mutations.breaks(tables, world, asked, _around(lab, world)))
     chosen = [one for one in found if one.meaningful]
     matter = len(chosen)
     dice.shuffle(chosen)
@@ -129,18 +130,19 @@ async def _agree(meter: measure.Meter, when: str) -> None:
         raise errors.Rejected(f"lab and model differ {when}: {wrong.case}: {wrong.wrong}")
 
 
-def _breaks(
-    lab: handle.Handle, node: str, world: worlds.World, asked: Sequence[cases.Case]
-) -> Iterator[mutations.Break]:
-    """Those of one node, as its tables are now."""
+def _tables(lab: handle.Handle, node: str) -> mutations.Tables:
+    """A node's, as they are now."""
     door = firewall.LibNftables(lab.netns(node))
     listing = listings.elements(door.list_json(f"list table {policies.TABLE}"))
     held = {of: {key: entry.value for key, entry in elements.items()} for of, elements in listing.items()}
     by_family = {f.name: walk.read(audit.contents(door.list_json, f, ())) for f in services.FAMILIES}
+    return mutations.Tables(held, by_family)
+
+
+def _around(lab: handle.Handle, world: worlds.World) -> dict[str, dict[str, services.Surroundings]]:
     ranges = lab.config.ranges
     chosen = options.Options(tuple(map(str, ranges.pods)), tuple(map(str, ranges.services)))
-    around = options.surroundings(chosen, world.node(node))
-    yield from mutations.breaks(node, mutations.Tables(held, by_family), world, asked, around)
+    return {node: options.surroundings(chosen, world.node(node)) for node in lab.nodes}
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from netemu.kubeproxy import layout as services
 from netemu.kubeproxy import walk as service_walk
-from netemu.model import worlds
+from netemu.model import expect, worlds
 from netemu.netpol import mutations as policy_mutations
 from netemu.netpol import walk as policy_walk
 from netemu.verify import cases
@@ -36,11 +36,11 @@ class Break(NamedTuple):
         return f"{self.node}: {self.where}: {self.what}"
 
 
-class Passing(NamedTuple):
-    """A packet of policies' at one hook of a node."""
+class Journey(NamedTuple):
+    """A packet of policies', and the hooks of the nodes that judge it on its way."""
 
-    hook: str
     packet: policy_walk.Packet
+    stations: tuple[tuple[str, str], ...]  # node, hook
 
 
 class Tables(NamedTuple):
@@ -51,39 +51,64 @@ class Tables(NamedTuple):
 
 
 def breaks(
-    node: str,
-    tables: Tables,
+    tables: Mapping[str, Tables],
     world: worlds.World,
     flows: Iterable[cases.Case],
-    around: Mapping[str, services.Surroundings],
+    around: Mapping[str, Mapping[str, services.Surroundings]],
 ) -> Iterator[Break]:
-    """Every fault of one element in a node's tables. Rules as such are not broken: the walks know those."""
+    """Every fault of one element in the tables of each node. Rules are not broken: the walks know those.
+
+    `around`: by node and family.
+    """
     asked = tuple(flows)
-    yield from _policy_breaks(node, tables.policies, tuple(passing(node, world, asked)))
-    own = frozenset(a for family in (4, 6) for a in world.node_addresses(node, family))
-    for family in services.FAMILIES:
-        packets = tuple(
-            p for p in dialled(node, world, asked) if (":" in p.destination) == (family is services.IP6)
-        )
-
-        def fates(
-            held: service_walk.Held, packets: object = packets, name: str = family.name
-        ) -> list[object]:
-            assert isinstance(packets, tuple)
-            return [_outcome(service_walk.fate(held, packet, around[name], own)) for packet in packets]
-
-        yield from _service_breaks(node, family, tables.services[family.name], fates)
+    held = {node: of.policies for node, of in tables.items()}
+    under_way = tuple(journeys(world, asked))
+    for node, own in tables.items():
+        yield from _policy_breaks(node, own.policies, tuple(_deciding(node, held, under_way)))
+        addresses = frozenset(a for family in (4, 6) for a in world.node_addresses(node, family))
+        packets = tuple(dialled(node, world, asked))
+        for family in services.FAMILIES:
+            of_family = [p for p in packets if (":" in p.destination) == (family is services.IP6)]
+            fates = functools.partial(_fates, of_family, around[node][family.name], addresses)
+            yield from _service_breaks(node, family, own.services[family.name], fates)
 
 
-def _policy_breaks(node: str, held: policy_walk.Held, packets: tuple[Passing, ...]) -> Iterator[Break]:
-    before = [policy_walk.accepted(held, one.packet, one.hook) for one in packets]
+def _fates(
+    packets: Iterable[service_walk.Packet],
+    around: services.Surroundings,
+    own: frozenset[str],
+    held: service_walk.Held,
+) -> list[object]:
+    """What can be told from outside of each packet: the verdict, who may answer, and whom he sees."""
+    found = []
+    for packet in packets:
+        fate = service_walk.fate(held, packet, around, own)
+        # Nobody of the node's own has the port: what is passed on to it, it refuses.
+        passed = fate.verdict == "passed on" and packet.destination in own
+        answers = frozenset((c.address, c.port, c.masqueraded) for c in fate.chances)
+        found.append(("refused" if passed else fate.verdict, answers))
+    return found
+
+
+def _deciding(
+    node: str, held: Mapping[str, policy_walk.Held], under_way: Iterable[Journey]
+) -> Iterator[tuple[policy_walk.Packet, str]]:
+    """The packets, and the hook, whose end is up to this node alone: all others let them through."""
+    for journey in under_way:
+        hooks = [hook for where, hook in journey.stations if where == node]
+        others = ((held[where], hook) for where, hook in journey.stations if where != node)
+        if hooks and all(policy_walk.accepted(of, journey.packet, hook) for of, hook in others):
+            yield journey.packet, hooks[0]
+
+
+def _policy_breaks(
+    node: str, held: policy_walk.Held, packets: tuple[tuple[policy_walk.Packet, str], ...]
+) -> Iterator[Break]:
+    before = [policy_walk.accepted(held, packet, hook) for packet, hook in packets]
     for found in policy_mutations.mutations(held):
-        if found.held is not None:
-            after = found.held
-            changed = any(
-                policy_walk.accepted(after, one.packet, one.hook) != was
-                for one, was in zip(packets, before, strict=True)
-            )
+        if (after := found.held) is not None:
+            pairs = zip(packets, before, strict=True)
+            changed = any(policy_walk.accepted(after, *one) != was for one, was in pairs)
             yield Break(node, POLICIES, found.where, found.what, found.apply, found.undo, changed)
 
 
@@ -94,13 +119,15 @@ def _service_breaks(
     fates: Callable[[service_walk.Held], list[object]],
 ) -> Iterator[Break]:
     before = fates(held)
+    # Who is remembered is not sent elsewhere: let everybody be new.
+    forget = (nft.Flush(nft.Map("affinity", "")),) if "affinity" in held else ()
     for of in sorted(name for name in held if not name.startswith(_SKIPPED)):
         for key, entry in sorted(held[of].items()):
             element = nft.Element(of, key, entry.value, entry.comment)
             others = sorted({other.value for other in held[of].values()} - {entry.value})
             for value in (None, *others[:1]):
                 rest = {k: e for k, e in held[of].items() if k != key}
-                apply: tuple[nft.Command, ...] = (nft.Delete(element),)
+                apply: tuple[nft.Command, ...] = (*forget, nft.Delete(element))
                 undo: tuple[nft.Command, ...] = (nft.Add(element),)
                 if value is not None:
                     other = nft.Element(of, key, value)
@@ -132,35 +159,43 @@ def _outcome(fate: service_walk.Fate) -> object:
     return fate.verdict, frozenset((c.address, c.port, c.masqueraded) for c in fate.chances)
 
 
-def passing(node: str, world: worlds.World, flows: Iterable[cases.Case]) -> Iterator[Passing]:
-    """The first packets that policies at a node judge, of flows that no Service changes."""
+def journeys(world: worlds.World, flows: Iterable[cases.Case]) -> Iterator[Journey]:
+    """The first packets of flows that policies judge, and where; of flows that no Service changes."""
     for case in flows:
         flow = case.flow
         if not worlds.is_address(flow.host) or case.kind not in ("pod", "echo", "outside"):
             continue
         source, owner = flow.source, world.owner(flow.host)
         sent = _first(source, flow.family)
-        if owner is None or sent is None or source == owner:
+        if owner is None or sent is None or source == owner or source.kind == "outside":
             continue
         protocol = flow.protocol.lower()
         if protocol == "icmp":
             protocol = "icmp" if flow.family == 4 else "ipv6-icmp"
         packet = policy_walk.Packet(ip_address(sent), ip_address(flow.host), protocol, flow.port)
-        leaves = source.kind == "pod" and source.node == node
-        arrives = (
-            owner.kind == "pod" and owner.node == node and not (source.kind == "node" and source.name == node)
-        )
-        if leaves and owner.kind == "node" and owner.name == node:
-            yield Passing("input", packet)
-        elif (leaves or arrives) and not (source.kind == "outside"):
-            yield Passing("forward", packet)
+        stations = dict.fromkeys(_stations(source, owner))
+        if stations:
+            yield Journey(packet, tuple(stations))
+
+
+def _stations(source: worlds.Party, owner: worlds.Party) -> Iterator[tuple[str, str]]:
+    if source.kind == "pod":
+        yield source.node, "input" if owner.kind == "node" and owner.node == source.node else "forward"
+    # What a node sends to its own pods leaves by its output hook, where nobody judges it.
+    if owner.kind == "pod" and not (source.kind == "node" and source.node == owner.node):
+        yield owner.node, "forward"
 
 
 def dialled(node: str, world: worlds.World, flows: Iterable[cases.Case]) -> Iterator[service_walk.Packet]:
-    """The first packets that a node's Service tables see."""
+    """The first packets that a node's Service tables see, of flows about which policies leave no doubt."""
     for case in flows:
         flow = case.flow
         if not worlds.is_address(flow.host) or case.kind not in ("service", "node-port", "balancer"):
+            continue
+        verdict = expect.expect(world, flow)
+        if verdict.words not in ({"ok"}, {"refused"}) and not all(
+            reason.kind in ("service", "route") for reason in verdict.reasons
+        ):
             continue
         source, sent = flow.source, _first(flow.source, flow.family)
         owner = world.owner(flow.host)
