@@ -106,8 +106,10 @@ def _placed(
 def _remembered(
     service: services.Service, placed: Placement, past: Mapping[str, affinity.Numbers]
 ) -> affinity.Numbers | None:
-    dialled = (Claim(placed.family, placed.port.protocol, placed.port.port, ip) for ip in service.cluster_ips)
-    return next((past[claim.key] for claim in dialled if claim.key in past), None)
+    six, port = placed.family is layout.IP6, placed.port
+    own = (ip for ip in service.cluster_ips if (":" in ip) == six)
+    dialled = (Claim(placed.family, port.protocol, port.port, ip).key for ip in own)
+    return next((past[key] for key in dialled if key in past), None)
 
 
 def _numbered(placed: Placement, before: affinity.Numbers) -> Placement:

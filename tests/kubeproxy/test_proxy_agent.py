@@ -334,7 +334,7 @@ def test_the_metrics_port_tells_mode_configuration_and_metrics_under_kube_proxys
         s.api.put(service("web", 1, internalTrafficPolicy="Local"))
         s.api.put(elsewhere("web", 1))
         await s.until(lambda: s.count >= 1)
-        await s.time.run_for(1)
+        await s.rest()
         assert (await fetch(port, "/proxyMode"))[2] == "nftables"
         assert json.loads((await fetch(port, "/configz"))[2])["kubeproxy.config.k8s.io"]["mode"] == "nftables"
         text = (await fetch(port, "/metrics"))[2]

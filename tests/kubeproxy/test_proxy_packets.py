@@ -66,8 +66,8 @@ def put(proxy, world, row):
 
 
 @contextlib.contextmanager
-def serving(world, **chosen) -> Iterator[proxying.Proxy]:
-    """A proxy on node `here`, with what is chosen."""
+def serving(world, *, remove=True, **chosen) -> Iterator[proxying.Proxy]:
+    """A proxy on node `here`, with what is chosen. Its tables go with it, unless another one has them too."""
     place = world.places["here"]
     doors = proxying.Doors(
         firewall.LibNftables(place), conntrack.NetlinkConntrack(place), generations.Generations(place)
@@ -75,7 +75,8 @@ def serving(world, **chosen) -> Iterator[proxying.Proxy]:
     ranges = {"cluster_cidrs": tuple(world.pods.values()), "service_cidrs": tuple(world.services.values())}
     around = options.surroundings(options.check(options.Options(**{**ranges, **chosen})), None)
     yield proxying.Proxy("here", doors, around, clock.SystemClock())
-    doors.firewall.apply("".join(str(nft.removal(family.table)) for family in layout.FAMILIES))
+    if remove:
+        doors.firewall.apply("".join(str(nft.removal(family.table)) for family in layout.FAMILIES))
     tracking = doors.tracking
     tracking.forget([*tracking.flows(conntrack.UDP), *tracking.flows(conntrack.TCP)])
     tracking.close()
@@ -195,6 +196,13 @@ def test_clients_without_a_past_are_spread_and_their_backends_leaving_moves_only
             proxy.changes.slice(name, None, slice_)
         asyncio.run(proxy.sync())
         assert ask_all() == second
+        proxy.start_over()  # the tables are made anew
+        asyncio.run(proxy.sync())
+        assert ask_all() == second
+        with serving(world, remove=False) as successor:  # so does a proxy that knows nothing of this one
+            put(successor, world, row)
+            asyncio.run(successor.sync())
+            assert ask_all() == second
     finally:
         more_addresses(world, family, remove=True)
 
@@ -328,6 +336,7 @@ def test_a_table_that_somebody_changed_is_noticed(world, served):
         "delete element ip netemu-proxy services { 10.96.0.11 . tcp . 80 }",
         "add element ip6 netemu-proxy cluster-ips { fd00:96::99 }",
         "add rule ip netemu-proxy services drop",
+        "insert rule ip netemu-proxy cluster-3-for-100s drop",
         "delete table ip6 netemu-proxy",
         "flush ruleset",
     ):
