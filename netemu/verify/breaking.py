@@ -1,4 +1,4 @@
-"""Planted faults tried on a lab: break, measure everything, mend. Knows the order, and how agents are stopped.
+"""Planted faults tried on a lab: break, measure everything, mend. Knows the order, and how agents wait.
 
 An agent that runs puts its tables right within seconds, so those of all nodes are stopped meanwhile.
 """

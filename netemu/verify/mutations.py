@@ -3,6 +3,7 @@
 What changes an answer is decided by walking every flow over the elements before and after, not by measuring.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from ipaddress import ip_address
 from typing import NamedTuple
@@ -80,7 +81,7 @@ def _fates(
     held: service_walk.Held,
 ) -> list[object]:
     """What can be told from outside of each packet: the verdict, who may answer, and whom he sees."""
-    found = []
+    found: list[object] = []
     for packet in packets:
         fate = service_walk.fate(held, packet, around, own)
         # Nobody of the node's own has the port: what is passed on to it, it refuses.
