@@ -10,13 +10,14 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from netemu.api import core, meta
 from netemu.base import backoff, clock, errors
 from netemu.client import api, informers
 from netemu.http import server as http
 from netemu.kubelet import (
+    admission,
     launch,
     machine,
     nodes,
@@ -71,7 +72,7 @@ async def run(
         gate=gate,
         network=network,
     )
-    crew = Crew(client, site)
+    crew = Crew(client, site, lambda: own_node.get(informers.Key("", node.name)) or nodes.unknown(node, host))
     here = presence.Presence(client, node, host, network, clock)
     answers = server.Server(node, observed, lambda: list(pods.objects.values()), clock, runtime)
     async with asyncio.TaskGroup() as tasks:
@@ -124,9 +125,11 @@ def _assign(network: runtimes.Network | None, node: core.Node | None) -> None:
 class Crew:
     """The workers, one for each pod there is or was."""
 
-    def __init__(self, client: api.Client, site: launch.Site) -> None:
+    def __init__(self, client: api.Client, site: launch.Site, node: Callable[[], core.Node]) -> None:
         self._client = client
         self._site = site
+        self._node = node
+        self._claims: dict[str, admission.Claim] = {}
         self._workers: dict[str, workers.Worker] = {}
         self._ended: set[str] = set()
         self._tasks: asyncio.TaskGroup | None = None
@@ -142,6 +145,8 @@ class Crew:
             self._forget(before.metadata.uid)
         if now is None or now.metadata.uid in self._ended:
             return
+        if now.status.phase in ("Succeeded", "Failed"):
+            self._claims.pop(now.metadata.uid, None)
         worker = self._workers.get(now.metadata.uid)
         if worker is not None:
             worker.update(now)
@@ -166,16 +171,30 @@ class Crew:
 
     def _forget(self, uid: str) -> None:
         self._ended.discard(uid)
+        self._claims.pop(uid, None)
         worker = self._workers.get(uid)
         if worker is not None:
             worker.forget()
 
     def _hire(self, pod: core.Pod) -> workers.Worker:
         assert self._tasks is not None
-        worker = workers.Worker(pod, self._client, self._site)
+        worker = workers.Worker(pod, self._client, self._site, self._refusal(pod))
         self._workers[pod.metadata.uid] = worker
         self._tasks.create_task(self._run(pod.metadata.uid, worker))
         return worker
+
+    def _refusal(self, pod: core.Pod) -> admission.Refusal | None:
+        """Why the node does not take a pod that is new to it. What runs here already was taken once."""
+        uid = pod.metadata.uid
+        over = pod.status.phase in ("Succeeded", "Failed") or pod.metadata.deletionTimestamp is not None
+        known = bool(self._site.observed.of(uid).sandboxes)
+        refusal = None
+        if not known and not over:
+            others = tuple(self._claims.values())
+            refusal = admission.refusal(pod, others, self._node(), self._site.allocatable)
+        if refusal is None and not over:
+            self._claims[uid] = admission.claim(pod)
+        return refusal
 
     async def _run(self, uid: str, worker: workers.Worker) -> None:
         """A bug that one pod brings to light must not stop the others."""
@@ -187,6 +206,7 @@ class Crew:
                 _log.exception("pod worker failed uid=%s", uid)
                 await self._site.clock.sleep(10.0)
         self._workers.pop(uid, None)
+        self._claims.pop(uid, None)
         if not worker.gone:
             self._ended.add(uid)  # a finalizer may keep it in the API for a while
 

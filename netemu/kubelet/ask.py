@@ -1,4 +1,4 @@
-"""One question to a container, from the node: HTTP, TCP or a command. Answers (well?, what was heard).
+"""One question to a container, from the node: HTTP, TCP, gRPC or a command. Answers (well?, what was heard).
 
 Used by probes and by lifecycle hooks. Wording of failures is upstream's, for people search for it.
 """
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from netemu.api import core
 from netemu.base import errors
-from netemu.wire import cri
+from netemu.wire import cri, grpchealth
 
 Exec = Callable[[Sequence[str], float], Awaitable[cri.ExecResult]]
 _LIMIT = 10 << 10
@@ -43,6 +43,8 @@ async def ask(handler: core.ProbeHandler | core.LifecycleHandler, target: Target
         if handler.tcpSocket is not None:
             async with asyncio.timeout(timeout):
                 return await _tcp(handler.tcpSocket, target)
+        if isinstance(handler, core.ProbeHandler) and handler.grpc is not None:
+            return await _grpc(handler.grpc, target, timeout)
     except TimeoutError:
         return Answer(False, f"{_url(handler, target)}i/o timeout")
     except OSError as problem:
@@ -53,7 +55,7 @@ async def ask(handler: core.ProbeHandler | core.LifecycleHandler, target: Target
     if sleep is not None:
         await asyncio.sleep(min(float(sleep.seconds), timeout))
         return Answer(True)
-    return Answer(False, "no handler that this node knows (exec, httpGet, tcpSocket, sleep)")
+    return Answer(False, "no handler that this node knows (exec, httpGet, tcpSocket, grpc, sleep)")
 
 
 def _why(problem: OSError) -> str:
@@ -87,6 +89,38 @@ async def _tcp(action: core.TCPSocketAction, target: Target) -> Answer:
     _, writer = await asyncio.open_connection(host, port)
     writer.transport.abort()
     return Answer(True)
+
+
+async def _grpc(action: core.GRPCAction, target: Target, timeout: float) -> Answer:
+    """grpc.health.v1.Health/Check: SERVING is well (KEP-2727)."""
+    address = f"{_host(target.ip)}:{action.port}"
+    try:
+        async with asyncio.timeout(timeout):
+            status = await _check(target.ip, action.port, address, action.service or "")
+    except TimeoutError:
+        return Answer(False, f'timeout: failed to connect service "{address}" within {timeout:g}s')
+    except OSError as problem:
+        return Answer(False, f'failed to connect service "{address}": {_why(problem)}')
+    if status is None:
+        return Answer(False, "error: this server does not implement the grpc health protocol")
+    if status is not grpchealth.Status.SERVING:
+        return Answer(False, f'service unhealthy (responded with "{status.name}")')
+    return Answer(True)
+
+
+async def _check(host: str, port: int, authority: str, service: str) -> grpchealth.Status | None:
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        writer.write(grpchealth.question(authority, service))
+        answer = grpchealth.Answer()
+        while not answer.done:
+            data = await reader.read(1 << 16)
+            if not data:
+                break
+            writer.write(answer.feed(data))
+        return answer.status
+    finally:
+        writer.transport.abort()
 
 
 async def _http(action: core.HTTPGetAction, target: Target) -> Answer:

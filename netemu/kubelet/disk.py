@@ -98,6 +98,16 @@ def check(wanted: volumes.HostPath) -> None:
         raise errors.Rejected(f"hostPath type check failed: {wanted.path} is not a {kind}")
 
 
+def prepare_message(path: str) -> None:
+    """An empty file for a termination message, which any user of the container may write."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        os.fchmod(fd, 0o666)
+    finally:
+        os.close(fd)
+
+
 def prepare_subpath(volume: str, below: str) -> None:
     """A subPath that is not there yet is made as a directory."""
     path = os.path.join(volume, below)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from netemu.api import core
+from netemu.base import errors
 
-ADDRESSES = "@addresses"  # the runtime puts the pod's own lines here: they are known once it is connected
+# A line that begins so becomes one for each address of the pod: they are known once it is connected.
+ADDRESSES = "@addresses"
 
 _LOCAL = """\
 127.0.0.1\tlocalhost
@@ -16,6 +18,7 @@ fe00::0\tip6-mcastprefix
 fe00::1\tip6-allnodes
 fe00::2\tip6-allrouters
 """
+_MAX_HOSTNAME = 64
 _MAX_NAMESERVERS, _MAX_SEARCHES = 3, 32  # resolv.conf(5), and KEP-2595
 
 
@@ -27,19 +30,42 @@ class Resolver(NamedTuple):
     options: tuple[str, ...] = ()
 
 
-def hostname(pod: core.Pod, node: str) -> str:
-    """At most 63 characters, as a DNS label."""
+def hostname(pod: core.Pod, node: str, domain: str) -> str:
+    """At most 63 characters, as a DNS label; with `setHostnameAsFQDN` the full name (KEP-1797).
+
+    Rejected for a full name longer than Linux takes.
+    """
     if pod.spec.hostNetwork:
         return node
+    full = fqdn(pod, domain)
+    if pod.spec.setHostnameAsFQDN and full:
+        if len(full) > _MAX_HOSTNAME:
+            raise errors.Rejected(
+                f"Failed to construct FQDN from Pod hostname and cluster domain, FQDN {full} is too long "
+                f"({_MAX_HOSTNAME} characters is the max, {len(full)} characters requested)"
+            )
+        return full
+    return _label(pod)
+
+
+def _label(pod: core.Pod) -> str:
     return (pod.spec.hostname or pod.metadata.name)[:63].rstrip("-.")
 
 
-def hosts(pod: core.Pod, node_file: str) -> str:
+def fqdn(pod: core.Pod, domain: str) -> str:
+    """`<hostname>.<subdomain>.<namespace>.svc.<domain>`; "" for a pod without a subdomain."""
+    if not pod.spec.subdomain:
+        return ""
+    return f"{_label(pod)}.{pod.spec.subdomain}.{pod.metadata.namespace}.svc.{domain}"
+
+
+def hosts(pod: core.Pod, node_file: str, domain: str) -> str:
     """/etc/hosts: the node's for a pod on its network, else one of the pod's own."""
     if pod.spec.hostNetwork:
         text = f"# Kubernetes-managed hosts file (host network).\n{node_file}"
     else:
-        text = f"# Kubernetes-managed hosts file.\n{_LOCAL}{ADDRESSES}\n"
+        names = "\t".join(filter(None, (ADDRESSES, fqdn(pod, domain), _label(pod))))
+        text = f"# Kubernetes-managed hosts file.\n{_LOCAL}{names}\n"
     if pod.spec.hostAliases:
         text += "\n# Entries added by HostAliases.\n"
         text += "".join("\t".join((alias.ip, *alias.hostnames)) + "\n" for alias in pod.spec.hostAliases)

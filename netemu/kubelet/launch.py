@@ -18,6 +18,7 @@ from netemu.kubelet import (
     downward,
     environments,
     etc,
+    logs,
     observations,
     recipes,
     recorder,
@@ -48,6 +49,9 @@ class NodeConfig:
     log_directory: str = "/var/log/pods"
     port: int = 10250
     version: str = "v1.33.1"
+
+
+_MESSAGE = 4096  # bytes
 
 
 class Failed(errors.NetemuError):
@@ -97,8 +101,8 @@ async def sandbox(site: Site, pod: core.Pod, attempt: int) -> cri.Sandbox:
     config = recipes.sandbox(
         pod,
         attempt,
-        hostname=etc.hostname(pod, node.name),
-        hosts=etc.hosts(pod, _text("/etc/hosts") if pod.spec.hostNetwork else ""),
+        hostname=etc.hostname(pod, node.name, node.cluster_domain),
+        hosts=etc.hosts(pod, _text("/etc/hosts") if pod.spec.hostNetwork else "", node.cluster_domain),
         resolv_conf=etc.resolv_conf(pod, resolver, node.cluster_dns, node.cluster_domain),
         logs=recipes.log_directory(node.log_directory, pod),
     )
@@ -204,7 +208,26 @@ async def _configure(
         below = mount.subPath or environments.expand(mount.subPathExpr, dict(variables))
         if below:
             disk.prepare_subpath(where[mount.name], below)
+    if spec.terminationMessagePath:
+        file = recipes.message_file(site.directory(pod.metadata.uid), spec.name, attempt)
+        disk.prepare_message(file)
+        mounts = (*mounts, cri.Mount(file, spec.terminationMessagePath))
     return recipes.container(pod, spec, attempt, variables, mounts)
+
+
+def last_words(site: Site, pod: core.Pod, ended: cri.Container) -> str:
+    """A container's termination message: its file's, or for one that failed without any its log's end.
+
+    At most 4096 bytes of the file, 2048 and 80 lines of the log (upstream's kuberuntime).
+    """
+    config = ended.config
+    file = recipes.message_file(site.directory(pod.metadata.uid), config.name, config.attempt)
+    said = _text(file, _MESSAGE).rstrip("\n")
+    policy = config.annotations.get(recipes.MESSAGE_POLICY)
+    if said or policy != "FallbackToLogsOnError" or ended.exit_code == 0:
+        return said
+    directory = recipes.log_directory(site.node.log_directory, pod)
+    return logs.end(f"{directory}/{config.log_path}", lines=80, size=2048)
 
 
 async def _create(
@@ -280,9 +303,9 @@ def _self(site: Site, pod: core.Pod, ips: tuple[str, ...]) -> downward.Self:
     return downward.Self(pod, ips, site.node.ips, site.allocatable)
 
 
-def _text(path: str) -> str:
+def _text(path: str, size: int = -1) -> str:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
+        with open(path, "rb") as file:
+            return file.read(size).decode(errors="replace")
     except OSError:
         return ""

@@ -51,6 +51,17 @@ def _time(stamp: bytes) -> float:
         return 0.0
 
 
+def end(path: str, *, lines: int, size: int) -> str:
+    """The text of the last lines of a log file, at most so many bytes; "" when there is none."""
+    try:
+        start = tail_offset(path, lines)
+        with open(path, "rb") as file:
+            file.seek(start)
+            return b"".join(select(iter(file), Wish()))[-size:].decode(errors="replace")
+    except OSError:
+        return ""
+
+
 def tail_offset(path: str, count: int) -> int:
     """Where the last `count` lines of a file begin, read from its end."""
     with open(path, "rb") as file:

@@ -123,6 +123,11 @@ def conditions(unready: str, now: float, old: Sequence[core.NodeCondition]) -> t
     return tuple(found)
 
 
+def unknown(config: launch.NodeConfig, host: machine.Machine) -> core.Node:
+    """The Node before the API has answered with it: by what the kubelet itself says of it."""
+    return core.Node(metadata=meta.ObjectMeta(name=config.name, labels=labels(config, host)))
+
+
 def unready(node: core.Node) -> str:
     """Why a Node says that its pods cannot be connected; "" when it says that they can."""
     for condition in node.status.conditions:

@@ -8,6 +8,8 @@ from netemu.api import core
 from netemu.kubelet import environments, observations, views
 from netemu.wire import cri
 
+MESSAGE_POLICY = "io.kubernetes.container.terminationMessagePolicy"
+
 
 def sandbox(
     pod: core.Pod, attempt: int, *, hostname: str, hosts: str, resolv_conf: str, logs: str
@@ -67,7 +69,10 @@ def container(
         stdin_once=spec.stdinOnce,
         tty=spec.tty,
         labels={**_labels(pod), "io.kubernetes.container.name": spec.name},
-        annotations={"io.kubernetes.container.restartCount": str(attempt)},
+        annotations={
+            "io.kubernetes.container.restartCount": str(attempt),
+            MESSAGE_POLICY: spec.terminationMessagePolicy or "File",
+        },
         log_path=log_path(spec.name, attempt),
         security=_security(pod, spec),
     )
@@ -77,6 +82,11 @@ def log_directory(root: str, pod: core.Pod) -> str:
     """Where the logs of a pod's containers are."""
     about = pod.metadata
     return f"{root}/{about.namespace}_{about.name}_{about.uid}"
+
+
+def message_file(directory: str, name: str, attempt: int) -> str:
+    """Where one run of a container, in a pod of that directory, writes why it ended."""
+    return f"{directory}/containers/{name}/{attempt}"
 
 
 def log_path(name: str, attempt: int) -> str:

@@ -116,14 +116,14 @@ def _states(
     view: views.View, spec: core.Container, last: cri.Container | None, before: cri.Container | None
 ) -> tuple[core.ContainerState, core.ContainerState]:
     """(state, lastState) of a container."""
-    earlier = _terminated(before) if before is not None else core.ContainerState()
+    earlier = _terminated(view, before) if before is not None else core.ContainerState()
     problem = view.problems.get(spec.name)
     if last is None or last.state == "CREATED":
         return _waiting(view, problem), earlier
     if last.state == "RUNNING":
         started = times.rfc3339(last.started_at)
         return core.ContainerState(running=core.ContainerStateRunning(startedAt=started)), earlier
-    ended = _terminated(last)
+    ended = _terminated(view, last)
     delay = view.delays.get(spec.name, 0.0)
     looping = delay and _will_restart(view, spec, last)
     if problem is not None and not looping and not _finishing(view):
@@ -163,12 +163,12 @@ def _waiting(view: views.View, problem: views.Problem | None) -> core.ContainerS
     return core.ContainerState(waiting=core.ContainerStateWaiting(reason=reason, message=message))
 
 
-def _terminated(ended: cri.Container) -> core.ContainerState:
+def _terminated(view: views.View, ended: cri.Container) -> core.ContainerState:
     return core.ContainerState(
         terminated=core.ContainerStateTerminated(
             exitCode=ended.exit_code,
             reason=ended.reason or ("Completed" if ended.exit_code == 0 else "Error"),
-            message=ended.message,
+            message=view.last_words.get(ended.id) or ended.message,
             startedAt=times.rfc3339(ended.started_at or ended.created_at),
             finishedAt=times.rfc3339(views.ended_at(ended)),
             containerID=SCHEME + ended.id,

@@ -32,7 +32,8 @@ class View(NamedTuple):
     """One pod. `health` and `stopping` by container id, `problems` and `delays` (crash back-off, s) by name.
 
     `stopping` are those told to stop, with the moment at which they will be killed. `detached` are sandboxes
-    that were stopped: their network is given back, which their state alone does not say.
+    that were stopped: their network is given back, which their state alone does not say. `last_words`:
+    termination messages of containers that have ended, by id.
     """
 
     pod: core.Pod
@@ -43,6 +44,7 @@ class View(NamedTuple):
     delays: Mapping[str, float] = {}
     stopping: Mapping[str, float] = {}
     detached: Collection[str] = ()
+    last_words: Mapping[str, str] = {}
 
 
 def sandbox(view: View) -> cri.Sandbox | None:

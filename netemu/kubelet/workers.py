@@ -14,7 +14,7 @@ from netemu.api import codec, core
 from netemu.base import backoff, errors
 from netemu.client import api
 from netemu.client import errors as api_errors
-from netemu.kubelet import launch, plan, probes, statuses, supplies, views, volumes
+from netemu.kubelet import admission, launch, plan, probes, statuses, supplies, views, volumes
 from netemu.wire import cri
 
 _log = logging.getLogger("kubelet")
@@ -27,8 +27,16 @@ _LIMITS = {"ErrImagePull": (10.0, 300.0), "": (0.5, 10.0)}  # first and last wai
 class Worker:
     """`update` and `wake` from anywhere in the loop; `run` until nothing is left of the pod."""
 
-    def __init__(self, pod: core.Pod, client: api.Client, site: launch.Site) -> None:
+    def __init__(
+        self,
+        pod: core.Pod,
+        client: api.Client,
+        site: launch.Site,
+        refusal: admission.Refusal | None = None,
+    ) -> None:
         self._pod = pod
+        self._refusal = refusal
+        self._last_words: dict[str, str] = {}
         self._client = client
         self._site = site
         self.gone = False
@@ -71,6 +79,8 @@ class Worker:
             while True:
                 self._woken.clear()
                 try:
+                    if self._refusal is not None:
+                        await self._refuse(self._refusal)
                     wake_at = await self._step()
                     retry.reset()
                 except (errors.NetemuError, OSError) as problem:
@@ -124,6 +134,9 @@ class Worker:
     def _view(self) -> views.View:
         mine = self._site.observed.of(self._pod.metadata.uid)
         alive = {c.id for c in mine.containers if c.state == "RUNNING"}
+        for ended in mine.containers:
+            if ended.state == "EXITED" and ended.id not in self._last_words:
+                self._last_words[ended.id] = launch.last_words(self._site, self._pod, ended)
         self._stopping = {i: when for i, when in self._stopping.items() if i in alive}
         return views.View(
             pod=self._pod,
@@ -134,6 +147,7 @@ class Worker:
             delays=self._delays,
             stopping=self._stopping,
             detached=self._detached,
+            last_words=self._last_words,
         )
 
     # -- acting
@@ -326,9 +340,29 @@ class Worker:
 
     # -- telling the API
 
+    async def _refuse(self, why: admission.Refusal) -> None:
+        """The node does not take the pod: it has failed, and nothing of it is ever made."""
+        about = self._pod.metadata
+        if self.gone or about.deletionTimestamp is not None or self._pod.status.phase == "Failed":
+            return
+        self._site.note(self._pod, why.reason, why.message, warning=True)
+        told = {"phase": "Failed", "reason": why.reason, "message": f"Pod was rejected: {why.message}"}
+        try:
+            async with self._site.gate:
+                self._pod = await self._client.patch(
+                    core.Pod,
+                    about.name,
+                    about.namespace,
+                    body={"metadata": {"uid": about.uid}, "status": told},
+                    how="strategic",
+                    subresource="status",
+                )
+        except (api_errors.NotFound, api_errors.Conflict):
+            return
+
     async def _report(self) -> None:
         """Write the status if it says something new."""
-        if self.gone:
+        if self.gone or self._refusal is not None:
             return
         view = self._view()
         place = statuses.Place(self._site.node.ips)

@@ -245,9 +245,8 @@ class Pods:
     def _write_files(self, box: _Box) -> None:
         """The pod's own /etc files, with its addresses as far as they are known."""
         config, place = box.sandbox.config, self._sandbox_records.place(box.sandbox.id)
-        entries = "".join(f"{ip}\t{config.hostname}\n" for ip in box.sandbox.ips)
         files = (
-            ("hosts", (config.hosts or _node_file("/etc/hosts")).replace("@addresses\n", entries)),
+            ("hosts", _hosts(config.hosts or _node_file("/etc/hosts"), box.sandbox.ips)),
             ("hostname", f"{spawning.hostname(config)}\n"),
             ("resolv.conf", config.resolv_conf or _node_file("/etc/resolv.conf")),
         )
@@ -289,6 +288,15 @@ class Pods:
             return self._tenants[container_id]
         except KeyError:
             raise NotFound(f'could not find container "{container_id}": not found') from None
+
+
+def _hosts(text: str, ips: tuple[str, ...]) -> str:
+    """With a line for each address in place of one that begins with @addresses."""
+    lines = []
+    for line in text.splitlines(keepends=True):
+        mine = line.startswith("@addresses")
+        lines += [line.replace("@addresses", ip, 1) for ip in ips] if mine else [line]
+    return "".join(lines)
 
 
 def _node_file(path: str) -> str:

@@ -47,8 +47,9 @@ class PortMapping(msgspec.Struct, frozen=True, omit_defaults=True):
 class SandboxConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     """A pod as the runtime sees it.
 
-    `hosts` is the text of /etc/hosts: where it holds the line `@addresses` the runtime puts the pod's own
-    (they are known only once its network is attached). Empty: the node's file. `resolv_conf` likewise.
+    `hosts` is the text of /etc/hosts: of a line that begins with `@addresses` the runtime makes one for each
+    address of the pod (known only once its network is attached). Empty: the node's file. `resolv_conf`
+    likewise.
     `sysctls` are of the network and IPC namespaces, as "net.core.somaxconn": "1024".
     """
 

@@ -155,6 +155,7 @@ def test_secrets_are_decoded():
 
 
 NODE = etc.parse("# the node's\nsearch lab.example\nnameserver 192.0.2.53\noptions timeout:1\n")
+DOMAIN = "cluster.local"
 DNS = ("10.96.0.10",)
 
 
@@ -200,13 +201,24 @@ def test_resolv_conf(given, spec, wanted):
 
 def test_hosts(given):
     aliases = (core.HostAlias(ip="192.0.2.7", hostnames=("a", "b")),)
-    text = etc.hosts(given.pod(hostAliases=aliases), "node's own")
+    text = etc.hosts(given.pod(hostAliases=aliases), "node's own", "cluster.local")
     assert text.startswith("# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n")
-    assert "@addresses\n" in text
+    assert "@addresses\tweb\n" in text
     assert text.endswith("# Entries added by HostAliases.\n192.0.2.7\ta\tb\n")
-    assert "node's own" in etc.hosts(given.pod(hostNetwork=True), "node's own")
-    assert etc.hostname(given.pod(about={"name": "x" * 70}), "n1") == "x" * 63
-    assert etc.hostname(given.pod(hostNetwork=True), "n1") == "n1"
+    assert "node's own" in etc.hosts(given.pod(hostNetwork=True), "node's own", "cluster.local")
+    assert etc.hostname(given.pod(about={"name": "x" * 70}), "n1", DOMAIN) == "x" * 63
+    assert etc.hostname(given.pod(hostNetwork=True), "n1", DOMAIN) == "n1"
+
+
+def test_a_pod_with_a_subdomain_has_a_full_name(given):
+    pod = given.pod(hostname="h", subdomain="sub")
+    full = "h.sub.default.svc.cluster.local"
+    assert f"@addresses\t{full}\th\n" in etc.hosts(pod, "", DOMAIN)
+    assert etc.hostname(pod, "n1", DOMAIN) == "h"
+    whole = given.pod(hostname="h", subdomain="sub", setHostnameAsFQDN=True)
+    assert etc.hostname(whole, "n1", DOMAIN) == full
+    with pytest.raises(errors.Rejected, match=r"is too long \(64 characters is the max, 8\d characters"):
+        etc.hostname(given.pod(hostname="h" * 60, subdomain="s", setHostnameAsFQDN=True), "n1", DOMAIN)
 
 
 def test_the_service_account_volume(me, tmp_path):
