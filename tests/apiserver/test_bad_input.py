@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from netemu.api import kinds
 from netemu.apiserver import protobufs
+from netemu.apiserver.aggregation import groups
 from netemu.base import errors
 from netemu.client import connect
 
@@ -174,7 +175,7 @@ APPLY = (("content-type", "application/apply-patch+yaml"),)
 WRITTEN = (*(kind for kind in kinds.ALL if "create" in kind.verbs), *kinds.VIEWS)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(documents=st.lists(shaped, min_size=8, max_size=8), seed=st.integers(0, 1 << 30))
 def test_arbitrary_objects_and_patches_never_break_the_server(
     world: Any, caplog: pytest.LogCaptureFixture, documents: list[Any], seed: int
@@ -229,3 +230,75 @@ def test_arbitrary_protobuf_is_read_or_refused(data: bytes, number: int, prefix:
     except errors.Rejected:
         return
     assert isinstance(document, dict)
+
+
+MEDIA = (
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+    "text/plain",
+    "application/json; charset=\xff",
+)
+pieces = st.sampled_from(
+    [
+        b"k8s\0",
+        b"\x0a\x05\x0a\x02v1",
+        b"\x12",
+        b"\xff\xff\xff\xff\x0f",
+        b"- {",
+        b"&a [*a]",
+        b"a: b\n",
+        b"? ",
+        b'{"a":',
+    ]
+)
+bodies_ = st.lists(
+    pieces | st.binary(max_size=12) | json_values.map(lambda v: json.dumps(v).encode()), max_size=6
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    bodies=st.lists(bodies_.map(b"".join), min_size=len(MEDIA), max_size=len(MEDIA)), seed=st.integers(0, 999)
+)
+def test_arbitrary_bytes_of_any_media_type_are_answered(
+    world: Any, caplog: pytest.LogCaptureFixture, bodies: list[bytes], seed: int
+) -> None:
+    caplog.clear()
+
+    async def story(w: Any) -> None:
+        for n, (media, body) in enumerate(zip(MEDIA, bodies, strict=True)):
+            kind = WRITTEN[(seed + n) % len(WRITTEN)]
+            base = kind.path("default") if kind.namespaced else kind.path()
+            headers = (("content-type", media),)
+            for method, path in (
+                ("POST", base),
+                ("PUT", f"{base}/x"),
+                ("PATCH", f"{base}/x?fieldManager=f"),
+                ("DELETE", f"{base}/x"),
+                ("POST", "/api/v1/namespaces/default/pods/x/eviction"),
+                ("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"),
+            ):
+                answer = await w.ask(method, path, body, headers=headers)
+                assert answer.status < 500, (method, path, media, body, answer.body)
+                assert answer.status < 300 or answer.body["kind"] == "Status"
+
+    with caplog.at_level(logging.ERROR):
+        world(story)
+    assert not caplog.records, caplog.records[0].getMessage()
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    listed=st.dictionaries(st.sampled_from(["resources", "kind"]), st.lists(shaped, max_size=3) | json_values)
+)
+def test_other_servers_may_say_anything_of_themselves(listed: Any) -> None:
+    try:
+        found = groups.resources("g", "v1", listed)
+    except ValueError:
+        return
+    assert all(isinstance(one["resource"], str) for one in found)
