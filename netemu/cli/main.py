@@ -32,6 +32,8 @@ COMMANDS = {
     "fuzz": ("fuzz", "Change a random cluster step by step; verify it after each."),
     "proxy": ("proxy", "Explain what a node's Service proxy does with a Service."),
     "kube-proxy": ("kube_proxy", "Run the Service proxy alone, against any API server."),
+    "netpol": ("netpol", "Enforce network policies alone, or wait until they are in force."),
+    "drops": ("drops", "Show packets that policies dropped, and which policy did."),
     "cni": ("cni", "Call and test plugins of the Container Network Interface."),
     "exec": ("exec", "Run a command in a container."),
     "shell": ("shell", "Open a shell on a node, or outside."),

@@ -67,7 +67,9 @@ async def _run(lab: config.LabConfig, node: config.Node, mark: Callable[[str], N
             client, node.name, door, time_of, pods, service_cidrs=services, settings=proxy
         )
         tasks.create_task(serving)
-        tasks.create_task(netpol.run(client, node.name, firewall.LibNftables(), time_of, gate=runtime.gate))
+        policing = netpol.Options(board=composition.DROPS_SOCKET, metrics="127.0.0.1:10259")
+        doors = netpol.Doors.here()
+        tasks.create_task(netpol.run(client, node.name, doors, time_of, gate=runtime.gate, options=policing))
         settings = podnet.Config(
             tuple(pods), tuple(services), _pod_network(lab, node), own_list=not others.conflist
         )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from netemu.lab import supervisor
 
 RUNTIME_SOCKET = "/run/netemu/runtime.sock"
+DROPS_SOCKET = "/run/netemu/drops.sock"
 RUNTIME_ROOT = "/run/netemu/runtime"
 CREDENTIALS = "/run/netemu/pki"
 API_PORT = 6443

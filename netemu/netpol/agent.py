@@ -16,8 +16,8 @@ from netemu.api import clusterpolicies, core, meta, networking
 from netemu.base import backoff, clock, errors
 from netemu.client import api, informers
 from netemu.client import errors as refusals
-from netemu.kernel import firewall, generations
-from netemu.netpol import admission, policies, policing, terms
+from netemu.kernel import firewall, generations, linux, logged
+from netemu.netpol import admission, changes, drops, layout, policies, policing, telling, terms
 
 BREATHER = 0.01  # seconds between two transactions while changes keep coming
 CHECK_INTERVAL = 5.0  # seconds between looks at whether the table is still ours
@@ -27,38 +27,66 @@ _log = logging.getLogger("netpol")
 
 
 class Options(NamedTuple):
-    """`guard`: drop what comes from or goes to unknown addresses in the node's pod ranges, until the API
-    knows a pod that has them. For runtimes that do not ask at the gate."""
+    """What one may choose.
+
+    guard    drop what comes from or goes to unknown addresses in the node's pod ranges, until the API knows a
+             pod that has them: for runtimes that do not ask at the gate
+    board    where to tell of drops: the path of a Unix socket ("": nowhere)
+    metrics  address:port ("": none)
+    loud     each drop is a line of the log, too
+    """
 
     guard: bool = False
+    board: str = ""
+    metrics: str = ""
+    loud: bool = False
+
+
+class Doors(NamedTuple):
+    """The namespace whose packets are filtered: its filter, who else changes it, and what it logs."""
+
+    firewall: firewall.Firewall
+    counting: policing.Generations
+    log: logged.Log | None = None
+
+    @classmethod
+    def here(cls) -> Doors:
+        """Those of the caller's namespace. Without drops where somebody else listens to them."""
+        try:
+            log = logged.NetlinkLog(layout.LOG_GROUP)
+        except linux.KernelError as problem:
+            _log.warning("drops are not told: %s", problem)
+            return cls(firewall.LibNftables(), generations.Generations())
+        return cls(firewall.LibNftables(), generations.Generations(), log)
 
 
 async def run(
     client: api.Client,
     node_name: str,
-    door: firewall.Firewall,
+    doors: Doors,
     clock: clock.Clock,
     *,
     gate: admission.Gate | None = None,
     options: Options | None = None,
-    counting: policing.Generations | None = None,
 ) -> None:
-    """Enforce policies on the pods of this node for ever.
-
-    `gate` knows the node's sandboxes. `counting` is of the namespace that `door` filters (None: the
-    caller's).
-    """
-    enforcer = policing.Enforcer(
-        node_name, door, counting if counting is not None else generations.Generations(), clock
-    )
-    loop = Loop(node_name, enforcer, gate or admission.Gate(), clock, options or Options())
+    """Enforce policies on the pods of this node for ever. `gate` knows the node's sandboxes."""
+    chosen = options or Options()
+    enforcer = policing.Enforcer(node_name, doors.firewall, doors.counting, clock)
+    loop = Loop(node_name, enforcer, gate or admission.Gate(), clock, chosen)
     held = informers.Informers(client, clock)
     await loop.gate.open()
     loop.listen(held)
+    teller = telling.Teller(node_name, loop.known, clock, loud=chosen.loud)
+    if doors.log is not None:
+        teller.listen(doors.log)
     answered = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(held.run())
         tasks.create_task(loop.follow_cluster(client, answered))
+        if chosen.board:
+            await teller.board.serve(chosen.board)
+        if chosen.metrics:
+            await teller.serve_metrics(chosen.metrics, enforcer.metrics)
         await held.synced()  # nothing is programmed from half of the objects
         await answered.wait()
         tasks.create_task(loop.watch_over())
@@ -80,6 +108,10 @@ class Loop:
         self._node, self._enforcer, self._clock, self._options = node, enforcer, time, options
         self._wake = asyncio.Event()
         self._pods: dict[terms.Key, core.Pod] = {}  # with those that are gone from the API but run here
+        self._spaces: dict[str, core.Namespace] = {}
+        self._nodes: dict[str, core.Node] = {}
+        self._policies: dict[terms.Key, networking.NetworkPolicy] = {}
+        self._cluster: dict[terms.Key, clusterpolicies.ClusterNetworkPolicy] = {}
 
     def listen(self, held: informers.Informers) -> None:
         held.of(core.Pod).subscribe(self._pod)
@@ -108,6 +140,7 @@ class Loop:
 
     def _space(self, change: informers.Change[core.Namespace]) -> None:
         name = change.key.name
+        changes.put(self._spaces, name, change.current)
         labels = change.current.metadata.labels if change.current is not None else None
         self._enforcer.pending.spaces[name] = (
             {**labels, terms.NAME_LABEL: name} if labels is not None else None
@@ -116,6 +149,7 @@ class Loop:
 
     def _known(self, change: informers.Change[core.Node]) -> None:
         name, node = change.key.name, change.current
+        changes.put(self._nodes, name, node)
         known = None
         if node is not None:
             given = (a.address for a in node.status.addresses)
@@ -128,6 +162,7 @@ class Loop:
             self._wake.set()
 
     def _policy(self, change: informers.Change[networking.NetworkPolicy]) -> None:
+        changes.put(self._policies, terms.Key(*change.key), change.current)
         self._put(change, policies.of_namespace)
 
     def _put(self, change: informers.Change[T], parse: Callable[[T], policies.Policy]) -> None:
@@ -153,14 +188,27 @@ class Loop:
                 _log.warning("ClusterNetworkPolicies: %s", error)
             await self._clock.sleep(retry.next())
         informer = informers.Informer(client, clusterpolicies.ClusterNetworkPolicy, clock=self._clock)
-        informer.subscribe(self._cluster)
+        informer.subscribe(self._cluster_policy)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(informer.run())
             await informer.synced.wait()
             answered.set()
 
-    def _cluster(self, change: informers.Change[clusterpolicies.ClusterNetworkPolicy]) -> None:
+    def _cluster_policy(self, change: informers.Change[clusterpolicies.ClusterNetworkPolicy]) -> None:
+        changes.put(self._cluster, terms.Key(*change.key), change.current)
         self._put(change, policies.of_cluster)
+
+    def known(self, *pair: str) -> drops.Known:
+        """What is known about who has these addresses, and about all that may part them."""
+        points = ((text, self._enforcer.book.state.at(ip_address(text))) for text in pair)
+        pods = {text: point.pod.key for text, point in points if point is not None and point.pod is not None}
+        return drops.Known(
+            {text: self._pods[key] for text, key in pods.items() if key in self._pods},
+            tuple(self._nodes.values()),
+            tuple(self._spaces.values()),
+            tuple(self._policies.values()),
+            tuple(self._cluster.values()),
+        )
 
     async def program(self) -> None:
         """For ever: what is pending, at once after quiet, together while changes keep coming."""

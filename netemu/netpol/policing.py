@@ -11,7 +11,8 @@ from typing import Protocol
 
 from netemu.base import clock
 from netemu.kernel import firewall
-from netemu.netpol import audit, changes, layout, ledger, terms
+from netemu.netpol import audit, changes, layout, ledger, metrics, terms
+from netemu.wire import listings
 
 
 class Generations(Protocol):
@@ -31,6 +32,7 @@ class Enforcer:
         self._table = ledger.Table()
         self._whole = True
         self._trusted: int | None = None  # the generation whose table is known to be ours
+        self._counts = metrics.NOTHING
         self._busy = asyncio.Lock()
 
     @property
@@ -53,6 +55,7 @@ class Enforcer:
     async def sync(self) -> int:
         """Program what is pending; how many elements that were. Transient when the kernel refused."""
         async with self._busy:
+            began = self._time.monotonic()
             taken, self.pending = self.pending, changes.none()
             difference = self.book.update(taken)
             if self._whole:
@@ -67,8 +70,22 @@ class Enforcer:
                     await asyncio.to_thread(self._apply, tuple(map(str, documents)))
                 except BaseException:
                     self._whole = True  # the book says more than the kernel has
+                    self._counts = self._counts._replace(failures=self._counts.failures + 1)
                     raise
+                self._counts = self._counts.synced(self._time.monotonic() - began)
             return count
+
+    async def metrics(self) -> str:
+        """As Prometheus reads them. FirewallError."""
+        listing = await asyncio.to_thread(self._door.list_json, f"list table {layout.TABLE}")
+        state = self.book.state
+        counts = self._counts._replace(
+            dropped=metrics.dropped(listings.elements(listing)),
+            elements=len(tuple(self.book.elements())),
+            policies=len(state.policies),
+        )
+        names = {str(a): str(key) for key, pod in state.pods.items() for a in pod.addresses}
+        return metrics.text(counts, names)
 
     def _apply(self, documents: Iterable[str]) -> None:
         for document in documents:

@@ -1,0 +1,68 @@
+"""What a node's enforcer tells: drops as they happen, metrics when somebody asks. Knows no rule.
+
+Drops come from the kernel's log group, are explained, and go to the board; metrics go over HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+
+from netemu.base import clock, errors
+from netemu.http import messages, server
+from netemu.kernel import logged
+from netemu.netpol import board, drops
+from netemu.wire import nflog
+
+_log = logging.getLogger("netpol")
+
+
+class Teller:
+    """`known` gives what is known about two addresses; `loud`: each drop is a line of the log, too."""
+
+    def __init__(
+        self, node: str, known: Callable[[str, str], drops.Known], time: clock.Clock, *, loud: bool = False
+    ) -> None:
+        self.board = board.Board()
+        self._node, self._known, self._clock, self._loud = node, known, time, loud
+
+    def listen(self, log: logged.Log) -> None:
+        """Hear of dropped packets from now on."""
+        asyncio.get_running_loop().add_reader(log.fileno(), self._receive, log)
+
+    def _receive(self, log: logged.Log) -> None:
+        for one in log.receive():
+            flow = nflog.flow(one.payload)
+            if flow is None:
+                continue
+            at = one.at or self._clock.now()
+            known = self._known(flow.source, flow.destination)
+            drop = drops.explain(known, self._node, one._replace(at=at))
+            if drop is not None:
+                document = drop.document()
+                self.board.put(document)
+                if self._loud:
+                    _log.info("dropped %s", drops.line(document))
+
+    async def serve_metrics(self, address: str, read: Callable[[], Awaitable[str]]) -> server.Server | None:
+        """/metrics at address:port; None when that cannot be listened at, which is said."""
+
+        async def answer(request: messages.Request) -> messages.Response:
+            if request.path != "/metrics":
+                return messages.Response(404, (), b"")
+            try:
+                body = (await read()).encode()
+            except errors.NetemuError as error:
+                return messages.Response(500, (), str(error).encode())
+            return messages.Response(200, (("content-type", "text/plain; version=0.0.4"),), body)
+
+        host, _, port = address.rpartition(":")
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            bound = socket.create_server((host.strip("[]"), int(port)), family=family)
+            return await server.serve(answer, [bound])
+        except OSError as error:
+            _log.warning("cannot listen: %s address=%s", error.strerror or error, address)
+            return None
