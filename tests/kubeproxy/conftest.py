@@ -118,22 +118,35 @@ class World:
                 return "refused"
 
     def _serve(self) -> None:
+        """Nobody waits for anybody: who was answered is kept until he says something."""
+        poll = select.poll()
+        answered: dict[int, socket.socket] = {}
+        servers = {server.fileno(): server for server in self._servers}
+        for number in (self._stop_reader, *servers):
+            poll.register(number, select.POLLIN)
         while True:
-            ready, _, _ = select.select([self._stop_reader, *self._servers], [], [])
-            if self._stop_reader in ready:
-                return
-            for server in ready:
+            for number, _ in poll.poll():
+                if number == self._stop_reader:
+                    for connection in answered.values():
+                        connection.close()
+                    return
+                if number in answered:
+                    poll.unregister(number)
+                    with answered.pop(number) as connection, contextlib.suppress(OSError):
+                        connection.recv(200)
+                    continue
+                server = servers[number]
                 name = self._servers[server]
                 if server.type == socket.SOCK_DGRAM:
                     _, peer = server.recvfrom(200)
                     server.sendto(_told(name, peer, server), peer)
                     continue
                 connection, peer = server.accept()
-                with connection:
+                answered[connection.fileno()] = connection
+                poll.register(connection, select.POLLIN)
+                with contextlib.suppress(OSError):
                     connection.send(_told(name, peer, server))
                     connection.shutdown(socket.SHUT_WR)
-                    connection.settimeout(1)
-                    connection.recv(200)
 
     def _listen(self, name: str) -> None:
         # Bound to addresses, for else a datagram of a node with several is answered from another.
@@ -258,19 +271,12 @@ class World:
 
     def hairpin(self, link: str) -> None:
         """As the bridge plugin's hairpinMode: a bridge port may send a frame back where it came from."""
-        fd = self.places["here"]
-        command = [
-            "nsenter",
-            f"--net=/proc/self/fd/{fd}",
-            "bridge",
-            "link",
-            "set",
-            "dev",
-            link,
-            "hairpin",
-            "on",
-        ]
-        subprocess.run(command, check=True, pass_fds=(fd,))
+        self.run("here", "bridge", "link", "set", "dev", link, "hairpin", "on")
+
+    def run(self, place: str, *command: str) -> None:
+        """A program in one of the namespaces."""
+        fd = self.places[place]
+        subprocess.run(["nsenter", f"--net=/proc/self/fd/{fd}", *command], check=True, pass_fds=(fd,))
 
 
 def has(key: str) -> bool:

@@ -335,7 +335,7 @@ def planned(given: dict[str, Any], entries: list[Entry], mode: str, addresses: d
         wanted[parsed.Key("table", entry.named)] = plan.place(state, topology, None, identities)
     own = tuple(address for one in around.values() for address in one.addresses)
     book = ledger.Ledger("here", own)
-    return book, book.fill(wanted), around
+    return book, tuple(book.fill(wanted)), around
 
 
 def walker(given: dict[str, Any], entries: list[Entry], mode: str, place: Any) -> Any:
