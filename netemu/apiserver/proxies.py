@@ -1,7 +1,7 @@
 """HTTP through the API server to a pod, a service's endpoint or a node: /proxy[/path] below each of them.
 
 `name`, `name:port` or `https:name:port` says which port and scheme; upgrades (WebSocket) pass, too. What
-cannot be reached is 503. Redirects and links are the client's: only Location headers are put right.
+cannot be reached is 503. Redirects and links in HTML pages are put right.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import random
 import ssl
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from netemu.api import core, discovery, kinds
-from netemu.apiserver import contexts, kubelets, relaying, statuses
+from netemu.apiserver import contexts, kubelets, links, relaying, statuses
 from netemu.base import errors
 from netemu.http import client, messages, tls, upgrades
 
+_LARGEST_PAGE = 1 << 24  # bytes
 _SERVICE_NAME = "kubernetes.io/service-name"
 
 
@@ -48,17 +48,14 @@ async def answer(call: contexts.Call) -> messages.Response:
     if not path and call.request.method in ("GET", "HEAD"):
         location = messages.Request("GET", f"{base}/", call.request.query).target()
         return messages.Response(301, (("location", location),))
+    headers = relaying.forward(call.request, without=("accept-encoding",))
     request = messages.Request(
-        call.request.method,
-        path or "/",
-        call.request.query,
-        relaying.forward(call.request),
-        call.request.body,
+        call.request.method, path or "/", call.request.query, headers, call.request.body
     )
     try:
         if upgrades.wanted(call.request):
             return await upgrades.ask(place.host, place.port, place.tls, request)
-        return _returned(await _send(place, request), base)
+        return await _returned(await _send(place, request), base, call.request.header("host"))
     except errors.Transient as error:
         raise _unavailable(f"error trying to reach service: {error.message}") from None
 
@@ -175,15 +172,18 @@ async def _send(place: _Place, request: messages.Request) -> messages.Response:
     return messages.Response(response.status, response.headers, kubelets.Relay(response.body, pool))
 
 
-def _returned(response: messages.Response, base: str) -> messages.Response:
+async def _returned(response: messages.Response, base: str, host: str) -> messages.Response:
     headers = tuple(
-        (name, _moved(value, base) if name == "location" else value)
+        (name, links.moved(value, base, host) if name == "location" else value)
         for name, value in relaying.returned(response)
     )
-    return messages.Response(response.status, headers, response.body)
-
-
-def _moved(location: str, base: str) -> str:
-    """A redirect to a path of the same server leads through the proxy again."""
-    url = urlsplit(location)
-    return f"{base}{location}" if not url.netloc and location.startswith("/") else location
+    page = response.header("content-type").startswith("text/html") and response.body != b""
+    if not page or response.header("content-encoding"):
+        return messages.Response(response.status, headers, response.body)
+    try:
+        body = await messages.whole(response, limit=_LARGEST_PAGE)
+    except ValueError:
+        await messages.discard(response.body)
+        raise _unavailable("the page is too large to put its links right") from None
+    await messages.discard(response.body)
+    return messages.Response(response.status, headers, links.rewrite(body, base, host))

@@ -106,9 +106,12 @@ class Plain:
 
 
 class WebSocket:
-    """Messages. One receiver at a time; any number of senders."""
+    """Messages. One receiver at a time; any number of senders. `coded`: they travel as text, in base64."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, coded: bool = False
+    ) -> None:
+        self._coded = coded
         self._plain = Plain(reader, writer)
         self._decoder = websocket.Decoder(masked=True)
         self._waiting: deque[websocket.Message] = deque()
@@ -120,7 +123,13 @@ class WebSocket:
             while self._waiting:
                 message = self._waiting.popleft()
                 if message.opcode in (websocket.BINARY, websocket.TEXT):
-                    return message.data
+                    if not self._coded or not message.data:
+                        return message.data
+                    try:
+                        return websocket.from_text(message.data)
+                    except websocket.Broken as broken:
+                        await self._close(broken.code, str(broken))
+                        return None
                 if message.opcode == websocket.PING:
                     await self._plain.write(websocket.encode(websocket.PONG, message.data))
                 elif message.opcode == websocket.CLOSE:
@@ -136,8 +145,12 @@ class WebSocket:
         return None
 
     async def send(self, data: bytes) -> None:
-        """One binary message."""
-        if not self._closed:
+        """One message."""
+        if self._closed:
+            return
+        if self._coded:
+            await self._plain.write(websocket.encode(websocket.TEXT, websocket.to_text(data)))
+        else:
             await self._plain.write(websocket.encode(websocket.BINARY, data))
 
     async def lost(self) -> None:

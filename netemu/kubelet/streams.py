@@ -23,7 +23,9 @@ _COMMANDS = {  # subprotocol -> version
     "channel.k8s.io": 1,
     "": 1,
 }
-_OVER_WEBSOCKET = ("v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io", "")
+_CODED = {"v4.base64.channel.k8s.io": 4, "base64.channel.k8s.io": 1}  # over WebSocket only
+_PLAIN = ("v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io")
+_OVER_WEBSOCKET = (*_PLAIN, *_CODED, "")
 _TUNNEL = "SPDY/3.1+portforward.k8s.io"
 _FORWARD = "portforward.k8s.io"
 _MOST_PORTS = 100
@@ -72,7 +74,7 @@ def forward(request: messages.Request, network: str, about: str) -> messages.Res
     """Carry connections into the pod's network namespace ("": the node's own). Refused."""
     dial = forwarding.dialer(network)
     if _is_websocket(request):
-        chosen = _choose_subprotocol(request, (_TUNNEL, "v4.channel.k8s.io"))
+        chosen = _choose_subprotocol(request, (_TUNNEL, "v4.channel.k8s.io", "v4.base64.channel.k8s.io"))
         if chosen == _TUNNEL:
             return _websocket(
                 request,
@@ -109,8 +111,9 @@ def _remote(
 ) -> messages.Response:
     if _is_websocket(request):
         chosen = _choose_subprotocol(request, _OVER_WEBSOCKET)
+        version = _CODED.get(chosen) or _COMMANDS[chosen]
         return _websocket(
-            request, chosen, lambda client: serve(channels.OverWebSocket(client, wish, _COMMANDS[chosen]))
+            request, chosen, lambda client: serve(channels.OverWebSocket(client, wish, version))
         )
     chosen = _choose_stream_protocol(request, tuple(_COMMANDS))
 
@@ -167,7 +170,7 @@ def _websocket(
         headers.append(("sec-websocket-protocol", chosen))
 
     async def take_over(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await serve(conversations.WebSocket(reader, writer))
+        await serve(conversations.WebSocket(reader, writer, coded=chosen in _CODED))
 
     return messages.Response(101, tuple(headers), upgrade=take_over)
 

@@ -62,6 +62,22 @@ def encode(opcode: int, data: bytes, *, mask: bytes | None = None, last: bool = 
     return head + data if mask is None else head + mask + _masked(data, mask)
 
 
+def to_text(data: bytes) -> bytes:
+    """A channel's message as the base64 subprotocols have it: the channel as a digit, then base64."""
+    return bytes([data[0] + ord("0")]) + base64.b64encode(data[1:])
+
+
+def from_text(text: bytes) -> bytes:
+    """The reverse of `to_text`. Broken."""
+    channel = text[:1]
+    try:
+        if not channel.isdigit():
+            raise ValueError("no channel")
+        return bytes([int(channel)]) + base64.b64decode(text[1:], validate=True)
+    except ValueError as error:
+        raise Broken(NOT_UTF8, f"a message is no channel and base64: {error}") from None
+
+
 def close(code: int = NORMAL, reason: str = "", *, mask: bytes | None = None) -> bytes:
     """A close frame."""
     return encode(CLOSE, struct.pack(">H", code) + reason.encode()[:123], mask=mask)

@@ -3,16 +3,25 @@
 import contextlib
 import json
 import socket
+import ssl
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from netemu.http import messages
+from netemu.apiserver import pki
+from netemu.http import messages, tls
 from netemu.http import server as http
 
 PODS = "/api/v1/namespaces/default/pods"
 SERVICES = "/api/v1/namespaces/default/services"
+
+
+PAGE = """<html><a class="x" href="/rooted?q=1#z">1</a><a href="relative">2</a>
+<A HREF="https://elsewhere.example/x">3</A><img src=/i.png alt=/not-a-link>
+<form action='/go' method=post></form><p title="/no">/text &amp; \u00fc</p>
+<a href="//[broken">4</a></html>""".encode()
 
 
 def own_address() -> str:
@@ -26,7 +35,7 @@ def own_address() -> str:
 
 
 @contextlib.asynccontextmanager
-async def mirror(address: str = "127.0.0.1") -> AsyncIterator[int]:
+async def mirror(address: str = "127.0.0.1", context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """A server that says what it was asked; /moved leads elsewhere, /stream comes in pieces."""
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -38,6 +47,8 @@ async def mirror(address: str = "127.0.0.1") -> AsyncIterator[int]:
             return messages.Response(302, (("location", "/there?a=b"),))
         if request.path == "/away":
             return messages.Response(302, (("location", "https://elsewhere.example/"),))
+        if request.path == "/page":
+            return messages.Response(200, (("content-type", "text/html; charset=utf-8"),), PAGE)
         if request.path == "/stream":
             return messages.Response(200, (), pieces())
         said = [request.method, request.target(), dict(request.headers), request.body.decode()]
@@ -45,7 +56,7 @@ async def mirror(address: str = "127.0.0.1") -> AsyncIterator[int]:
             418, (("content-type", "application/json"), ("x-own", "yes")), json.dumps(said).encode()
         )
 
-    serving = await http.serve(handle, [socket.create_server((address, 0))])
+    serving = await http.serve(handle, [socket.create_server((address, 0))], context)
     try:
         yield serving.addresses()[0][1]
     finally:
@@ -100,6 +111,42 @@ def test_redirects_lead_through_the_proxy_and_bodies_come_in_pieces(world: Any) 
             assert (await world.ask("GET", f"{base}/stream")).body == b"one two three"
             head = await world.ask("HEAD", f"{base}/x")
             assert head.status == 418
+
+    world(story)
+
+
+def test_tls_is_spoken_to_whom_it_is_asked_for(world: Any) -> None:
+    """Whatever their certificate: nobody signs for pods."""
+
+    async def story(world: Any) -> None:
+        own = pki.ca("nobody-knows", time.time())
+        async with mirror(context=tls.server(*pki.server(own, "x", ["x"], [], time.time()))) as port:
+            await pod_at(world, port)
+            for name in (f"https:web:{port}", "https:web:web", "https:web:"):
+                answer = await world.ask("GET", f"{PODS}/{name}/proxy/a")
+                assert (answer.status, answer.body[1]) == (418, "/a"), answer.body
+            plain = await world.ask("GET", f"{PODS}/web:{port}/proxy/a")
+            assert plain.status == 503
+
+    world(story)
+
+
+def test_links_of_pages_lead_through_the_proxy(world: Any) -> None:
+    async def story(world: Any) -> None:
+        async with mirror() as port:
+            await pod_at(world, port)
+            base = f"{PODS}/web/proxy"
+            page = (await world.ask("GET", f"{base}/page")).body.decode()
+            for there in (
+                f'<a class="x" href="{base}/rooted?q=1#z">',
+                '<a href="relative">',
+                '<A HREF="https://elsewhere.example/x">',
+                f"<img src={base}/i.png alt=/not-a-link>",
+                f"<form action='{base}/go' method=post>",
+                '<p title="/no">/text &amp; \u00fc</p>',
+                '<a href="//[broken">',
+            ):
+                assert there in page, there
 
     world(story)
 

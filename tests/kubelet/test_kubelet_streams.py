@@ -4,6 +4,7 @@ The runtime here runs real processes on the descriptors it is given, in no conta
 """
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -220,6 +221,35 @@ def test_websocket_v4_has_no_end_of_stdin() -> None:
         ours.send(b"\0hello")
         said, code = await ours.to_the_end()
         assert (said[1], status(said[3]), code) == (b"hello", ("Success", ""), 1000)
+
+    tell(story)
+
+
+@pytest.mark.parametrize("protocol", ["base64.channel.k8s.io", "v4.base64.channel.k8s.io"])
+def test_channels_in_base64(protocol: str) -> None:
+    """Text messages: the channel as a digit, then what is said in base64."""
+
+    async def story(kubelet: Kubelet) -> None:
+        ours = Messages(await kubelet.command(protocol, "sh", "-c", "head -c 5; exit 3"))
+        ours.send(b"0" + base64.b64encode(b"hello"), websocket.TEXT)
+        said, code = await ours.to_the_end()
+        assert code == 1000
+        assert base64.b64decode(said[ord("1")]) == b"hello"
+        told = base64.b64decode(said[ord("3")])
+        if protocol.startswith("v4"):
+            assert status(told) == ("Failure", "3")
+        else:
+            assert b"exit status 3" in told
+
+    tell(story)
+
+
+def test_what_is_no_base64_ends_the_conversation() -> None:
+    async def story(kubelet: Kubelet) -> None:
+        ours = Messages(await kubelet.command("base64.channel.k8s.io", "cat"))
+        ours.send(b"0*", websocket.TEXT)
+        _, code = await ours.to_the_end()
+        assert code == websocket.NOT_UTF8
 
     tell(story)
 
