@@ -23,12 +23,12 @@ def ask(
     port, protocol = _port(found, target, protocol)
     host, chosen = found.of_family(family)
     flow = flows.Flow(source, host, port, protocol, chosen)
-    verdict = expect.expect(world, flow)
+    verdict = expect.explain(world, flow)
     by_name = None
     if found.service is not None and worlds.is_address(host) and source.kind == "pod" and protocol != "ICMP":
         meta = found.service.metadata
         name = meta.name if meta.namespace == source.namespace else f"{meta.name}.{meta.namespace}"
-        by_name = expect.expect(world, flow._replace(host=name))
+        by_name = expect.explain(world, flow._replace(host=name))
         if by_name.words == verdict.words:
             by_name = None
     return telling.Answer(flow, found.shown, verdict, by_name)

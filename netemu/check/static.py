@@ -55,7 +55,7 @@ def judge(imagined: imagine.Imagined, wanted: expectations.Expectations, *, othe
         end for row in rows if row.wanted != expectations.MAY_NOT for end in _arriving(world, row)
     }
     rest = [
-        Row(flow, shown, expectations.MAY_NOT, expect.expect(world, flow), None)
+        Row(flow, shown, expectations.MAY_NOT, expect.explain(world, flow), None)
         for flow, shown in every(world)
     ]
     rest = [
@@ -82,7 +82,7 @@ def _of_target(
                 if family not in target.hosts or (source.addresses and not source.of_family(family)):
                     continue
                 flow = flows.Flow(source, target.hosts[family], port, spoken, family)
-                yield Row(flow, target.shown, wanted.wanted, expect.expect(world, flow), wanted)
+                yield Row(flow, target.shown, wanted.wanted, expect.explain(world, flow), wanted)
 
 
 def _ports(target: places.Target, number: int | None, protocol: str | None) -> tuple[tuple[int, str], ...]:

@@ -19,13 +19,18 @@ def expect(world: worlds.World, flow: Flow) -> Verdict:
     return of(world).expect(flow)
 
 
+def explain(world: worlds.World, flow: Flow) -> Verdict:
+    """As `expect`, and with advice: what somebody may have overlooked."""
+    return of(world).explain(flow)
+
+
 def of(world: worlds.World) -> "Model":
     """The model of a world: what it learns of policies and addresses serves every flow."""
     return world.derive(Model)
 
 
 class Model:
-    """Answers for one world. `judge` is `expect` without the reasons: the same decisions, for many flows."""
+    """Answers for one world. `judge`, `expect` and `explain` decide alike, and differ in what they tell."""
 
     def __init__(self, world: worlds.World) -> None:
         self.world = world
@@ -34,11 +39,18 @@ class Model:
 
     def expect(self, flow: Flow) -> Verdict:
         """The outcomes and why."""
-        return _Journey(self, flow, explain=True).verdict()
+        return _Journey(self, flow, _REASONS).verdict()
+
+    def explain(self, flow: Flow) -> Verdict:
+        """The outcomes, why, and what may have been overlooked."""
+        return _Journey(self, flow, _ADVICE).verdict()
 
     def judge(self, flow: Flow) -> Verdict:
         """The outcomes alone."""
-        return _Journey(self, flow, explain=False).verdict()
+        return _Journey(self, flow, _BARE).verdict()
+
+
+_BARE, _REASONS, _ADVICE = range(3)  # how much a journey tells
 
 
 class Arriving(NamedTuple):
@@ -60,14 +72,14 @@ class Arriving(NamedTuple):
 class _Journey:
     """One flow on its way. Every method answers with what may become of it from there on."""
 
-    __slots__ = ("explain", "family", "flow", "model", "source", "world")
+    __slots__ = ("family", "flow", "model", "source", "tells", "world")
 
-    def __init__(self, model: Model, flow: Flow, *, explain: bool) -> None:
+    def __init__(self, model: Model, flow: Flow, tells: int) -> None:
         self.model = model
         self.world = model.world
         self.flow = flow
         self.source = flow.source
-        self.explain = explain
+        self.tells = tells
         self.family = flow.family
 
     def verdict(self) -> Verdict:
@@ -104,7 +116,7 @@ class _Journey:
         """How the DNS query may end. One that is not answered means that there is no such name."""
         family = 6 if ":" in server else 4
         query = Flow(self.source, server, names.DNS_PORT, "UDP", family)
-        verdict = _Journey(self.model, query, explain=self.explain).verdict()
+        verdict = _Journey(self.model, query, self.tells).verdict()
         return tuple(
             outcome
             if outcome.word in ("ok", verdicts.UNKNOWN)
@@ -154,7 +166,7 @@ class _Journey:
             text = "pod addresses are known inside the cluster only"
             return verdicts.one("unreachable", Reason("route", text))
         because: tuple[Reason, ...] = ()
-        if self.explain:
+        if self.tells:
             because = (Reason("pod", "pods are reached by their own address"),)
             if source.node:
                 text = "same node" if source.node == owner.node else f"{source.node} to {owner.node}"
@@ -192,7 +204,7 @@ class _Journey:
     def _through(self, translation: services.Translation) -> Verdict:
         """A Service's backends. Another node's translation comes after the sender's egress was judged."""
         left = bool(translation.at and self.source.node) and translation.at != self.source.node
-        because = translation.because if self.explain else ()
+        because = translation.because if self.tells else ()
         if left:
             allowed, dialled = self._egress(self.flow.host, self.flow.port, None)
             if not allowed:
@@ -282,7 +294,7 @@ class _Journey:
         what: rules.Arrival,
     ) -> tuple[Reason, ...]:
         """The decision as a reason, if somebody wants to hear it and there are policies to speak of."""
-        if not (self.explain and self.model.polices):
+        if not (self.tells and self.model.polices):
             return _NO_REASONS
         flow, sender = self.flow, self.source.of_family(self.family)
         case = advice.Case(
@@ -291,7 +303,7 @@ class _Journey:
         said = sentences.of(
             decision, direction, case.whose, sentences.flow(what.protocol, what.port), case.other
         )
-        return (said, *advice.of(case))
+        return (said, *advice.of(case)) if self.tells == _ADVICE else (said,)
 
     # --- who answers
 
