@@ -78,6 +78,51 @@ async def _enforce(kubeconfig: Path | None, node_name: str, chosen: Any) -> None
         await agent.run(client, node_name, agent.Doors.here(), clock.SystemClock(), options=chosen)
 
 
+@command.command("wait")
+@click.option("--timeout", default=30.0, show_default=True, metavar="SECONDS", help="How long to wait.")
+@options.quiet
+@options.lab
+def _wait(*, timeout: float, quiet: bool, name: str) -> int:
+    """Wait until every policy that the lab has now is in force on every ready node. Exit code 1: not yet."""
+    found = _in_force(name, timeout)
+    if not quiet or not found.whole:
+        missing = f"; not on {', '.join(found.missing)}" if found.missing else ""
+        click.echo(f"policies are in force on {found}{missing}")
+    return 0 if found.whole else 1
+
+
+@options.blocking
+async def _in_force(name: str, timeout: float) -> Any:
+    import asyncio
+
+    from netemu.api import clusterpolicies, core, networking
+    from netemu.netpol import reports
+
+    async with options.client(options.open_lab(name)) as client:
+        listed = (
+            await client.list(networking.NetworkPolicy),
+            await client.list(clusterpolicies.ClusterNetworkPolicy),
+        )
+        needed = [max((int(p.metadata.resourceVersion) for p in one.items), default=0) for one in listed]
+        nodes = await client.list(core.Node)
+        known = {node.metadata.name: node for node in nodes.items}
+        found = reports.coverage(known.values(), *needed)
+        try:
+            async with asyncio.timeout(timeout):
+                while not found.whole:
+                    async for event in client.watch(core.Node, revision=nodes.revision):
+                        if event.type in ("ADDED", "MODIFIED"):
+                            known[event.object.metadata.name] = event.object
+                        elif event.type == "DELETED":
+                            known.pop(event.object.metadata.name, None)
+                        found = reports.coverage(known.values(), *needed)
+                        if found.whole:
+                            break
+        except TimeoutError:
+            pass
+        return found
+
+
 @command.command("cleanup")
 def _cleanup() -> int:
     """Remove what an enforcer left in this network namespace: no policy is in force afterwards."""

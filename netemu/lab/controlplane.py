@@ -52,6 +52,7 @@ async def _run(
     from netemu.controllers import agent as controllers
 
     await asyncio.sleep(0)
+    from netemu.netpol import announcing
     from netemu.scheduler import agent as scheduler
 
     async with asyncio.TaskGroup() as tasks:
@@ -61,6 +62,7 @@ async def _run(
         settings = controllers.Config(tuple(lab.ranges.pods), identity.ca.decode())
         tasks.create_task(controllers.run(client, time_of, settings, shared=shared))
         tasks.create_task(_balance(api, spec, time_of, shared))
+        tasks.create_task(announcing.run(client, time_of, shared))
         binding = api.local_client("system:kube-scheduler", _GROUPS)
         tasks.create_task(scheduler.run(binding, time_of, shared=shared))
         admin = api.local_client("netemu-admin", ("system:masters", authentication.AUTHENTICATED))

@@ -8,16 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address, ip_network
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from netemu.api import clusterpolicies, core, meta, networking
 from netemu.base import backoff, clock, errors
 from netemu.client import api, informers
 from netemu.client import errors as refusals
 from netemu.kernel import firewall, generations, linux, logged
-from netemu.netpol import admission, changes, drops, layout, policies, policing, telling, terms
+from netemu.netpol import admission, changes, drops, layout, policies, policing, reporting, telling, terms
 
 BREATHER = 0.01  # seconds between two transactions while changes keep coming
 CHECK_INTERVAL = 5.0  # seconds between looks at whether the table is still ours
@@ -76,6 +76,7 @@ async def run(
     held = informers.Informers(client, clock)
     await loop.gate.open()
     loop.listen(held)
+    reporter = reporting.Reporter(client, node_name, clock)
     teller = telling.Teller(node_name, loop.known, clock, loud=chosen.loud)
     if doors.log is not None:
         teller.listen(doors.log)
@@ -90,7 +91,8 @@ async def run(
         await held.synced()  # nothing is programmed from half of the objects
         await answered.wait()
         tasks.create_task(loop.watch_over())
-        await loop.program()
+        tasks.create_task(reporter.run())
+        await loop.program(reporter)
 
 
 class Loop:
@@ -108,6 +110,7 @@ class Loop:
         self._node, self._enforcer, self._clock, self._options = node, enforcer, time, options
         self._wake = asyncio.Event()
         self._pods: dict[terms.Key, core.Pod] = {}  # with those that are gone from the API but run here
+        self._followed: list[informers.Informer[Any] | None] = [None, None]  # of both kinds of policies
         self._spaces: dict[str, core.Namespace] = {}
         self._nodes: dict[str, core.Node] = {}
         self._policies: dict[terms.Key, networking.NetworkPolicy] = {}
@@ -117,7 +120,9 @@ class Loop:
         held.of(core.Pod).subscribe(self._pod)
         held.of(core.Namespace).subscribe(self._space)
         held.of(core.Node).subscribe(self._known)
-        held.of(networking.NetworkPolicy).subscribe(self._policy)
+        policies = held.of(networking.NetworkPolicy)
+        policies.subscribe(self._policy)
+        self._followed[0] = policies
         self.gate.changed = self._attached
 
     def _pod(self, change: informers.Change[core.Pod]) -> None:
@@ -189,6 +194,7 @@ class Loop:
             await self._clock.sleep(retry.next())
         informer = informers.Informer(client, clusterpolicies.ClusterNetworkPolicy, clock=self._clock)
         informer.subscribe(self._cluster_policy)
+        self._followed[1] = informer
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(informer.run())
             await informer.synced.wait()
@@ -197,6 +203,13 @@ class Loop:
     def _cluster_policy(self, change: informers.Change[clusterpolicies.ClusterNetworkPolicy]) -> None:
         changes.put(self._cluster, terms.Key(*change.key), change.current)
         self._put(change, policies.of_cluster)
+
+    def _policed(self) -> Iterator[core.Pod]:
+        """Pods of this node that wait to hear that their policies are in force."""
+        for key, standing in self._enforcer.book.state.standings.items():
+            pod = self._pods.get(key)
+            if pod is not None and reporting.wants(pod, policed=any(standing[1:])):
+                yield pod
 
     def known(self, *pair: str) -> drops.Known:
         """What is known about who has these addresses, and about all that may part them."""
@@ -210,13 +223,16 @@ class Loop:
             tuple(self._cluster.values()),
         )
 
-    async def program(self) -> None:
+    async def program(self, reporter: reporting.Reporter) -> None:
         """For ever: what is pending, at once after quiet, together while changes keep coming."""
         retry = backoff.Backoff(0.05, limit=10.0)
         while True:
             self._wake.clear()
             began = self._clock.monotonic()
             served = [one for one in self.gate.waiting() if self._has(one)]
+            revisions = tuple(
+                informer.revision if informer is not None else "" for informer in self._followed
+            )
             try:
                 count = await self._enforcer.sync() if self._enforcer.due else 0
             except errors.NetemuError as error:
@@ -226,6 +242,7 @@ class Loop:
                 continue
             retry.reset()
             self.gate.let(served)
+            reporter.programmed(revisions, self._policed())
             if count:
                 took = self._clock.monotonic() - began
                 _log.debug("programmed elements=%d seconds=%.4f", count, took)
