@@ -4,6 +4,7 @@ Knows the rules of kubernetes.io/docs/reference/networking/virtual-ips and of KE
 4444; no policies, and nothing of how a proxy programs them.
 """
 
+import functools
 import ipaddress
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
@@ -183,8 +184,12 @@ def _primary(node: core.Node | None, family: int) -> str:
 
 
 def _within(address: str, ranges: Iterable[str]) -> bool:
-    one = ipaddress.ip_address(address)
-    return any(one in ipaddress.ip_network(text.strip(), strict=False) for text in ranges)
+    return any(_is_in(address, text) for text in ranges)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _is_in(address: str, network: str) -> bool:
+    return ipaddress.ip_address(address) in ipaddress.ip_network(network.strip(), strict=False)
 
 
 def _unclaimed(world: worlds.World, flow: flows.Flow) -> Translation | None:

@@ -234,7 +234,12 @@ def node_party(node: core.Node) -> Party:
 
 def canonical(addresses: tuple[str, ...]) -> tuple[str, ...]:
     """Addresses in the one spelling used for comparing."""
-    return tuple(str(ipaddress.ip_address(address)) for address in addresses)
+    return tuple(map(_spelt, addresses))
+
+
+@functools.lru_cache(maxsize=1 << 16)  # a cluster's addresses are asked for again and again
+def _spelt(address: str) -> str:
+    return str(ipaddress.ip_address(address))
 
 
 def is_running(pod: core.Pod) -> bool:
