@@ -1,5 +1,5 @@
-"""Who runs which plugins in which network: {our kubelet, cnitool's way by hand, podman} x {our plugins,
-Debian's} x {bridge, ptp} x {host-gw, vxlan} x {IPv4, IPv6, dual}.
+"""Who runs which plugins in which network: {our kubelet, cnitool's way by hand} x {our plugins, Debian's} x
+{bridge, ptp} x {host-gw, vxlan} x {IPv4, IPv6, dual}.
 
 A lab is a cell of the last four; in it the quickstart holds for the kubelet's pods, and containers that the
 others attach reach those pods, a Service and each other. One cell runs each time, the matrix with -m slow.
@@ -9,7 +9,6 @@ import itertools
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -135,26 +134,11 @@ def by_hand(lab: Lab) -> None:
         assert said.strip() == "reached"
 
 
-def by_podman(lab: Lab) -> None:
-    """podman's CNI backend with the node's list, where podman has one (before 5.0)."""
-    if shutil.which("podman") is None:
-        return  # this cell cannot exist here: podman is not installed
-    directory = DEBIAN if lab.cell.plugins == "debian" else "/opt/cni/bin"
-    config = f'[network]\nnetwork_backend="cni"\ncni_plugin_dirs=["{directory}", "/opt/cni/bin"]\n'
-    lab.on("worker-1", "sh", "-c", f"mkdir -p /run/pod; echo '{config}' > /run/pod/containers.conf")
-    state = "--root /run/pod/root --runroot /run/pod/runroot --tmpdir /run/pod/tmp --cgroup-manager cgroupfs"
-    run = f"podman {state} run --rm --network netemu --rootfs /:O"
-    targets = json.dumps(lab.targets())
-    shell = f"CONTAINERS_CONF=/run/pod/containers.conf {run} {sys.executable} -c '{REACH}' '{targets}'"
-    assert lab.on("worker-1", "sh", "-c", shell).strip() == "reached"
-
-
 def hold(place: Path, cell: Cell) -> None:
     lab = Lab(place, cell)
     try:
         lab.kubelet()
         by_hand(lab)
-        by_podman(lab)
     finally:
         lab.netemu("down", "--name", "cell", "-q")
 
