@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from netemu.api import batch, core, meta
-from netemu.base import clock
+from netemu.base import times
 from netemu.controllers import ownership, readiness
 
 FINALIZER: Final = "batch.kubernetes.io/job-tracking"
@@ -49,7 +49,7 @@ def plan(job: batch.Job, pods: Sequence[core.Pod], now: float) -> Plan:
     failed = _uncounted(status.failed, status.uncountedTerminatedPods, "failed")
     status = _with(
         status,
-        startTime=None if job.spec.suspend else status.startTime or clock.rfc3339(now),
+        startTime=None if job.spec.suspend else status.startTime or times.rfc3339(now),
         active=len(active),
         ready=sum(1 for pod in active if readiness.is_ready(pod)),
         terminating=sum(1 for p in pods if p.metadata.deletionTimestamp and not readiness.is_terminal(p)),
@@ -272,7 +272,7 @@ def _ended(
     status: batch.JobStatus, ending: batch.JobCondition, is_final: bool, now: float
 ) -> batch.JobStatus:
     """With the announcing condition, and when it is final with the one everybody waits for."""
-    time = clock.rfc3339(now)
+    time = times.rfc3339(now)
     kinds = [ending.type, *([_FINAL[ending.type]] if is_final else [])]
     new = tuple(
         batch.JobCondition(kind, "True", time, time, ending.reason, ending.message)
@@ -291,7 +291,7 @@ def _suspended(status: batch.JobStatus, value: str, now: float) -> batch.JobStat
         "True": ("JobSuspended", "Job suspended"),
         "False": ("JobResumed", "Job resumed"),
     }[value]
-    time = clock.rfc3339(now)
+    time = times.rfc3339(now)
     others = tuple(one for one in status.conditions if one.type != "Suspended")
     mine = batch.JobCondition("Suspended", value, time, time, reason, message)
     return _with(status, conditions=(*others, mine))
