@@ -17,7 +17,6 @@ from netemu.client import errors as api_errors
 from netemu.cloud import announcing, plan
 from netemu.reconcile import loops, recorders
 
-POOLS = ("198.51.100.0/24", "2001:db8:51::/112")  # TEST-NET-2 and of the documentation prefix
 _ALL: Final = "load balancers"
 _log = logging.getLogger("cloud")
 
@@ -60,7 +59,6 @@ class Balancers:
         self._services, self._nodes = known.of(core.Service), known.of(core.Node)
         self._slices = known.of(discovery.EndpointSlice)
         self._given: dict[plan.Key, tuple[plan.Address, ...]] = {}  # what the informer may not know yet
-        self._ways: dict[plan.Address, plan.Address] = {}
         self._members: dict[plan.Key, dict[str, discovery.EndpointSlice]] = {}
         self._services.subscribe(self._service_changed)
         self._nodes.subscribe(self._node_changed)
@@ -105,23 +103,19 @@ class Balancers:
                 demands.append(wanted._replace(held=self._given.get(key, wanted.held)))
         given = plan.allocate(demands, self._pools)
         self._given = given.addresses
-        ways = self._announced(demands)
-        await self._announcer.announce(ways)
-        self._ways = ways
+        await self._announcer.announce(self._announced(demands))
         for key, service in sorted(services.items()):
             await self._write(key, service, given)
         return None
 
-    def _announced(self, demands: Sequence[plan.Demand]) -> dict[plan.Address, plan.Address]:
+    def _announced(self, demands: Sequence[plan.Demand]) -> dict[plan.Address, plan.Ways]:
         machines = [m for m in map(plan.machine, self._nodes.objects.values()) if m is not None]
         ways = {}
         for one in demands:
             only = plan.serving(self._members.get(one.key, {}).values()) if one.local else None
             for address in self._given[one.key]:
-                via = plan.announce(address, machines, only, self._ways.get(address))
-                if via is not None:
-                    ways[address] = via
-        return ways
+                ways[address] = plan.announce(address, machines, only)
+        return {address: hops for address, hops in ways.items() if hops}
 
     async def _write(self, key: plan.Key, service: core.Service, given: plan.Given) -> None:
         """Its status, and the finalizer that keeps it until its addresses are withdrawn."""

@@ -1,12 +1,12 @@
-"""LoadBalancer Services: which addresses they get, and which node each address is routed to. Pure.
+"""LoadBalancer Services: which addresses they get, and which nodes each address is routed to. Pure.
 
-Addresses come from pools, one for each family of the Service; a Service keeps what it has. With
-externalTrafficPolicy Local only nodes with ready endpoints are sent to, so that the source is kept.
+Addresses come from pools, one for each family of the Service; a Service keeps what it has. All nodes that
+may have it announce an address; with externalTrafficPolicy Local those with ready endpoints: they keep the
+source.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple
@@ -154,33 +154,40 @@ def serving(slices: Iterable[discovery.EndpointSlice]) -> frozenset[str]:
     return frozenset(name for name in ready if name)
 
 
-def announce(
-    address: Address, machines: Iterable[Machine], only: Collection[str] | None, before: Address | None
-) -> Address | None:
-    """The node's address that packets to `address` go to: as `before` while that may be, else by hash.
+Ways = tuple[Address, ...]  # next hops of the same right, in order
 
-    `only` these nodes have endpoints (None: it does not matter). None: nobody may have it.
+
+def announce(address: Address, machines: Iterable[Machine], only: Collection[str] | None) -> Ways:
+    """The addresses of nodes that packets to `address` may go to; none: nobody may have it.
+
+    `only` these nodes have endpoints (None: it does not matter).
     """
-    able = {
-        next_hop: one.name
-        for one in machines
-        if only is None or one.name in only
-        for next_hop in [next((a for a in one.addresses if a.version == address.version), None)]
-        if next_hop is not None
-    }
-    if before in able:
-        return before
-    return min(able, key=lambda hop: hashlib.sha256(f"{address} {able[hop]}".encode()).digest(), default=None)
+    able = (one for one in machines if only is None or one.name in only)
+    hops = (next((a for a in one.addresses if a.version == address.version), None) for one in able)
+    return tuple(sorted((hop for hop in hops if hop is not None), key=int))
 
 
 class Route(NamedTuple):
-    """One address, and the way there."""
+    """One address, and the ways there. `metric` tells an old route from the one that replaces it."""
 
     address: Address
-    via: Address
+    via: Ways
+    metric: int
 
 
-def difference(wanted: Collection[Route], present: Collection[Route]) -> Iterator[tuple[str, Route]]:
-    """What to delete and, after that, to add."""
-    yield from (("delete", route) for route in sorted(set(present) - set(wanted), key=str))
-    yield from (("add", route) for route in sorted(set(wanted) - set(present), key=str))
+_METRICS = (159, 160)
+
+
+def difference(wanted: Mapping[Address, Ways], present: Collection[Route]) -> Iterator[tuple[str, Route]]:
+    """What to add and, after that, to delete: an address that moves is never without a way."""
+    held: dict[Address, set[int]] = {}
+    right = {route for route in present if wanted.get(route.address) == route.via}
+    for route in present:
+        held.setdefault(route.address, set()).add(route.metric)
+    there = {route.address for route in right}
+    for address in sorted(wanted.keys() - there, key=str):
+        free = next(
+            metric for metric in (*_METRICS, max(_METRICS) + 1) if metric not in held.get(address, ())
+        )
+        yield "add", Route(address, wanted[address], free)
+    yield from (("delete", route) for route in sorted(set(present) - right, key=str))

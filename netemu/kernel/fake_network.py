@@ -231,16 +231,18 @@ class FakeNetwork:
         if not route.reachable:
             dev = "lo"
         elif route.via is not None and not route.onlink:
-            reached = {r.dev for r in self._routes if r.via is None and route.via in r.dst}
-            if not reached or (dev is not None and dev not in reached):
-                raise _refused(errno.ENETUNREACH if route.via.version == 4 else errno.EHOSTUNREACH)
+            for hop in (*route.also, route.via):
+                reached = {r.dev for r in self._routes if r.via is None and hop in r.dst}
+                if not reached or (dev is not None and dev not in reached):
+                    raise _refused(errno.ENETUNREACH if hop.version == 4 else errno.EHOSTUNREACH)
             dev = dev or sorted(reached)[0]
         elif dev is None:
             raise _refused(errno.ENODEV)
         if any((r.dst, r.metric) == (route.dst, route.metric) for r in self._routes):
             raise _refused(errno.EEXIST)
         protocol = route.protocol or ops.PROTOCOL_STATIC
-        made = states.Route(route.dst, route.via, dev, route.metric, protocol, route.reachable)
+        about = (route.dst, route.via, dev, route.metric, protocol, route.reachable, route.also)
+        made = states.Route(*about)
         self._routes.add(made)
 
     def _del_route(self, gone: ops.DelRoute) -> None:

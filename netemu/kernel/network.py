@@ -142,6 +142,7 @@ class LinuxNetwork:
             onlink=route.onlink,
             protocol=ops.PROTOCOL_STATIC if route.protocol is None else route.protocol,
             kind=rtnetlink.RTN_UNICAST if route.reachable else rtnetlink.RTN_UNREACHABLE,
+            also=route.also,
         )
 
     def _index(self, name: str) -> int:
@@ -228,7 +229,7 @@ def _routes(found: Iterable[Any], names: dict[int, str]) -> Iterator[states.Rout
         if dst.version == 6 and (dst.is_link_local or dst.is_multicast):
             continue
         metric = None if route.metric == _DEFAULT_METRIC[dst.version] else route.metric
-        yield states.Route(dst, route.via, dev, metric, route.protocol, reachable)
+        yield states.Route(dst, route.via, dev, metric, route.protocol, reachable, route.also)
 
 
 def _neighbours(found: Iterable[Any], names: dict[int, str]) -> Iterator[states.Neighbour]:

@@ -143,7 +143,8 @@ class AddRoute(msgspec.Struct, frozen=True):
     """A route in the main table; `protocol` None means static, `metric` None the kernel's default.
 
     `onlink`: `via` is a neighbour on `dev`, whatever the addresses there say. `reachable` False: packets to
-    it are answered with ICMP unreachable; `via` and `dev` are None.
+    it are answered with ICMP unreachable; `via` and `dev` are None. `also`: gateways with the same right as
+    `via`, among which the kernel chooses by flow.
     """
 
     dst: IPNetwork
@@ -153,10 +154,12 @@ class AddRoute(msgspec.Struct, frozen=True):
     protocol: int | None = None
     onlink: bool = False
     reachable: bool = True
+    also: tuple[IPAddress, ...] = ()
 
     def describe(self) -> str:
         kind = "" if self.reachable else "unreachable "
-        return f"ip route add {kind}{_route(self)}" + (" onlink" if self.onlink else "")
+        more = "".join(f" nexthop via {hop}" for hop in self.also)
+        return f"ip route add {kind}{_route(self)}" + (" onlink" if self.onlink else "") + more
 
 
 class DelRoute(msgspec.Struct, frozen=True):

@@ -38,7 +38,8 @@ class Address(NamedTuple):
 class Route(NamedTuple):
     """`metric` is None where it is the kernel's default (0 for IPv4, 1024 for IPv6); `protocol` as in ops.
 
-    One that is not `reachable` answers ICMP unreachable; the kernel counts it to the link lo.
+    One that is not `reachable` answers ICMP unreachable; the kernel counts it to the link lo. `also`: further
+    gateways, in any order.
     """
 
     dst: ops.IPNetwork
@@ -47,6 +48,7 @@ class Route(NamedTuple):
     metric: int | None
     protocol: int
     reachable: bool = True
+    also: tuple[ops.IPAddress, ...] = ()
 
 
 class Neighbour(NamedTuple):

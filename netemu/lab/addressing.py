@@ -1,4 +1,4 @@
-"""Which addresses a lab has: one range of each of its families for nodes, pods, Services and the outside.
+"""Which addresses a lab has: one range of each of its families for nodes, pods, Services and others.
 
 Knows what fits and what overlaps. The order of families is that of the lab: the primary one first.
 """
@@ -24,11 +24,12 @@ Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
 Network = IPv4Network | IPv6Network
 
-KINDS = ("nodes", "pods", "services", "outside")
+KINDS = ("nodes", "pods", "services", "balancers", "outside")
 DEFAULTS = {
     "nodes": ("172.18.0.0/16", "fd00:18::/64"),
     "pods": ("10.244.0.0/16", "fd00:244::/56"),
     "services": ("10.96.0.0/16", "fd00:96::/112"),
+    "balancers": ("198.51.100.0/24", "2001:db8:51::/112"),
     "outside": ("203.0.113.0/24", "2001:db8:113::/64"),
 }
 _POD_PREFIX = {4: 24, 6: 64}
@@ -37,11 +38,15 @@ _SEGMENT_BITS = {4: 8, 6: 16}  # so that a segment's number is a group of its ow
 
 @dataclass(frozen=True)
 class Ranges:
-    """Disjoint. `nodes` holds the segments of the node links; `outside` is that of the client beyond."""
+    """Disjoint. `nodes` holds the segments of the node links; `outside` is that of the client beyond.
+
+    `balancers` are for Services of type LoadBalancer.
+    """
 
     nodes: tuple[Network, ...]
     pods: tuple[Network, ...]
     services: tuple[Network, ...]
+    balancers: tuple[Network, ...]
     outside: tuple[Network, ...]
 
 
@@ -112,7 +117,7 @@ def problems(ranges: Ranges, nodes: int, segments: int) -> Iterator[tuple[str, s
             yield (
                 other_kind,
                 f"ranges.{kind} {one} and ranges.{other_kind} {other} overlap",
-                "nodes, pods, services and outside need ranges of their own",
+                f"{', '.join(KINDS[:-1])} and {KINDS[-1]} need ranges of their own",
             )
     for kind, network, needed, what in _needs(ranges, nodes, segments):
         if needed > network.max_prefixlen - network.prefixlen:

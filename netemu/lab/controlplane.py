@@ -9,7 +9,6 @@ import gc
 import logging
 import socket
 from collections.abc import Sequence
-from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,7 +91,7 @@ async def _balance(
     announcer = announcing.Fabric(fabric, outside, routers)
     accounts = ("system:serviceaccounts", "system:serviceaccounts:kube-system")
     client = api.local_client("system:serviceaccount:kube-system:service-controller", (*accounts, *_GROUPS))
-    await cloud.run(client, time_of, tuple(map(ip_network, cloud.POOLS)), announcer, shared=shared)
+    await cloud.run(client, time_of, spec.lab.ranges.balancers, announcer, shared=shared)
 
 
 _GROUPS = (authentication.AUTHENTICATED,)

@@ -59,6 +59,7 @@ IFF_UP, IFF_PROMISC, IFF_ALLMULTI = 0x1, 0x100, 0x200
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
 IFA_F_NODAD, IFA_F_PERMANENT, IFA_F_NOPREFIXROUTE = 0x02, 0x80, 0x200
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_METRICS, RTA_TABLE = 1, 4, 5, 6, 7, 8, 15
+RTA_MULTIPATH = 9
 RTAX_MTU, RTAX_ADVMSS = 2, 8
 RTN_UNICAST, RTN_UNREACHABLE, RT_TABLE_MAIN, RTPROT_BOOT, RTNH_F_ONLINK = 1, 7, 254, 3, 4
 SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_NOWHERE = 0, 253, 255  # deleting, "nowhere" matches any
@@ -69,6 +70,7 @@ _HEADER = struct.Struct("=LHHLL")  # length, type, flags, sequence, port
 _LINK = struct.Struct("=BxHiII")  # family, device type, index, flags, changed flags
 _ADDRESS = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
 _ROUTE = struct.Struct("=BBBBBBBBI")  # family, dst len, src len, tos, table, protocol, scope, type, flags
+_HOP = struct.Struct("=HBBi")  # length, flags, weight less one, index
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")  # family, index, state, flags, type
 _BODIES = {NEWLINK: _LINK, NEWADDR: _ADDRESS, NEWROUTE: _ROUTE, NEWNEIGH: _NEIGHBOUR}
 
@@ -80,7 +82,8 @@ Link = records.record(
 )
 Vxlan = records.record("Vxlan", "vni local port link")  # `link`: index of the link below, 0 for none
 LinkAddress = records.record("LinkAddress", "index interface flags")
-Route = records.record("Route", "dst via index metric table protocol kind")
+# `also`: further gateways, among which the kernel chooses by flow.
+Route = records.record("Route", "dst via index metric table protocol kind also", defaults=((),))
 Neighbour = records.record("Neighbour", "index ip mac state")
 Forwarding = records.record(
     "Forwarding", "index mac ip"
@@ -284,16 +287,23 @@ def new_route(
     protocol: int = RTPROT_BOOT,
     kind: int = RTN_UNICAST,
     source: "Address | None" = None,
+    also: "tuple[Address, ...]" = (),
 ) -> bytes:
     """A route out of a link (0: the kernel finds it by `via`). EEXIST if the same is there.
 
     With `onlink` the kernel believes that `via` is a neighbour there. An unreachable one has neither.
-    `source`: the address that packets without one get.
+    `source`: the address that packets without one get. `also`: gateways with the same right as `via`.
     """
     far = via is not None or dst.version == 6 or kind != RTN_UNICAST
     scope = SCOPE_UNIVERSE if far else SCOPE_LINK
     flags = RTNH_F_ONLINK if onlink else 0
-    body = _route_body(dst, index, via, metric, table, scope=scope, flags=flags, protocol=protocol, kind=kind)
+    one = via if not also else None
+    body = _route_body(dst, index, one, metric, table, scope=scope, flags=flags, protocol=protocol, kind=kind)
+    if also and via is not None:
+        hops = (attribute(RTA_GATEWAY, hop.packed) for hop in (via, *also))
+        body += attribute(
+            RTA_MULTIPATH, b"".join(_HOP.pack(_HOP.size + len(h), 0, 0, index) + h for h in hops)
+        )
     metrics = (u32(RTAX_MTU, mtu) if mtu else b"") + (u32(RTAX_ADVMSS, advmss) if advmss else b"")
     if metrics:
         body += attribute(RTA_METRICS, metrics)
@@ -511,16 +521,27 @@ def _parse_route(fields: "tuple[int, ...]", attributes: dict[int, bytes]) -> Rou
 
     width = 4 if fields[0] == AF_INET else 16
     dst = ipaddress.ip_network((attributes.get(RTA_DST, b"\0" * width), fields[1]))
-    via = attributes.get(RTA_GATEWAY)
+    hops = tuple(_hops(attributes.get(RTA_MULTIPATH, b"")))
+    via = hops[0][1] if hops else attributes.get(RTA_GATEWAY)
     return Route(
         dst=dst,
         via=ipaddress.ip_address(via) if via else None,
-        index=_number(attributes, RTA_OIF),
+        index=hops[0][0] if hops else _number(attributes, RTA_OIF),
+        also=tuple(ipaddress.ip_address(gateway) for _, gateway in hops[1:] if gateway),
         metric=_number(attributes, RTA_PRIORITY),
         table=_number(attributes, RTA_TABLE) or fields[4],
         protocol=fields[5],
         kind=fields[7],
     )
+
+
+def _hops(data: bytes) -> "Iterator[tuple[int, bytes]]":
+    """The link and the gateway of each."""
+    at = 0
+    while at + _HOP.size <= len(data):
+        length, _, _, index = _HOP.unpack_from(data, at)
+        yield index, dict(split(data[at : at + length], _HOP.size)).get(RTA_GATEWAY, b"")
+        at += max(_HOP.size, length + 3 & ~3)
 
 
 def _number(attributes: dict[int, bytes], kind: int) -> int:

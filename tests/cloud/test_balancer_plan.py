@@ -116,23 +116,37 @@ MACHINES = tuple(plan.machine(node(f"n{n}", n)) for n in range(2, 6))
 VIP = ip_address("198.51.100.1")
 
 
-def test_an_address_stays_where_it_is_while_that_node_may_have_it():
-    for one in MACHINES:
-        assert plan.announce(VIP, MACHINES, None, one.addresses[0]) == one.addresses[0]
-    chosen = plan.announce(VIP, MACHINES, None, None)
-    rest = [m for m in MACHINES if m.addresses[0] != chosen]
-    assert plan.announce(VIP, rest, None, chosen) in {m.addresses[0] for m in rest}
+def hops(*numbers):
+    return tuple(ip_address(f"172.18.0.{n}") for n in numbers)
 
 
-def test_addresses_are_spread_over_nodes():
-    found = {plan.announce(ip_address(f"198.51.100.{n}"), MACHINES, None, None) for n in range(64)}
-    assert len(found) == len(MACHINES)
+def test_all_nodes_that_may_have_it_announce_an_address():
+    assert plan.announce(VIP, reversed(MACHINES), None) == hops(2, 3, 4, 5)
+    assert plan.announce(ip_address("2001:db8:51::1"), MACHINES, None) == ()  # nobody has IPv6
 
 
 def test_local_goes_only_where_endpoints_are():
-    assert plan.announce(VIP, MACHINES, {"n3"}, ip_address("172.18.0.2")) == ip_address("172.18.0.3")
-    assert plan.announce(VIP, MACHINES, (), ip_address("172.18.0.2")) is None
-    assert plan.announce(ip_address("2001:db8:51::1"), MACHINES, None, None) is None  # nobody has IPv6
+    assert plan.announce(VIP, MACHINES, {"n3", "n5"}) == hops(3, 5)
+    assert plan.announce(VIP, MACHINES, ()) == ()
+
+
+def test_an_address_that_moves_is_never_without_a_way():
+    old = plan.Route(VIP, hops(2, 3), 159)
+    assert list(plan.difference({VIP: hops(2, 3)}, {old})) == []
+    new = plan.Route(
+        VIP,
+        hops(
+            3,
+        ),
+        160,
+    )
+    assert list(plan.difference({VIP: hops(3)}, {old})) == [("add", new), ("delete", old)]
+    assert list(plan.difference({VIP: hops(2)}, {new})) == [
+        ("add", plan.Route(VIP, hops(2), 159)),
+        ("delete", new),
+    ]
+    assert list(plan.difference({VIP: hops(3)}, {old, new})) == [("delete", old)]
+    assert list(plan.difference({}, {old})) == [("delete", old)]
 
 
 def test_nodes_with_ready_endpoints_serve():

@@ -232,3 +232,18 @@ def test_a_destination_can_be_unreachable(two: Two) -> None:
     assert {(r.dst, r.via, r.dev, r.reachable) for r in found} == {(dst, None, "lo", False) for dst in nets}
     two.here.apply(ops.DelRoute(dst, protocol=158) for dst in nets)
     assert not {r for r in two.here.observe().routes if r.protocol == 158}
+
+
+def test_a_route_by_several_gateways_of_the_same_right(two: Two) -> None:
+    four, six = ip_network("198.51.100.1/32"), ip_network("2001:db8:51::1/128")
+    two.here.apply([*LINKED, ops.AddAddress("a", V4), ops.AddAddress("a", V6)])
+    gateways = {
+        four: (ip_address("10.9.0.2"), ip_address("10.9.0.3")),
+        six: (ip_address("fd00:9::2"), ip_address("fd00:9::3")),
+    }
+    for dst, (via, *also) in gateways.items():
+        two.here.apply([ops.AddRoute(dst, via, metric=159, protocol=159, also=tuple(also))])
+    found = {r.dst: (r.via, *r.also) for r in two.here.observe().routes if r.protocol == 159}
+    assert {dst: tuple(sorted(hops, key=int)) for dst, hops in found.items()} == gateways
+    two.here.apply([ops.DelRoute(dst, metric=159, protocol=159) for dst in gateways])
+    assert not [r for r in two.here.observe().routes if r.protocol == 159]
