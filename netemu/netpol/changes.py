@@ -65,6 +65,11 @@ class State:
         self._terms: Counter[terms.Term] = Counter()
         self._holders: dict[terms.Term, set[resolve.Place]] = {}
         self._sorted: dict[int, list[int]] | None = None
+        self._subjects: dict[terms.Bucket, dict[terms.Key, policies.Policy]] = {}
+        self._asked: dict[terms.Bucket, dict[terms.Term, None]] = {}  # terms that speak of pods
+        self._others: dict[terms.Term, None] = {}  # of nodes, and of blocks by names of ports
+        self._labelled: dict[terms.Bucket, dict[terms.Key, terms.Pod]] = {}
+        self._cells: _Cells = _Cells(())
 
     @property
     def cluster(self) -> resolve.Cluster:
@@ -99,13 +104,28 @@ class State:
             if self.pods.get(key) == pod:
                 continue
             before[key] = self.pods.get(key)
+            self._index(before[key], None)
             put(self.pods, key, pod)
             put(self._members.setdefault(key.namespace, {}), key, pod)
+            self._index(None, pod)
         for name, policy in changes.policies.items():
+            old = self.policies.get(name)
+            if old is not None:
+                del self._subjects[old.subject.bucket][name]
+            if policy is not None:
+                self._subjects.setdefault(policy.subject.bucket, {})[name] = policy
             put(self.policies, name, policy)
         for node, known in changes.nodes.items():
             put(self.nodes, node, known)
         return before
+
+    def _index(self, gone: terms.Pod | None, come: terms.Pod | None) -> None:
+        if gone is not None:
+            for bucket in terms.buckets(gone):
+                del self._labelled[bucket][gone.key]
+        if come is not None:
+            for bucket in terms.buckets(come):
+                self._labelled.setdefault(bucket, {})[come.key] = come
 
     def _place(self, pods: Mapping[terms.Key, terms.Pod | None], changes: Changes) -> set[terms.Address]:
         """Who is at each address; those at which somebody may count for something else now."""
@@ -147,7 +167,7 @@ class State:
         for key in dirty:
             pod = self.pods.get(key)
             if pod is not None and pod.node == self._node:
-                every = self.policies.items()
+                every = (one for b in terms.buckets(pod) for one in self._subjects.get(b, {}).items())
                 self._selecting[key] = {k: p for k, p in every if p.subject.selects(pod, self.spaces)}
             else:
                 self._selecting.pop(key, None)
@@ -184,7 +204,7 @@ class State:
             step = bool(self._sides[side]) - bool(had)
             if not self._sides[side]:
                 del self._sides[side]
-            for term in side.terms if step else ():
+            for term in side.asked if step else ():
                 asked.setdefault(term, self._terms[term])
                 self._terms[term] += step
         come = {term for term, had in asked.items() if not had and self._terms[term]}
@@ -192,7 +212,17 @@ class State:
         for term in asked:
             if not self._terms[term]:
                 del self._terms[term]
+        for term in gone:
+            self._bucket(term).pop(term, None)
+        for term in come:
+            self._bucket(term)[term] = None
         return come, gone
+
+    def _bucket(self, term: terms.Term) -> dict[terms.Term, None]:
+        """Where a term is looked for; blocks are in cells, too."""
+        if isinstance(term.who, terms.Pods):
+            return self._asked.setdefault(term.who.bucket, {})
+        return self._others if term.names or isinstance(term.who, terms.Nodes) else {}
 
     # -- signatures
 
@@ -204,11 +234,16 @@ class State:
         for term in gone:
             for place in self._holders.pop(term, ()):
                 lost.setdefault(place, set()).add(term)
+        blocks = any(isinstance(term.who, terms.Block) and not term.names for term in come | gone)
+        if blocks:
+            self._cells = _Cells(resolve.ranges(self._terms))
         won: dict[resolve.Place, set[sides.Match]] = {}
         for term in come:
             for point in self._candidates(term):
+                if point.address in dirty:
+                    continue
                 where = terms.match(term, point, self.spaces)
-                if where and point.address not in dirty:
+                if where:
                     won.setdefault(point.address, set()).add((term, where))
         for place in lost.keys() | won.keys():
             had = self.signatures.get(place, sides.NOBODY)
@@ -216,21 +251,26 @@ class State:
             signed[place] = frozenset(kept | won.get(place, set()))
         for address in dirty:
             there = self._points.get(address)
-            signed[address] = (
-                resolve.signature(there, self._terms, self.spaces) if there is not None else sides.NOBODY
-            )
-        if any(isinstance(term.who, terms.Block) and not term.names for term in come | gone):
-            ranges = dict(resolve.ranges(self._terms))
+            signed[address] = self._signature(there) if there is not None else sides.NOBODY
+        if blocks:
             for place in self.signatures:
                 if isinstance(place, terms.Range):
                     signed[place] = sides.NOBODY
-            signed.update(ranges)
+            signed.update(self._cells.items)
         return {
             place: (old, new or None)
             for place, new in signed.items()
             for old in [self.signatures.get(place)]
             if self._hold(place, old, new or None)
         }
+
+    def _signature(self, point: terms.Point) -> sides.Signature:
+        """As `resolve.signature`, without asking the terms that cannot match."""
+        every = list(self._others)
+        if point.pod is not None:
+            every += (term for b in terms.buckets(point.pod) for term in self._asked.get(b, ()))
+        found = resolve.signature(point, every, self.spaces)
+        return found | self._cells.at(point.address)
 
     def _hold(self, place: resolve.Place, old: sides.Signature | None, new: sides.Signature | None) -> bool:
         """Whether that is a change."""
@@ -258,8 +298,8 @@ class State:
             yield from self._within(who.network)
 
     def _pods(self, who: terms.Pods) -> Iterator[terms.Pod]:
-        if who.namespaces is None:
-            yield from self._members.get(who.namespace, {}).values()
+        if who.namespaces is None or who.bucket[1] is not None:
+            yield from self._labelled.get(who.bucket, {}).values()
             return
         for space, members in self._members.items():
             if who.namespaces.matches(self.spaces.get(space, {terms.NAME_LABEL: space})):
@@ -278,6 +318,29 @@ class State:
         kind = type(network[0])
         for number in ordered[low:high]:
             yield self._points[kind(number)]
+
+
+class _Cells:
+    """Ranges of addresses and who they are, to be found by an address."""
+
+    def __init__(self, items: Iterable[tuple[resolve.Place, sides.Signature]]) -> None:
+        self.items = tuple(items)
+        self._ordered: dict[int, list[tuple[int, int, sides.Signature]]] = {4: [], 6: []}
+        for place, signature in self.items:
+            assert isinstance(place, terms.Range)
+            bounds = int(place.first), int(place.last), signature
+            self._ordered[place.first.version].append(bounds)
+
+    def at(self, address: terms.Address) -> sides.Signature:
+        ordered = self._ordered[address.version]
+        found = bisect.bisect_right(ordered, int(address), key=_first) - 1
+        if found >= 0 and int(address) <= ordered[found][1]:
+            return ordered[found][2]
+        return sides.NOBODY
+
+
+def _first(cell: tuple[int, int, sides.Signature]) -> int:
+    return cell[0]
 
 
 def put(into: dict[K, V], key: K, value: V | None) -> None:

@@ -157,7 +157,9 @@ def _direction(direction: Direction) -> Iterator[nft.Thing]:
 def _first(direction: Direction) -> Iterator[str]:
     name = direction.name
     # A connection is judged once: its replies, and errors about it, are let through.
-    yield "ct state established,related accept"
+    # Tunnels between nodes are not tracked; what is in them is judged when it comes out.
+    untracked = "" if direction in FORWARDED else ",untracked"
+    yield f"ct state established,related{untracked} accept"
     yield _LINK
     for family in FAMILIES if direction in FORWARDED else ():
         both = f"{family.name} saddr . {family.name} daddr"

@@ -143,7 +143,7 @@ class Ledger:
             everybody = self._rows[number].get(0, ports.NONE)
             for identity, signature in identities.items():
                 opened = None
-                if signature and any(term in side.terms for term, _ in signature):
+                if signature and any(term in side.asked for term, _ in signature):
                     opened = sides.decide(side, signature)
                 put(number, identity, None if opened == everybody else opened)
         return found
@@ -152,7 +152,7 @@ class Ledger:
         """What everybody may do with a pod of that side, and who may do more or less."""
         everybody = sides.decide(side, sides.NOBODY)
         row: _Rows = {0: everybody} if everybody else {}
-        asked = {number for term in side.terms for number in self._meaning.get(term, ())}
+        asked = {number for term in side.asked for number in self._meaning.get(term, ())}
         for number in asked:
             opened = sides.decide(side, self._identities[number])
             if opened != everybody:

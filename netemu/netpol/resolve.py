@@ -60,7 +60,7 @@ def standing(pod: terms.Pod, selecting: Iterable[policies.Policy]) -> Standing:
 
 def asked(standings: Iterable[Standing]) -> frozenset[terms.Term]:
     """All terms in use."""
-    return frozenset(term for one in standings for side in one[1:] for term in side.terms)
+    return frozenset(term for one in standings for side in one[1:] for term in side.asked)
 
 
 def signatures(cluster: Cluster, used: Iterable[terms.Term]) -> Iterator[tuple[Place, sides.Signature]]:

@@ -33,20 +33,25 @@ Tier = tuple[tuple[Rule, ...], ...]  # in order; the rules of one entry are alte
 class Side:
     """`isolated`: a NetworkPolicy selects the pod, so that only `allowed` is.
 
-    `terms`: every term that some rule asks about.
+    `asked`: every term that some rule speaks of; `opened`: what is allowed, by term (None: to whoever).
     """
 
     admin: Tier = ()
     isolated: bool = False
     allowed: frozenset[Rule] = frozenset()
     baseline: Tier = ()
-    terms: frozenset[terms.Term] = field(init=False, compare=False, repr=False)
+    asked: frozenset[terms.Term] = field(init=False, compare=False, repr=False)
+    opened: Mapping[terms.Term | None, ports.Ports] = field(init=False, compare=False, repr=False)
     hashed: int = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         ordered = (rule for tier in (self.admin, self.baseline) for entry in tier for rule in entry)
         found = frozenset(rule.term for rule in (*ordered, *self.allowed) if rule.term is not None)
-        object.__setattr__(self, "terms", found)
+        object.__setattr__(self, "asked", found)
+        opened: dict[terms.Term | None, ports.Ports] = {}
+        for rule in self.allowed:
+            opened[rule.term] = opened.get(rule.term, ports.NONE) | (rule.opened or ports.NONE)
+        object.__setattr__(self, "opened", opened)
         values = (self.admin, self.isolated, self.allowed, self.baseline)
         object.__setattr__(self, "hashed", hash(values))
 
@@ -116,12 +121,24 @@ def resolved(pod: terms.Pod, rule: policies.Rule, direction: str) -> Iterator[Ru
 
 def decide(side: Side, signature: Signature, *, itself: bool = False) -> ports.Ports:
     """The ports at which a peer is let through. `itself`: it is the pod, which no NetworkPolicy stops."""
-    matched = dict(signature)
-    allowed, rest = _judge(side.admin, matched, ports.ALL)
+    allowed, rest = ports.NONE, ports.ALL
+    matched = dict(signature) if side.admin or side.baseline else {}
+    if side.admin:
+        allowed, rest = _judge(side.admin, matched, ports.ALL)
     if side.isolated:
-        return allowed | (rest if itself else rest & _opened(side.allowed, matched))
+        return allowed | (rest if itself else rest & _allowed(side, signature))
     accepted, rest = _judge(side.baseline, matched, rest)
     return allowed | accepted | rest
+
+
+def _allowed(side: Side, signature: Signature) -> ports.Ports:
+    """What NetworkPolicies allow. A term with names says itself at which ports."""
+    found = side.opened.get(None, ports.NONE)
+    for term, where in signature:
+        opened = side.opened.get(term)
+        if opened is not None:
+            found |= where if term.names else opened
+    return found
 
 
 def _judge(

@@ -71,6 +71,25 @@ class Pods(NamedTuple):
         labels = spaces.get(pod.key.namespace, {NAME_LABEL: pod.key.namespace})
         return self.pods.matches(pod.labels) and self.namespaces.matches(labels)
 
+    @property
+    def bucket(self) -> Bucket:
+        """Where it is looked for: only pods with that label, in that namespace, can be among them."""
+        wanted = (r for r in self.pods.requirements if r.operator in ("=", "in") and len(r.values) == 1)
+        one = next(wanted, None)
+        space = self.namespace if self.namespaces is None else ""
+        return space, (one.key, one.values[0]) if one is not None else None
+
+
+Bucket = tuple[str, tuple[str, str] | None]  # namespace ("": any) and label (None: any)
+
+
+def buckets(pod: Pod) -> Iterator[Bucket]:
+    """All in which something may be that selects the pod."""
+    for space in (pod.key.namespace, ""):
+        yield space, None
+        for pair in pod.labels.items():
+            yield space, pair
+
 
 class Block(NamedTuple):
     """A range of addresses, without some inside it."""
