@@ -1,7 +1,8 @@
-"""What the API server does in a second: run as `python -m bench.apiserver [--durable] [--seconds S]`.
+"""What the API server does in a second: `sudo python -m bench.apiserver [--rounds N] [--write]`.
 
-A real server process (TLS, SQLite on disk) and a client process, so on two cores neither waits for the other.
-Prints p50 and p99 of each round; numbers are this machine's.
+A real server process (TLS, SQLite on disk, every commit synced to it) and a client process, so on two cores
+neither waits for the other. Percentiles are of single requests. `--write` puts the table into
+docs/performance.md.
 """
 
 from __future__ import annotations
@@ -9,74 +10,209 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import datetime
+import functools
+import gc
 import ipaddress
 import os
 import socket
-import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
-from netemu.api import core, meta
-from netemu.apiserver import contexts, pki, server
+from bench import harness
+from netemu.api import core, kinds, meta
+from netemu.apiserver import cache, contexts, entries, pki, server
 from netemu.base import clock
 from netemu.client import api, connect
 from netemu.http import client as http_client
 from netemu.http import messages, tls
 from netemu.store import sqlite
 
+ROOT = Path(__file__).parents[1]
 LANES = 16
+WATCHERS = 100
+PODS = 10_000
+STORED = 50_000
+MAPS = "/api/v1/namespaces/default/configmaps"
+POST = (("content-type", "application/json"),)
+FIGURES = (  # key, title, unit, goal, more
+    ("creates", "ConfigMaps created, 16 connections, each commit synced", "/s", 1000, True),
+    ("create p50", "of these: one request, p50", "ms", None, False),
+    ("create p99", "of these: one request, p99", "ms", None, False),
+    ("one create", "ConfigMaps created one after another", "/s", None, True),
+    ("gets", "ConfigMaps read, 16 connections", "/s", 5000, True),
+    ("get p50", "of these: one request, p50", "ms", None, False),
+    ("get p99", "of these: one request, p99", "ms", None, False),
+    ("pods", "Pods created, 16 connections", "/s", None, True),
+    ("list", "LIST of 10,000 pods as JSON", "s", 0.5, False),
+    ("list table", "LIST of 10,000 pods as a Table", "s", None, False),
+    ("list label", "LIST of one in 10,000 pods by label", "s", None, False),
+    ("fan p50", "a write seen by the last of 100 watchers, p50", "ms", None, False),
+    ("fan p99", "a write seen by the last of 100 watchers, p99", "ms", 20, False),
+    ("start", "start-up from a store of 50,000 objects", "s", 2, False),
+    ("object", "memory for each of 50,000 stored ConfigMaps of 480 bytes", "KiB", 6, False),
+)
+_HEAD = """\
+## The API server
+
+`sudo python -m bench.apiserver --write` runs the server in one process (TLS, SQLite on disk, every commit
+synced) and its clients in another. A group of writes that wait together is one commit. Start-up is from the
+store's file until requests can be answered; memory is PSS, less that of a server whose store is empty.
+"""
+Found = defaultdict[str, list[float]]
 
 
-async def serve(directory: Path, sock: socket.socket, durable: bool) -> None:
-    authority = pki.Pair((directory / "ca.crt").read_bytes(), (directory / "ca.key").read_bytes())
-    identity = server.Identity(
-        authority.certificate,
-        pki.server(
-            authority, "kube-apiserver", ("localhost",), (ipaddress.ip_address("127.0.0.1"),), time.time()
-        ),
-        None,
-        pki.key(),
-    )
-    durability = sqlite.Durability.POWER if durable else sqlite.Durability.PROCESS
-    store = sqlite.open(directory / "store.db", durability=durability)
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of each load")
+    parser.add_argument("--patience", type=float, default=30.0, help="seconds to wait for a quiet machine")
+    parser.add_argument("--write", action="store_true", help="rewrite the table in docs/performance.md")
+    options = parser.parse_args()
+    print(harness.machine(), flush=True)
+    found, busy = Found(list), 0
+    for _ in range(options.rounds):
+        busy += not harness.quiet(options.patience)
+        loads(found, options.seconds)
+        starts(found)
+    samples = [
+        harness.Sample(title, unit, tuple(found[key]), goal, more=more)
+        for key, title, unit, goal, more in FIGURES
+    ]
+    for sample in samples:
+        print(sample.line())
+    if options.write:
+        disturbed = f" In {busy} of {options.rounds} rounds the machine was not quiet." if busy else ""
+        text = (
+            f"{_HEAD}\n{harness.table(samples)}\n{datetime.date.today()}, {harness.machine()}.{disturbed} "
+            "Measured by `sudo python -m bench.apiserver --write`.\n"
+        )
+        harness.rewrite(ROOT / "docs" / "performance.md", "apiserver", text)
+
+
+# --- a server under load
+
+
+@contextlib.contextmanager
+def serving(directory: Path) -> Iterator[str]:
+    """A server in a process of its own; its URL."""
+    authority = pki.ca("bench", time.time())
+    admin = pki.client(authority, "bench", ("system:masters",), time.time())
+    for name, pem in (("ca", authority), ("admin", admin)):
+        (directory / f"{name}.crt").write_bytes(pem.certificate)
+        (directory / f"{name}.key").write_bytes(pem.key)
+    sock = socket.create_server(("127.0.0.1", 0))
+    port = sock.getsockname()[1]
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(serve(directory, authority, sock))
+        os._exit(0)
+    sock.close()
+    try:
+        while not (directory / "ready").exists():
+            time.sleep(0.01)
+        yield f"https://127.0.0.1:{port}"
+    finally:
+        os.kill(child, 15)
+        os.waitpid(child, 0)
+
+
+async def serve(directory: Path, authority: pki.Pair, sock: socket.socket) -> None:
+    addresses = (ipaddress.ip_address("127.0.0.1"),)
+    own = pki.server(authority, "kube-apiserver", ("localhost",), addresses, time.time())
+    identity = server.Identity(authority.certificate, own, None, pki.key())
+    store = sqlite.open(directory / "store.db", durability=sqlite.Durability.POWER)
     running = server.ApiServer(store, identity, contexts.Config(), clock.SystemClock())
+    gc.freeze()
     await running.start([sock])
     (directory / "ready").touch()
     await asyncio.get_running_loop().create_future()
 
 
-def shown(name: str, seconds: list[float], wall: float, note: str = "") -> None:
-    ordered = sorted(seconds)
-    p50, p99 = statistics.median(ordered), ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
-    rate = len(ordered) / wall
-    print(
-        f"{name:34} {rate:9.0f} /s   p50 {p50 * 1e3:8.2f} ms   p99 {p99 * 1e3:8.2f} ms   {note}", flush=True
-    )
+def loads(found: Found, seconds: float) -> None:
+    with tempfile.TemporaryDirectory() as name, serving(Path(name)) as url:
+        asyncio.run(measure(found, url, Path(name), seconds))
+
+
+async def measure(found: Found, url: str, directory: Path, seconds: float) -> None:
+    ca, cert, key = directory / "ca.crt", directory / "admin.crt", directory / "admin.key"
+    pods = "/api/v1/namespaces/default/pods"
+    async with http_client.Connections(url, tls.client(ca, cert, key)) as pool:
+
+        async def expect(request: messages.Request, status: int) -> bytes:
+            answer = await pool.send(request)
+            body = await messages.whole(answer)
+            assert answer.status == status, body[:300]
+            return body
+
+        async def create(path: str, body: Callable[[str], bytes], lane: int, n: int) -> None:
+            await expect(messages.Request("POST", path, (), POST, body(f"{lane}-{n}")), 201)
+
+        async def get(lane: int, n: int) -> None:
+            await expect(messages.Request("GET", f"{MAPS}/0-0"), 200)
+
+        rate, taken = await hammer(LANES, seconds, functools.partial(create, MAPS, config_map))
+        percentiles(found, "create", taken)
+        found["creates"].append(rate)
+        one_by_one = functools.partial(create, MAPS, lambda name: config_map(f"one-{name}"))
+        found["one create"].append((await hammer(1, seconds / 2, one_by_one))[0])
+        rate, taken = await hammer(LANES, seconds, get)
+        percentiles(found, "get", taken)
+        found["gets"].append(rate)
+        rate, taken = await hammer(LANES, seconds, functools.partial(create, pods, pod))
+        found["pods"].append(rate)
+        await fill(functools.partial(create, pods, lambda name: pod(f"more-{name}")), PODS - len(taken))
+        table = (("accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"),)
+        label = (("labelSelector", "n=0-0"),)
+        for what, request in (
+            ("list", messages.Request("GET", pods)),
+            ("list table", messages.Request("GET", pods, (), table)),
+            ("list label", messages.Request("GET", pods, label)),
+        ):
+            began = time.perf_counter()
+            await expect(request, 200)
+            found[what].append(time.perf_counter() - began)
+    async with connect.over(url, ca, cert, key) as one:
+        percentiles(found, "fan", await fan_out(one))
 
 
 async def hammer(
-    name: str, lanes: int, seconds: float, once: Callable[[int, int], Awaitable[object]], note: str = ""
-) -> int:
-    """Each of `lanes` does `once(lane, n)` again and again."""
+    lanes: int, seconds: float, once: Callable[[int, int], Awaitable[object]]
+) -> tuple[float, list[float]]:
+    """Each of `lanes` does `once(lane, n)` again and again; how many a second, and how long each took."""
     taken: list[float] = []
     end = time.perf_counter() + seconds
 
     async def lane(number: int) -> None:
         n = 0
-        while (begin := time.perf_counter()) < end:
+        while (began := time.perf_counter()) < end:
             await once(number, n)
-            taken.append(time.perf_counter() - begin)
+            taken.append(time.perf_counter() - began)
             n += 1
 
-    begin = time.perf_counter()
-    await asyncio.gather(*(lane(number) for number in range(lanes)))
-    shown(name, taken, time.perf_counter() - begin, note)
-    return len(taken)
+    began = time.perf_counter()
+    await asyncio.gather(*map(lane, range(lanes)))
+    return len(taken) / (time.perf_counter() - began), taken
+
+
+async def fill(once: Callable[[int, int], Awaitable[object]], count: int) -> None:
+    async def lane(number: int) -> None:
+        for n in range(number, count, LANES):
+            await once(number, n)
+
+    await asyncio.gather(*map(lane, range(LANES)))
+
+
+def percentiles(found: Found, what: str, seconds: list[float]) -> None:
+    of = harness.Sample(what, "ms", tuple(one * 1e3 for one in seconds))
+    found[f"{what} p50"].append(of.percentile(50))
+    found[f"{what} p99"].append(of.percentile(99))
 
 
 def config_map(name: str) -> bytes:
@@ -97,144 +233,87 @@ def pod(name: str) -> bytes:
     )
 
 
-async def measure(url: str, directory: Path, seconds: float, pods: int) -> None:
-    ca, cert, key = directory / "ca.crt", directory / "admin.crt", directory / "admin.key"
-    context = tls.client(ca, cert, key)
-    post = (("content-type", "application/json"),)
-    maps = "/api/v1/namespaces/default/configmaps"
-
-    async with http_client.Connections(url, context) as pool:
-
-        async def expect(request: messages.Request, status: int) -> bytes:
-            answer = await pool.send(request)
-            body = await messages.whole(answer)
-            assert answer.status == status, body[:300]
-            return body
-
-        async def create(lane: int, n: int) -> None:
-            await expect(messages.Request("POST", maps, (), post, config_map(f"cm-{lane}-{n}")), 201)
-
-        async def get(lane: int, n: int) -> None:
-            await expect(messages.Request("GET", f"{maps}/cm-0-0"), 200)
-
-        async def create_one(lane: int, n: int) -> None:
-            await expect(messages.Request("POST", maps, (), post, config_map(f"one-{n}")), 201)
-
-        async def create_pod(lane: int, n: int) -> None:
-            path = "/api/v1/namespaces/default/pods"
-            await expect(messages.Request("POST", path, (), post, pod(f"p-{lane}-{n}")), 201)
-
-        async def health(lane: int, n: int) -> None:
-            await expect(messages.Request("GET", "/healthz"), 200)
-
-        await hammer("GET /healthz, 16 connections", LANES, seconds, health)
-        await hammer("create ConfigMap, 16 connections", LANES, seconds, create)
-        await hammer("create ConfigMap, 1 connection", 1, seconds, create_one)
-        await hammer("GET ConfigMap, 16 connections", LANES, seconds, get)
-        await hammer("GET ConfigMap, 1 connection", 1, seconds, get)
-        await hammer("create Pod, 16 connections", LANES, seconds, create_pod)
-        await fill_pods(create_pod, pods)
-        await lists(expect, pods)
-    async with connect.over(url, ca, cert, key) as one:
-        await fan_out(one, url, context, 100)
-
-
-async def fill_pods(create_pod: Callable[[int, int], Awaitable[None]], pods: int) -> None:
-    async def lane(number: int) -> None:
-        for n in range(pods // LANES):
-            await create_pod(1000 + number, n)
-
-    await asyncio.gather(*(lane(number) for number in range(LANES)))
-
-
-async def lists(expect: Callable[[messages.Request, int], Awaitable[bytes]], pods: int) -> None:
-    path = "/api/v1/namespaces/default/pods"
-    table = (("accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"),)
-    for name, request in (
-        ("list pods, JSON", messages.Request("GET", path)),
-        ("list pods, by label", messages.Request("GET", path, (("labelSelector", "n=p-1000-1"),))),
-        ("list pods, Table", messages.Request("GET", path, (), table)),
-        ("list pods, limit=500", messages.Request("GET", path, (("limit", "500"),))),
-    ):
-        taken = []
-        for _ in range(3):
-            begin = time.perf_counter()
-            body = await expect(request, 200)
-            taken.append(time.perf_counter() - begin)
-        shown(name, taken, sum(taken), f"{len(body) / 1e6:.1f} MB, of {body.count(b'kube-api-access')} lines")
-
-
-async def fan_out(one: api.Client, url: str, context: object, watchers: int) -> None:
-    """One writer, many watchers: from the write's start until the last one has seen it."""
+async def fan_out(one: api.Client) -> list[float]:
+    """One writer, many watchers: seconds from a write's start until the last one has seen it."""
     listing = await one.list(core.ConfigMap, "default")
     seen: dict[str, list[float]] = {}
-    ready = asyncio.Event()
-    started = 0
 
     async def watch() -> None:
-        nonlocal started
-        started += 1
-        if started == watchers:
-            ready.set()
         async for event in one.watch(core.ConfigMap, "default", revision=listing.revision):
             seen.setdefault(event.object.metadata.name, []).append(time.perf_counter())
 
-    tasks = [asyncio.ensure_future(watch()) for _ in range(watchers)]
-    await ready.wait()
-    await one.create(core.ConfigMap(metadata=meta.ObjectMeta(name="fan-warm", namespace="default")))
-    while len(seen.get("fan-warm", ())) < watchers:
-        await asyncio.sleep(0.01)
-    last = []
-    begin_all = time.perf_counter()
-    for n in range(100):
-        name = f"fan-{n}"
-        begin = time.perf_counter()
+    tasks = [asyncio.ensure_future(watch()) for _ in range(WATCHERS)]
+
+    async def told(name: str) -> float:
+        began = time.perf_counter()
         await one.create(core.ConfigMap(metadata=meta.ObjectMeta(name=name, namespace="default")))
-        while len(seen.get(name, ())) < watchers:
+        while len(seen.get(name, ())) < WATCHERS:
             await asyncio.sleep(0)
-        last.append(seen[name][-1] - begin)
-    shown(f"one write to {watchers} watchers", last, time.perf_counter() - begin_all)
+        return seen[name][-1] - began
+
+    await told("fan-warm")
+    taken = [await told(f"fan-{n}") for n in range(100)]
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    return taken
 
 
-def memory(pid: int) -> str:
-    with open(f"/proc/{pid}/smaps_rollup") as lines:
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("Pss:"))
+# --- a start with a full store
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--durable", action="store_true", help="fdatasync every commit")
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of each round")
-    parser.add_argument("--pods", type=int, default=10_000)
-    given = parser.parse_args()
+def starts(found: Found) -> None:
+    """Time and memory of a fresh process, less those of one whose store is empty."""
     with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        authority = pki.ca("bench", time.time())
-        admin = pki.client(authority, "bench", ("system:masters",), time.time())
-        for path, pem in (("ca", authority), ("admin", admin)):
-            (directory / f"{path}.crt").write_bytes(pem.certificate)
-            (directory / f"{path}.key").write_bytes(pem.key)
-        sock = socket.create_server(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-        child = os.fork()
-        if child == 0:
-            with contextlib.suppress(KeyboardInterrupt):
-                asyncio.run(serve(directory, sock, given.durable))
-            os._exit(0)
-        sock.close()
-        try:
-            while not (directory / "ready").exists():
-                time.sleep(0.01)
-            print(f"memory of the server: {memory(child)}")
-            asyncio.run(measure(f"https://127.0.0.1:{port}", directory, given.seconds, given.pods))
-            print(f"memory of the server: {memory(child)}")
-        finally:
-            os.kill(child, 15)
-            os.waitpid(child, 0)
-    sys.stdout.flush()
+        full, empty = Path(name, "full.db"), Path(name, "empty.db")
+        asyncio.run(stock(full))
+        asyncio.run(stock(empty, 0))
+        seconds, much = started(full)
+        _, little = started(empty)
+        found["start"].append(seconds)
+        found["object"].append((much - little) * 1024 / STORED)
+
+
+async def stock(path: Path, count: int = STORED) -> None:
+    store = sqlite.open(path)
+    kind = kinds.of(core.ConfigMap)
+    for begin in range(0, count, 1000):
+        writes = []
+        for n in range(begin, begin + 1000):
+            document = msgspec.json.decode(config_map(f"stored-{n}"))
+            about = {"namespace": "default", "uid": f"{n:032x}", "creationTimestamp": "2026-01-01T00:00:00Z"}
+            document["metadata"] |= about
+            key = cache.key(kind, "default", document["metadata"]["name"])
+            writes.append(store.create(key, entries.dump(document)))
+        await asyncio.gather(*writes)
+    await store.close()
+
+
+def started(path: Path) -> tuple[float, float]:
+    """Seconds until the server could answer, and the MiB (PSS) of its process then."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        began = time.perf_counter()
+
+        async def start() -> None:
+            authority = pki.ca("bench", time.time())
+            identity = server.Identity(authority.certificate, authority, None, pki.key())
+            store = sqlite.open(path)
+            running = server.ApiServer(store, identity, contexts.Config(), clock.SystemClock())
+            await running.prepare()
+            taken = time.perf_counter() - began
+            gc.collect()
+            os.write(writing, msgspec.json.encode((taken, harness.pss([os.getpid()]))))
+            assert running is not None
+
+        asyncio.run(start())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        seconds, mebibytes = msgspec.json.decode(pipe.read(), type=tuple[float, float])
+    os.waitpid(child, 0)
+    return seconds, mebibytes
 
 
 if __name__ == "__main__":

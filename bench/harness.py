@@ -19,7 +19,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 @dataclass(frozen=True)
 class Sample:
     """Values of one figure, in one unit. `goal`: what it must not exceed, and `aim`: what would be better
-    still.
+    still. A rate (`more`) must not fall below them.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Sample:
     goal: float | None = None
     aim: float | None = None
     command: str = ""
+    more: bool = False
 
     @property
     def median(self) -> float:
@@ -42,9 +43,12 @@ class Sample:
     def verdict(self) -> str:
         if self.goal is None:
             return ""
-        if self.aim is not None and self.median <= self.aim:
+        if self.aim is not None and self._meets(self.aim):
             return "aim reached"
-        return "holds" if self.median <= self.goal else "MISSED"
+        return "holds" if self._meets(self.goal) else "MISSED"
+
+    def _meets(self, bound: float) -> bool:
+        return self.median >= bound if self.more else self.median <= bound
 
     def line(self) -> str:
         low, high = min(self.values), max(self.values)
@@ -66,7 +70,8 @@ def table(samples: Iterable[Sample]) -> str:
     """Markdown, one row a figure."""
     rows = ["| figure | goal | aim | median | spread | n | |", "|---|---|---|---|---|---|---|"]
     for one in samples:
-        goal = "" if one.goal is None else f"<= {one.goal:g} {one.unit}"
+        bound = ">=" if one.more else "<="
+        goal = "" if one.goal is None else f"{bound} {one.goal:g} {one.unit}"
         aim = "" if one.aim is None else f"{one.aim:g} {one.unit}"
         spread = f"{min(one.values):.3g} .. {max(one.values):.3g}"
         median = f"**{one.median:.3g} {one.unit}**"
