@@ -1,12 +1,10 @@
 """The pytest plugin as a user's project has it: a conftest-less directory, a few lines a test."""
 
-import importlib.metadata
 import os
 
 import pytest
 
 pytest_plugins = ["pytester"]
-INSTALLED = any(one.name == "netemu" for one in importlib.metadata.entry_points(group="pytest11"))
 
 PODS = """
 apiVersion: v1
@@ -67,17 +65,19 @@ def test_that_fails(connectivity):
 """
 
 
-def arguments():
-    # Side by side with other pytests of ours, and without their plugins.
-    return ["-p", "no:cacheprovider", *(() if INSTALLED else ("-p", "netemu.pytest_plugin"))]
+@pytest.fixture
+def arguments(request):
+    """The plugin comes by its entry point; by name where netemu is not installed anew since it has one."""
+    installed = request.config.pluginmanager.has_plugin("netemu")
+    return ["-p", "no:cacheprovider", *(() if installed else ("-p", "netemu.pytest_plugin"))]
 
 
 @pytest.mark.lab
-def test_a_project_that_uses_it(pytester, monkeypatch, tmp_path):
+def test_a_project_that_uses_it(pytester, monkeypatch, tmp_path, arguments):
     monkeypatch.setenv("NETEMU_STATE_DIR", str(tmp_path / "labs"))
     pytester.makefile(".yaml", pods=PODS, deny=DENY)
     pytester.makepyfile(test_shop=TESTS)
-    result = pytester.runpytest_subprocess(*arguments())
+    result = pytester.runpytest_subprocess(*arguments)
     result.assert_outcomes(passed=3, failed=1)
     output = result.stdout.str()
     assert "<client -> pod/web:80: dropped, as the model says" in output
@@ -86,24 +86,24 @@ def test_a_project_that_uses_it(pytester, monkeypatch, tmp_path):
     assert not (tmp_path / "labs").exists() or not os.listdir(tmp_path / "labs")
 
 
-def test_without_root_the_tests_are_skipped_and_say_why(pytester, monkeypatch):
+def test_without_root_the_tests_are_skipped_and_say_why(pytester, monkeypatch, arguments):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     pytester.makepyfile(test_shop="def test_any(connectivity):\n    assert False\n")
-    result = pytester.runpytest_inprocess("-rs", *arguments())
+    result = pytester.runpytest_inprocess("-rs", *arguments)
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(["*netemu needs root*"])
 
 
-def test_a_marker_with_something_else_is_refused(pytester, monkeypatch):
+def test_a_marker_with_something_else_is_refused(pytester, monkeypatch, arguments):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     pytester.makepyfile(
         test_shop="import pytest\npytestmark = pytest.mark.netemu(pods=3)\ndef test_any(netemu_lab): pass\n"
     )
-    result = pytester.runpytest_inprocess(*arguments())
+    result = pytester.runpytest_inprocess(*arguments)
     result.stdout.fnmatch_lines(["*the marker netemu takes manifests, nodes and file, not pods*"])
 
 
-def test_loading_it_costs_next_to_nothing(pytester):
+def test_loading_it_costs_next_to_nothing(pytester, arguments):
     """Every pytest on a machine with netemu loads the plugin: it must bring nothing along."""
     pytester.makepyfile(
         test_any=(
@@ -113,4 +113,4 @@ def test_loading_it_costs_next_to_nothing(pytester):
             "    assert found <= {'netemu.pytest_plugin'}, found\n"
         )
     )
-    pytester.runpytest_subprocess(*arguments()).assert_outcomes(passed=1)
+    pytester.runpytest_subprocess(*arguments).assert_outcomes(passed=1)
