@@ -5,6 +5,7 @@ modules of those names. Whether a process listens it knows only where a containe
 """
 
 import ipaddress
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from netemu.api import core
@@ -35,7 +36,16 @@ class Model:
     def __init__(self, world: worlds.World) -> None:
         self.world = world
         self.policies = policies.Policies(world)
+        self._declared: dict[tuple[str, str], frozenset[tuple[int, str]]] = {}
         self.polices = bool(world.policies or world.cluster_policies) and world.settings.policed
+
+    def declared(self, pod: core.Pod) -> frozenset[tuple[int, str]]:
+        """The ports (number, protocol) that a pod's containers declare."""
+        key = (pod.metadata.namespace, pod.metadata.name)
+        if key not in self._declared:
+            entries = (port for container in worlds.running_containers(pod) for port in container.ports)
+            self._declared[key] = frozenset((e.containerPort, e.protocol or "TCP") for e in entries)
+        return self._declared[key]
 
     def expect(self, flow: Flow) -> Verdict:
         """The outcomes and why."""
@@ -133,7 +143,7 @@ class _Journey:
             self.flow = self.flow._replace(host=host, family=family)
         if host == "::1" or host.startswith("127."):
             return self._to_localhost()
-        if source.addresses and not source.of_family(family):
+        if source.addresses and not source.speaks(family):
             return verdicts.one("unreachable", Reason("route", f"{source} has no IPv{family} address"))
         owner = self.world.owner(host)
         if owner is None or owner.kind == "node":
@@ -206,7 +216,8 @@ class _Journey:
         left = bool(translation.at and self.source.node) and translation.at != self.source.node
         because = translation.because if self.tells else ()
         if left:
-            allowed, dialled = self._egress(self.flow.host, self.flow.port, None)
+            dialled_as = rules.Arrival(self.flow.protocol, self.flow.port)
+            allowed, dialled = self._egress(self.flow.host, dialled_as)
             if not allowed:
                 return Verdict((Outcome("dropped", dialled),))
             because = (*dialled, *because)
@@ -238,20 +249,23 @@ class _Journey:
 
     def _beyond(self, outcomes: tuple[Outcome, ...]) -> Verdict:
         """To somebody who is no pod: the sender's egress alone is judged."""
-        allowed, because = self._egress(self.flow.host, self.flow.port, None)
+        what = rules.Arrival(self.flow.protocol, self.flow.port)
+        allowed, because = self._egress(self.flow.host, what)
         return Verdict(outcomes if allowed else (Outcome("dropped"),), because)
 
     def _policed(self, at: Arriving) -> tuple[Outcome, ...]:
         """What becomes of a connection that arrives there: egress, unless it has `left`, then ingress."""
         owner = at.owner
         target = self.model.policies.subject(owner.name, owner.namespace) if owner.kind == "pod" else None
-        allowed, because = (True, _NO_REASONS) if at.left else self._egress(at.address, at.port, target)
+        protocol = self.flow.protocol
+        what = target.arrival(protocol, at.port) if target else rules.Arrival(protocol, at.port)
+        allowed, because = (True, _NO_REASONS) if at.left else self._egress(at.address, what)
         if not allowed:
             return (Outcome("dropped", because, address=at.address, port=at.port),)
         if target is None:
             return _with(because, self._answers(at))
         outcomes: tuple[Outcome, ...] = ()
-        for entered, reasons in self._ingress(target, at):
+        for entered, reasons in self._ingress(target, at, what):
             told = (*because, *reasons)
             if entered:
                 outcomes += _with(told, self._answers(at))
@@ -259,31 +273,39 @@ class _Journey:
                 outcomes += (Outcome("dropped", told, address=at.address, port=at.port),)
         return outcomes
 
-    def _egress(
-        self, address: str, port: int, target: policies.Subject | None
-    ) -> tuple[bool, tuple[Reason, ...]]:
-        source, protocol = self.source, self.flow.protocol
+    def _egress(self, address: str, what: rules.Arrival) -> tuple[bool, tuple[Reason, ...]]:
+        source = self.source
         subject = self.model.policies.subject(source.name, source.namespace) if source.kind == "pod" else None
         if subject is None:
             return True, _NO_REASONS
         place = self.model.policies.place(address)
-        what = target.arrival(protocol, port) if target is not None else rules.Arrival(protocol, port)
         decision = self.model.policies.decide("egress", subject, place, what)
+        if not self.tells:
+            return decision.allowed, _NO_REASONS
         return decision.allowed, self._told(decision, "egress", subject, place, what)
 
-    def _ingress(self, target: policies.Subject, at: Arriving) -> list[tuple[bool, tuple[Reason, ...]]]:
+    def _ingress(
+        self, target: policies.Subject, at: Arriving, what: rules.Arrival
+    ) -> Iterable[tuple[bool, tuple[Reason, ...]]]:
         """Each way in which it may be judged: the sender may have several addresses that policy can see."""
-        what = target.arrival(self.flow.protocol, at.port)
         ways: dict[bool, tuple[Reason, ...]] = {}
-        for address in sorted(at.policed) if len(at.policed) > 1 else at.policed:
+        for address in at.policed if len(at.policed) == 1 else self._visible(at):
             place = self.model.policies.place(address)
-            node = place.owner.node if place.owner is not None and place.owner.kind == "node" else ""
-            if node and node != at.owner.node and address not in self.world.uplinks(node, self.family):
-                continue
             decision = self.model.policies.decide("ingress", target, place, what)
             if decision.allowed not in ways:
-                ways[decision.allowed] = self._told(decision, "ingress", target, place, what)
-        return list(ways.items()) or [(True, _NO_REASONS)]
+                told = self._told(decision, "ingress", target, place, what) if self.tells else _NO_REASONS
+                ways[decision.allowed] = told
+        return ways.items() if ways else ((True, _NO_REASONS),)
+
+    def _visible(self, at: Arriving) -> list[str]:
+        """Of a node's addresses those that others see: with its gateways it speaks to its own pods alone."""
+        kept = []
+        for address in sorted(at.policed):
+            owner = self.world.owner(address)
+            node = owner.node if owner is not None and owner.kind == "node" else ""
+            if not node or node == at.owner.node or address in self.world.uplinks(node, self.family):
+                kept.append(address)
+        return kept or sorted(at.policed)
 
     def _told(
         self,
@@ -294,7 +316,7 @@ class _Journey:
         what: rules.Arrival,
     ) -> tuple[Reason, ...]:
         """The decision as a reason, if somebody wants to hear it and there are policies to speak of."""
-        if not (self.tells and self.model.polices):
+        if not self.model.polices:
             return _NO_REASONS
         flow, sender = self.flow, self.source.of_family(self.family)
         case = advice.Case(
@@ -312,7 +334,7 @@ class _Journey:
         pod = self._pod(at.owner)
         protocol = self.flow.protocol
         known = at.chosen or pod is None or protocol == "ICMP"
-        if not known and pod is not None and not worlds.declares(pod, at.port, protocol):
+        if not known and pod is not None and (at.port, protocol) not in self.model.declared(pod):
             return _perhaps(self.flow, f"no container declares port {at.port}/{protocol}")
         return (Outcome("ok", (), at.owner.name, at.owner.namespace, at.address, at.port, at.seen),)
 

@@ -41,6 +41,15 @@ class Peer(NamedTuple):
     nodes: selectors.Selector | None = None
     block: Block | None = None
 
+    @property
+    def sort(self) -> str:
+        """Which addresses it may mean: block, nodes, pods/NAMESPACE, "" for pods of several Namespaces."""
+        if self.block is not None:
+            return "block"
+        if self.nodes is not None:
+            return "nodes"
+        return f"pods/{self.namespace}" if self.namespace else ""
+
     def has_pod(self, namespace: str, space_labels: Mapping[str, str], labels: Mapping[str, str]) -> bool:
         """Whether a pod (never one in the host's network) is meant."""
         if self.pods is None or not self.pods.matches(labels):

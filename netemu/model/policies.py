@@ -4,6 +4,7 @@ The compiled form is the meaning: a decision names the rule that made it, and ex
 https://kubernetes.io/docs/concepts/services-networking/network-policies/ and network-policy-api v1alpha2.
 """
 
+import collections
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -49,6 +50,7 @@ class Policies:
         self._masks: dict[int, int] = {}
         self._pod_masks: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
         self._names: dict[frozenset[tuple[tuple[str, str], int]], int] = {}
+        self._near: dict[tuple[int, int], rules.Program] = {}
         self._decided: dict[tuple[int, int, str, int, int], rules.Decision] = {}
         self._compiled: dict[str, list[_Compiled]] = {}
         for policy in world.policies:
@@ -56,6 +58,9 @@ class Policies:
             self._compiled.setdefault(policy.metadata.namespace, []).append(found)
         ordered = sorted(world.cluster_policies, key=lambda p: (p.spec.priority, p.metadata.name))
         self._tiers = tuple(self._compile_cluster(policy) for policy in ordered)
+        self._sorts: dict[str, list[tuple[peers.Peer, int]]] = collections.defaultdict(list)
+        for peer, bit in self._bits.items():
+            self._sorts[peer.sort].append((peer, bit))
 
     def subject(self, name: str, namespace: str) -> Subject | None:
         """The pod, if policies can select it: it has addresses, and they are its own."""
@@ -85,16 +90,14 @@ class Policies:
             return rules.DEFAULT
         if (exempt := _exempt(subject, place)) is not None:
             return rules.decide(program, place.mask, what, exempt)
-        key = (
-            id(program),
-            place.number,
-            what.protocol,
-            what.port,
-            what.names,
-        )  # programs live as long as this
+        pair = (id(program), place.number)  # programs live as long as this does
+        key = (*pair, what.protocol, what.port, what.names)
         found = self._decided.get(key)
         if found is None:
-            found = self._decided[key] = rules.decide(program, place.mask, what, None)
+            near = self._near.get(pair)
+            if near is None:
+                near = self._near[pair] = program.near(place.mask)
+            found = self._decided[key] = rules.decide(near, place.mask, what, None)
         return found
 
     def isolating(self, subject: Subject, direction: rules.Direction) -> tuple[rules.Rule, ...]:
@@ -138,11 +141,12 @@ class Policies:
         if owner is not None and owner.kind == "pod":
             mask |= self._pod_mask(owner)
         node = self._world.node(owner.name) if owner is not None and owner.kind == "node" else None
-        for peer, bit in self._bits.items():
-            if peer.block is not None:
-                mask |= bit if peer.block.has(family, number) else 0
-            elif peer.nodes is not None and node is not None:
-                mask |= bit if peer.nodes.matches(node.metadata.labels) else 0
+        for peer, bit in self._sorts["block"]:
+            if peer.block is not None and peer.block.has(family, number):
+                mask |= bit
+        for peer, bit in self._sorts["nodes"] if node is not None else ():
+            if peer.nodes is not None and node is not None and peer.nodes.matches(node.metadata.labels):
+                mask |= bit
         return mask
 
     def _pod_mask(self, owner: worlds.Party) -> int:
@@ -153,7 +157,8 @@ class Policies:
         key = (owner.namespace, tuple(sorted(labels.items())))
         if key not in self._pod_masks:
             space = self._world.namespace_labels.get(owner.namespace, {worlds.NAME_LABEL: owner.namespace})
-            found = (bit for peer, bit in self._bits.items() if peer.has_pod(owner.namespace, space, labels))
+            asked = (*self._sorts[""], *self._sorts[f"pods/{owner.namespace}"])
+            found = (bit for peer, bit in asked if peer.has_pod(owner.namespace, space, labels))
             self._pod_masks[key] = sum(found)
         return self._pod_masks[key]
 

@@ -56,6 +56,12 @@ class Program(NamedTuple):
     rules: tuple[Rule, ...] = ()
     baseline: tuple[Rule, ...] = ()
 
+    def near(self, mask: int) -> "Program":
+        """The same program without the rules that do not speak of such a peer."""
+        tiers = (self.admin, self.rules, self.baseline)
+        admin, allowing, baseline = (tuple(rule for rule in tier if rule.mask & mask) for tier in tiers)
+        return Program(admin, self.isolating, allowing, baseline)
+
 
 class Decision(NamedTuple):
     """What policy says to a flow in one direction, and by which rule; `passed` left it to the next tier."""

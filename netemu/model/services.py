@@ -278,7 +278,7 @@ class _At:
         port = self._claim.port
         if port is None:
             return self._ends("refused", because)
-        offers = tuple(_offers(self._world, self._service, port, self._flow.family))
+        offers = _known_offers(self._world, self._service, port, self._flow.family)
         cluster, why = self._everywhere(offers)
         local = self._here(offers)
         if not (cluster or local):
@@ -438,6 +438,21 @@ class _At:
             policed,
             astray=passing and seen == own and one.node != self._node,
         )
+
+
+def _known_offers(
+    world: worlds.World, service: core.Service, port: core.ServicePort, family: int
+) -> tuple[_Offered, ...]:
+    """The offers, looked up once in a world."""
+    known = world.derive(_no_offers)
+    key = (name(service), port.name, port.protocol, family)
+    if key not in known:
+        known[key] = tuple(_offers(world, service, port, family))
+    return known[key]
+
+
+def _no_offers(_world: worlds.World) -> dict[tuple[str, str, str, int], tuple[_Offered, ...]]:
+    return {}
 
 
 def _offers(

@@ -30,6 +30,10 @@ class Party(NamedTuple):
             return self.name if self.namespace == "default" else f"{self.namespace}/{self.name}"
         return self.name
 
+    def speaks(self, family: int) -> bool:
+        """Whether it has an address of the family."""
+        return any((":" in a) == (family == 6) for a in self.addresses)
+
     def of_family(self, family: int) -> frozenset[str]:
         """The addresses of one family."""
         return frozenset(a for a in self.addresses if (":" in a) == (family == 6))
