@@ -116,9 +116,10 @@ class Podnet:
         self._complain(changes.impossible)
         self._apply(changes.operations)
         machines = tuple(sorted(self.nodes.values()))
-        concerns = (want.own, tuple((node.name, node.addresses) for node in machines))
+        concerns = (want.own, bool(want.ends), tuple((node.name, node.addresses) for node in machines))
         if concerns != self._filtered:
-            rules = masquerade.plan(want.own, machines, self._config.inside)
+            port = flannel.PORT if want.ends else 0
+            rules = masquerade.plan(want.own, machines, self._config.inside, tunnel_port=port)
             self._door.apply("".join(map(str, rules)))
             self._filtered = concerns
         if want.own:

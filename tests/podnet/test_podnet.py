@@ -386,6 +386,15 @@ def test_the_masquerading_table():
         "add element ip netemu-podnet inside { 10.244.0.0/16, 10.96.0.0/16 }",
         'add element ip netemu-podnet nodes { 172.18.0.3 comment "w1", 172.18.0.4 comment "w2" }',
     ]
+    tunnelled4, tunnelled6 = masquerade.plan(machines[0].subnets, machines, INSIDE, tunnel_port=8472)
+    assert [line for line in str(tunnelled4).splitlines() if line not in str(four).splitlines()] == [
+        "add chain ip netemu-podnet raw-prerouting"
+        " { type filter hook prerouting priority -300 ; policy accept ; }",
+        "add rule ip netemu-podnet raw-prerouting udp dport 8472 ip saddr @nodes ip daddr @nodes notrack",
+        "add chain ip netemu-podnet raw-output { type filter hook output priority -300 ; policy accept ; }",
+        "add rule ip netemu-podnet raw-output udp dport 8472 ip saddr @nodes ip daddr @nodes notrack",
+    ]
+    assert "udp dport 8472 ip6 saddr @nodes ip6 daddr @nodes notrack" in str(tunnelled6)
     assert "ip6 daddr != @inside" in str(six)
     assert 'fd00:18::4 comment "w2"' in str(six)
 
