@@ -181,7 +181,7 @@ async def shrink(
 def _smaller(state: dict[clusters.Key, str]) -> Iterator[dict[clusters.Key, str]]:
     """States with less in them, the much smaller first."""
     keys = [key for key in reversed(list(state)) if key.kind != "Namespace"]
-    size = len(keys) // 2
+    size = max(len(keys) // 2, 1)
     while size:
         for start in range(0, len(keys), size):
             gone = set(keys[start : start + size])

@@ -1,0 +1,224 @@
+"""What is asked of a cluster, how answers are judged, and how they are shown. Nothing here is measured."""
+
+import json
+from xml.etree import ElementTree
+
+import pytest
+
+from netemu.api import codec, core, discovery
+from netemu.cli import truth
+from netemu.model import expect, verdicts, worlds
+from netemu.probe import questions
+from netemu.probe.questions import Outcome
+from netemu.verify import cases, judge, report
+
+
+def pod(name, node, number, *, labels=None, host_network=False):
+    document = {
+        "metadata": {"name": name, "namespace": "default", "labels": labels or {}},
+        "spec": {
+            "nodeName": node,
+            "hostNetwork": host_network,
+            "containers": [{"name": "c", "ports": [{"containerPort": 80}]}],
+        },
+        "status": {
+            "phase": "Running",
+            "podIPs": [{"ip": f"10.244.{number}.5"}, {"ip": f"fd00:244:0:{number}::5"}],
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
+    }
+    return codec.convert(core.Pod, document)
+
+
+def node(number):
+    document = {
+        "metadata": {"name": f"worker-{number}"},
+        "spec": {"podCIDRs": [f"10.244.{number}.0/24", f"fd00:244:0:{number}::/64"]},
+        "status": {
+            "addresses": [
+                {"type": "InternalIP", "address": ip} for ip in (f"172.18.0.{number}", f"fd00:18::{number}")
+            ],
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
+    }
+    return codec.convert(core.Node, document)
+
+
+SERVICE = codec.convert(
+    core.Service,
+    {
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {
+            "clusterIP": "10.96.0.20",
+            "clusterIPs": ["10.96.0.20"],
+            "ports": [{"port": 8080, "nodePort": 30080}],
+        },
+    },
+)
+SLICE = codec.convert(
+    discovery.EndpointSlice,
+    {
+        "metadata": {
+            "name": "web-4",
+            "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "web"},
+        },
+        "addressType": "IPv4",
+        "ports": [{"name": "", "port": 80, "protocol": "TCP"}],
+        "endpoints": [
+            {"addresses": ["10.244.1.5"], "nodeName": "worker-1", "targetRef": {"kind": "Pod", "name": "a"}}
+        ],
+    },
+)
+WORLD = worlds.World(
+    pods=(pod("a", "worker-1", 1), pod("b", "worker-2", 2), pod("agent", "worker-1", 9, host_network=True)),
+    nodes=(node(1), node(2)),
+    services=(SERVICE,),
+    slices=(SLICE,),
+    outside=worlds.Party("outside", "outside", addresses=("203.0.113.10",)),
+)
+
+
+def every(**wanted):
+    return cases.every(WORLD, **wanted)
+
+
+def test_everybody_asks_everything_in_every_family_he_has():
+    asked = every(outside_port=8080)
+    assert {str(case.flow.source) for case in asked} == {"a", "b", "worker-1", "worker-2", "outside"}
+    by_a = [case for case in asked if str(case.flow.source) == "a"]
+    assert [(case.kind, case.flow.host, case.flow.port, case.flow.protocol) for case in by_a] == [
+        ("pod", "10.244.1.5", 80, "TCP"),
+        ("pod", "fd00:244:0:1::5", 80, "TCP"),
+        ("pod", "10.244.2.5", 80, "TCP"),
+        ("pod", "fd00:244:0:2::5", 80, "TCP"),
+        ("service", "10.96.0.20", 8080, "TCP"),
+        ("service", "10.96.0.20", 9, "TCP"),
+        ("node-port", "172.18.0.1", 30080, "TCP"),
+        ("node-port", "fd00:18::1", 30080, "TCP"),
+        ("node-port", "172.18.0.2", 30080, "TCP"),
+        ("node-port", "fd00:18::2", 30080, "TCP"),
+        ("echo", "172.18.0.1", 0, "ICMP"),
+        ("echo", "fd00:18::1", 0, "ICMP"),
+        ("echo", "172.18.0.2", 0, "ICMP"),
+        ("echo", "fd00:18::2", 0, "ICMP"),
+        ("echo", "10.244.1.5", 0, "ICMP"),
+        ("echo", "fd00:244:0:1::5", 0, "ICMP"),
+        ("echo", "10.244.2.5", 0, "ICMP"),
+        ("echo", "fd00:244:0:2::5", 0, "ICMP"),
+        ("outside", "203.0.113.10", 8080, "TCP"),
+        ("outside", "203.0.113.10", 8080, "UDP"),
+        ("name", "web", 8080, "TCP"),
+        ("name", "web", 8080, "TCP"),
+    ]
+    by_outside = {case.flow.family for case in asked if case.flow.source.kind == "outside"}
+    assert by_outside == {4}  # it has no other address
+    assert all(case.kind != "outside" for case in every())
+
+
+def found(source, host, port, outcome, *, endpoint="", seen="", mute=False, world=WORLD):
+    case = next(c for c in every() if (str(c.flow.source), c.flow.host, c.flow.port) == (source, host, port))
+    answer = questions.Answer(outcome, endpoint, seen, address=host)
+    return judge.judge(case, expect.expect(world, case.flow), answer, world, mute=mute)
+
+
+@pytest.mark.parametrize(
+    ("flow", "outcome", "more", "wrong", "cause"),
+    [
+        (("a", "10.244.2.5", 80), Outcome.OK, {"endpoint": "b", "seen": "10.244.1.5"}, "", ""),
+        (
+            ("a", "10.244.2.5", 80),
+            Outcome.OK,
+            {"endpoint": "b", "seen": "172.18.0.1"},
+            "the server saw 172.18.0.1",
+            "an address is translated where it must not be",
+        ),
+        (("a", "10.96.0.20", 8080), Outcome.OK, {"endpoint": "b"}, "b answered", "the wrong endpoint"),
+        (("a", "10.244.2.5", 80), Outcome.TIMEOUT, {}, "dropped, but", "on worker-1 or worker-2 loses it"),
+        (("a", "10.244.2.5", 80), Outcome.TIMEOUT, {"mute": True}, "", ""),
+        (("a", "10.244.2.5", 80), Outcome.REFUSED, {}, "refused, but", "nothing listens on port 80/TCP"),
+        (("a", "10.96.0.20", 9), Outcome.OK, {}, "ok, but the model says refused", "a rule that stops it"),
+        (("b", "10.244.1.5", 80), Outcome.UNREACHABLE, {}, "unreachable, but", "no route to 10.244.1.5"),
+        (("b", "10.244.1.5", 80), Outcome.NO_SOURCE, {}, "no running network", "b has gone"),
+        (("outside", "10.244.1.5", 80), Outcome.UNREACHABLE, {}, "", ""),
+    ],
+)
+def test_what_is_wrong_and_why(flow, outcome, more, wrong, cause):
+    result = found(*flow, outcome, **more)
+    assert result.ok == (not wrong)
+    assert wrong in result.wrong
+    assert cause in result.cause
+
+
+def test_an_unready_pod_explains_a_drop():
+    sick = codec.convert(core.Pod, {**codec.document(WORLD.pods[1])})
+    status = {**codec.document(sick)["status"], "conditions": []}
+    sick = codec.convert(core.Pod, {**codec.document(sick), "status": status})
+    world = worlds.World(*WORLD._replace(pods=(WORLD.pods[0], sick)))
+    assert found("a", "10.244.2.5", 80, Outcome.TIMEOUT, world=world).cause == "pod b is not Ready"
+
+
+def results():
+    return [
+        found("a", "10.244.2.5", 80, Outcome.TIMEOUT),
+        found("a", "fd00:244:0:2::5", 80, Outcome.TIMEOUT),
+        found("b", "10.244.1.5", 80, Outcome.TIMEOUT),
+        found("b", "fd00:244:0:1::5", 80, Outcome.OK, endpoint="a"),
+        found("a", "10.244.1.5", 80, Outcome.OK, endpoint="a"),
+        found("outside", "10.244.1.5", 80, Outcome.UNREACHABLE),
+    ]
+
+
+def test_differences_are_told_once_with_what_they_have_in_common():
+    groups = report.differences(results())
+    assert [(group.first.case.target, group.how) for group in groups] == [
+        ("b", "TCP :80 IPv4 IPv6"),
+        ("a", "TCP :80 IPv4"),
+    ]
+    assert report.common(results()) == "all of it is between worker-1 and worker-2"
+    assert report.common(results()[1:]) == ""  # two say little
+
+
+def test_the_truth_table_shows_measured_beside_expected():
+    lines = list(truth.matrices(results(), lambda _style, text: text))
+    assert lines[:-2] == [
+        "TCP",
+        "           b:80  a:80",
+        "  a        ·≠✓   ✓",
+        "  b              ·≠✓✓",
+        "  outside        -",
+    ]
+    assert truth.summary(results(), lambda _style, text: text) == "3 of 6 flows differ from the model"
+
+
+def test_a_narrow_terminal_gets_the_table_in_parts():
+    lines = list(truth.matrices(results(), lambda _style, text: text, width=20))
+    assert [line for line in lines if ":80" in line] == ["     b:80", "           a:80"]
+
+
+def test_json_and_junit_say_the_same():
+    document = report.document(results(), lab="l", seconds=1.0)
+    assert json.loads(json.dumps(document))["differences"] == 3
+    first = document["flows"][0]
+    assert (first["from"], first["measured"], first["expected"], first["ok"]) == (
+        "a",
+        "dropped",
+        ["ok"],
+        False,
+    )
+    suites = ElementTree.fromstring(report.junit("verify", results()))
+    assert {suite.get("name"): (suite.get("tests"), suite.get("failures")) for suite in suites} == {
+        "a": ("3", "2"),
+        "b": ("2", "1"),
+        "outside": ("1", "0"),
+    }
+    failure = suites.find(".//failure")
+    assert "likely cause: a rule or a route on worker-1 or worker-2 loses it" in failure.text
+
+
+def test_what_the_model_leaves_open_is_counted_so():
+    case = every()[0]
+    answer = questions.Answer(Outcome.OK)
+    undecided = judge.judge(case, verdicts.one(""), answer, WORLD)
+    assert undecided.ok
+    assert report.counts([undecided]) == {("pod", "open"): 1}
