@@ -110,6 +110,7 @@ class Loop:
         self._node, self._enforcer, self._clock, self._options = node, enforcer, time, options
         self._wake = asyncio.Event()
         self._pods: dict[terms.Key, core.Pod] = {}  # with those that are gone from the API but run here
+        self._gone: set[terms.Key] = set()  # of those
         self._followed: list[informers.Informer[Any] | None] = [None, None]  # of both kinds of policies
         self._spaces: dict[str, core.Namespace] = {}
         self._nodes: dict[str, core.Node] = {}
@@ -123,21 +124,22 @@ class Loop:
         policies = held.of(networking.NetworkPolicy)
         policies.subscribe(self._policy)
         self._followed[0] = policies
-        self.gate.changed = self._attached
+        self.gate.changed = self._see
 
     def _pod(self, change: informers.Change[core.Pod]) -> None:
         key = terms.Key(*change.key)
         if change.current is not None:
             self._pods[key] = change.current
-        self._see(key, gone=change.current is None)
+            self._gone.discard(key)
+        else:
+            self._gone.add(key)
+        self._see(key)
 
-    def _attached(self, key: terms.Key) -> None:
-        self._see(key, gone=False)
-
-    def _see(self, key: terms.Key, *, gone: bool) -> None:
+    def _see(self, key: terms.Key) -> None:
         """A pod that the API has forgotten stays under its policies as long as it runs here."""
         attached = self.gate.attached(key)
-        if gone and not attached:
+        if key in self._gone and not attached:
+            self._gone.discard(key)
             self._pods.pop(key, None)
         pod = self._pods.get(key)
         self._enforcer.pending.pods[key] = parse(pod, attached) if pod is not None else None
