@@ -102,6 +102,10 @@ class Fuzzer:
                 )
         return Walked(steps, flows, tuple(refused), None)
 
+    async def undo(self) -> None:
+        """Delete all that the walk made."""
+        await self._hands.become({})
+
     async def _small(
         self,
         number: int,
