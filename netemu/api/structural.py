@@ -13,8 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from netemu.api import fieldsets
-from netemu.api import times as times_
+from netemu.api import fieldsets, formats
 from netemu.api.validation import findings
 
 Document = dict[str, Any]
@@ -32,6 +31,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "number": (int, float),
 }
 _ALWAYS = ("apiVersion", "kind", "metadata")
+_EMBEDDED_NEEDS = ("apiVersion", "kind")
 
 
 class Schema:
@@ -140,11 +140,9 @@ def _check_text(value: str, schema: Document, path: str) -> findings.Findings:
     pattern = schema.get("pattern")
     if pattern and not re.search(pattern, value):
         yield _wrong(path, value, f"should match '{pattern}'")
-    if schema.get("format") == "date-time":
-        try:
-            times_.seconds(value)
-        except times_.Malformed:
-            yield _wrong(path, value, f'must be of type date-time: "{value}"')
+    fits = formats.CHECKS.get(schema.get("format", ""))
+    if fits is not None and not fits(value):
+        yield _wrong(path, value, f'must be of type {schema["format"]}: "{value}"')
 
 
 def _check_number(value: float, schema: Document, path: str) -> findings.Findings:
@@ -163,8 +161,9 @@ def _check_number(value: float, schema: Document, path: str) -> findings.Finding
 
 
 def _check_object(value: Document, schema: Document, path: str) -> findings.Findings:
-    for name in schema.get("required", ()):
-        if name not in value:
+    needed = _EMBEDDED_NEEDS if schema.get(_EMBEDDED) and path else ()
+    for name in dict.fromkeys((*schema.get("required", ()), *needed)):
+        if name not in value or (name in needed and not value[name]):
             yield findings.required(_below(path, name))
     least, most = schema.get("minProperties"), schema.get("maxProperties")
     if least is not None and len(value) < least:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from netemu.api import defaults, kinds, validation
+from netemu.api import core, defaults, kinds, validation
 from netemu.apiserver import (
     bodies,
     contexts,
@@ -22,6 +22,7 @@ from netemu.apiserver.admission import chain, changes
 from netemu.http import messages
 from netemu.store import revisions
 
+_BORN_WITH_STATUS = (kinds.of(core.Node),)  # a kubelet registers its node as it is
 Document = statuses.Document
 Prepare = Callable[[Document], tuple[Document, tuple[str, ...]]]
 _TRIES = 8
@@ -72,7 +73,7 @@ async def _store_new(
     if call.collection.has(call.namespace, objects.name(document)):
         raise statuses.already_exists(kind.group, kind.plural, objects.name(document))
     write = changes.Write(call.parts, kind, call.namespace, defaults.apply(kind, document), None, call, dry)
-    if kind.has_status:
+    if kind.has_status and kind not in _BORN_WITH_STATUS:
         write.new.pop("status", None)
     if applied is not None:
         ownership.write(write.new, applied)

@@ -156,6 +156,45 @@ def test_values_are_checked(spec: dict[str, Any], field: str, sentence: str) -> 
     assert sentence in str(found[0])
 
 
+FORMATS = [
+    ("ipv4", "10.0.0.1", "fd00::1"),
+    ("ipv6", "fd00::1", "10.0.0.1"),
+    ("cidr", "10.0.0.0/8", "10.0.0.1"),
+    ("mac", "02:00:00:00:00:01", "02:00"),
+    ("date", "2026-01-02", "2026-13-01"),
+    ("date-time", "2026-01-02T03:04:05Z", "yesterday"),
+    ("duration", "1h2m3.5s", "long"),
+    ("email", "ann@example.com", "ann"),
+    ("hostname", "a.example.com", "a_b"),
+    ("uri", "https://example.com/x", "no uri"),
+    ("uuid", "123e4567-e89b-12d3-a456-426614174000", "123"),
+    ("byte", "aGk=", "*"),
+    ("color-of-my-own", "anything", None),
+]
+
+
+@pytest.mark.parametrize(("format_", "good", "bad"), FORMATS, ids=[row[0] for row in FORMATS])
+def test_formats_are_checked(format_: str, good: str, bad: str | None) -> None:
+    spec = {"type": "object", "properties": {"x": {"type": "string", "format": format_}}}
+    schema = structural.Schema({"type": "object", "properties": {"spec": spec}})
+    assert list(schema.check({"spec": {"x": good}})) == []
+    if bad is not None:
+        (found,) = schema.check({"spec": {"x": bad}})
+        assert f'spec.x in body must be of type {format_}: "{bad}"' in str(found)
+
+
+def test_embedded_objects_say_what_they_are() -> None:
+    inside = {"type": "object", "x-kubernetes-embedded-resource": True}
+    inside["x-kubernetes-preserve-unknown-fields"] = True
+    spec = {"type": "object", "properties": {"inside": inside}}
+    schema = structural.Schema({"type": "object", "properties": {"spec": spec}})
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": {"any": "thing"}}
+    assert list(schema.check({"spec": {"inside": pod}})) == []
+    assert schema.prune({"spec": {"inside": pod}}) == {"spec": {"inside": pod}}
+    found = [one.field for one in schema.check({"spec": {"inside": {"kind": ""}}})]
+    assert found == ["spec.inside.apiVersion", "spec.inside.kind"]
+
+
 WORDS = [
     *("type", "properties", "items", "default", "required", "enum", "minimum", "pattern", "anyOf", "not"),
     *("additionalProperties", "nullable", "maxItems", "spec", "x-kubernetes-list-type"),

@@ -18,3 +18,14 @@ def test_a_new_node_takes_no_pods_until_it_is_ready(world: Any) -> None:
         assert changed.body["spec"]["taints"] == [mine], "only at its birth"
 
     world(story)
+
+
+def test_a_node_is_born_with_the_status_its_kubelet_gives(world: Any) -> None:
+    async def story(w: Any) -> None:
+        addresses = [{"type": "InternalIP", "address": "172.18.0.3"}]
+        node = {"metadata": {"name": "n"}, "status": {"addresses": addresses}}
+        assert (await w.make("/api/v1/nodes", node))["status"]["addresses"] == addresses
+        pod = w.pod() | {"status": {"phase": "Running"}}
+        assert (await w.make("/api/v1/namespaces/default/pods", pod))["status"]["phase"] == "Pending"
+
+    world(story)
