@@ -24,6 +24,11 @@ def _texts(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> tup
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="How to reach the API server. Default: the service account of the pod it runs in.",
 )
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A KubeProxyConfiguration; the flags below are then ignored, as kube-proxy does.",
+)
 @click.option("--node-name", "--hostname-override", help="The Node that this is. Default: the host's name.")
 @click.option("--cluster-cidr", multiple=True, callback=_texts, help="Addresses of pods.")
 @click.option(
@@ -33,6 +38,12 @@ def _texts(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> tup
     help="Addresses of Services. Default: what the API server's ServiceCIDRs say.",
 )
 @click.option("--proxy-mode", default="nftables", show_default=True, help="nftables or iptables.")
+@click.option(
+    "--iptables-localhost-nodeports/--no-iptables-localhost-nodeports",
+    default=True,
+    show_default=True,
+    help="In iptables mode: node ports at 127.0.0.1, too.",
+)
 @click.option("--masquerade-all", is_flag=True, help="Masquerade all traffic to cluster IPs.")
 @click.option(
     "--detect-local-mode",
@@ -49,7 +60,9 @@ def _texts(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> tup
 @click.option("--healthz-bind-address", default="0.0.0.0:10256", show_default=True, help='"" for none.')
 @click.option("--metrics-bind-address", default="127.0.0.1:10249", show_default=True, help='"" for none.')
 @click.option("--cleanup", is_flag=True, help="Remove the tables and exit.")
-def command(*, kubeconfig: Path | None, node_name: str | None, cleanup: bool, **flags: Any) -> int:
+def command(
+    *, kubeconfig: Path | None, config: Path | None, node_name: str | None, cleanup: bool, **flags: Any
+) -> int:
     """Serve Services on this machine, in this network namespace, until stopped.
 
     The tables stay when it ends, so that connections go on; --cleanup removes them.
@@ -61,7 +74,12 @@ def command(*, kubeconfig: Path | None, node_name: str | None, cleanup: bool, **
     if cleanup:
         _remove("nftables", "iptables")
         return 0
-    chosen = settings(flags)
+    given = _document(config) if config is not None else {}
+    chosen = configured(given, flags) if given else settings(flags)
+    connection = given.get("clientConnection") or {}
+    if connection.get("kubeconfig") and kubeconfig is None:
+        kubeconfig = Path(connection["kubeconfig"])
+    node_name = node_name or given.get("hostnameOverride") or None
     _remove({"nftables": "iptables", "iptables": "nftables"}[chosen.mode])
     line = "%(asctime)s %(levelname)s %(name)s %(message)s"
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=line)
@@ -82,6 +100,28 @@ def _remove(*modes: str) -> None:
         door.apply("".join(str(nft.removal(family.table)) for family in layout.FAMILIES))
     if "iptables" in modes and shutil.which("iptables-save"):
         programs.Iptables({}).remove()
+
+
+def _document(path: Path) -> dict[str, Any]:
+    import yaml
+
+    from netemu.base import errors
+
+    try:
+        found = yaml.safe_load(path.read_bytes())
+    except yaml.YAMLError as failure:
+        raise errors.Rejected(f"{path}: not YAML: {str(failure).splitlines()[0]}") from None
+    if not isinstance(found, dict) or not found:
+        raise errors.Rejected(f"{path}: no KubeProxyConfiguration")
+    return found
+
+
+def configured(document: dict[str, Any], flags: dict[str, Any]) -> Any:
+    """A configuration's options, and of the flags those that no configuration has. Rejected."""
+    from netemu.kubeproxy import options as choices
+
+    own = {key: flags[key] for key in ("service_proxy_name",)}
+    return choices.from_document(document)._replace(service_cidrs=flags["service_cidr"], **own)
 
 
 def settings(flags: dict[str, Any]) -> Any:
@@ -105,6 +145,7 @@ def settings(flags: dict[str, Any]) -> Any:
             node_port_addresses=flags["nodeport_addresses"],
             service_proxy_name=flags["service_proxy_name"],
             mode=flags["proxy_mode"],
+            localhost_node_ports=flags["iptables_localhost_nodeports"],
         )
     )
 

@@ -135,6 +135,7 @@ class _Loop:
     def gather(self) -> None:
         """Count what is only counted when somebody asks."""
         metrics.no_local(self._proxy.no_local(), self._proxy.metrics)
+        metrics.rules(*self._proxy.rules(), self._proxy.metrics)
 
     async def program(self, ports: listeners.Listeners) -> None:
         """For ever: what is pending, at once after quiet, together while changes keep coming."""

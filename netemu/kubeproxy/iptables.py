@@ -85,7 +85,7 @@ def document(
     saved: str,
 ) -> str:
     """What `iptables-restore --noflush` is to read; `saved` is what iptables-save told."""
-    rules = tuple(_everything(family, wanted, around))
+    rules = tuple(everything(family, wanted, around))
     lines: list[str] = []
     for table in FIXED:
         fixed = _fixed(table, family, around)
@@ -108,7 +108,7 @@ def partial(
         {rule.chain for pair in replaced.values() for rule in _own(family, pair[which], around)}
         for which in (0, 1)
     )
-    rules = tuple(_everything(family, wanted, around))
+    rules = tuple(everything(family, wanted, around))
     lines: list[str] = []
     for table in ("filter", "nat"):
         chains = _fixed(table, family, around)
@@ -185,9 +185,10 @@ def _table(
     yield "COMMIT"
 
 
-def _everything(
+def everything(
     family: layout.Family, wanted: Iterable[plan.Wanted], around: layout.Surroundings
 ) -> Iterator[Rule]:
+    """All rules but the jumps from built-in chains."""
     yield Rule("nat", "KUBE-POSTROUTING", f"-m mark ! --mark {_MARK}/{_MARK} -j RETURN")
     yield Rule("nat", "KUBE-POSTROUTING", f"-j MARK --xor-mark {_MARK}")
     why = _comment("kubernetes service traffic requiring SNAT")

@@ -51,6 +51,15 @@ CATALOGUE: dict[str, tuple[str, str]] = {
         "counter",
         "Cumulative proxy iptables restore failures",
     ),
+    "sync_proxy_rules_iptables_partial_restore_failures_total": (
+        "counter",
+        "Cumulative proxy iptables partial restore failures",
+    ),
+    "sync_proxy_rules_iptables_total": ("gauge", "Total number of iptables rules owned by kube-proxy"),
+    "sync_proxy_rules_iptables_last": (
+        "gauge",
+        "Number of iptables rules written by kube-proxy in last sync",
+    ),
     "sync_proxy_rules_nftables_sync_failures_total": ("counter", "Cumulative proxy nftables sync failures"),
     "sync_proxy_rules_nftables_cleanup_failures_total": (
         "counter",
@@ -59,7 +68,9 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "proxy_healthz_total": ("counter", "Cumulative proxy healthz HTTP status"),
     "proxy_livez_total": ("counter", "Cumulative proxy livez HTTP status"),
 }
-NO_LOCAL = "sync_proxy_rules_no_local_endpoints_total"  # has a label more
+NO_LOCAL = "sync_proxy_rules_no_local_endpoints_total"
+RULES = frozenset({"sync_proxy_rules_iptables_total", "sync_proxy_rules_iptables_last"})
+LABELLED = {NO_LOCAL, *RULES}  # have a label more
 PLAIN = frozenset({"proxy_healthz_total", "proxy_livez_total"})  # without ip_family
 
 
@@ -73,7 +84,7 @@ class Metrics:
         for name, (kind, _) in CATALOGUE.items():
             if kind == "histogram":
                 self._observed[name] = [0] * (len(_buckets(name)) + 1)
-            elif name not in PLAIN | {NO_LOCAL}:
+            elif name not in PLAIN | LABELLED:
                 self._values[name] = {(): 0.0}
 
     def add(self, name: str, more: float = 1, labels: Labels = ()) -> None:
@@ -140,3 +151,13 @@ def no_local(counts: Mapping[tuple[str, str], int], metrics: Metrics) -> None:
         for policy in ("internal", "external"):
             labels = (("ip_family", family), ("traffic_policy", policy))
             metrics.set(NO_LOCAL, counts.get((family, policy), 0), labels)
+
+
+def rules(
+    owned: Mapping[tuple[str, str], int], written: Mapping[tuple[str, str], int], metrics: Metrics
+) -> None:
+    """Both by (family, table), of the iptables mode."""
+    for name, counts in (("total", owned), ("last", written)):
+        for (family, table), count in counts.items():
+            labels = (("ip_family", {"ip": "IPv4", "ip6": "IPv6"}[family]), ("table", table))
+            metrics.set(f"sync_proxy_rules_iptables_{name}", count, labels)

@@ -49,6 +49,39 @@ class Options(NamedTuple):
         }
 
 
+def from_document(document: dict[str, Any]) -> Options:
+    """A KubeProxyConfiguration (kubeproxy.config.k8s.io/v1alpha1), as far as it is about these. Rejected."""
+    if document.get("kind") != "KubeProxyConfiguration":
+        raise errors.Rejected(f"this is a {document.get('kind')!r}, not a KubeProxyConfiguration")
+    mode, local = document.get("mode") or "nftables", document.get("detectLocal") or {}
+    own = document.get(mode) or {}
+    detection = document.get("detectLocalMode") or "ClusterCIDR"
+    link = {
+        "BridgeInterface": local.get("bridgeInterface", ""),
+        "InterfaceNamePrefix": local.get("interfaceNamePrefix", ""),
+    }
+    usual, cidrs = Options(), str(document.get("clusterCIDR") or "")
+    return check(
+        Options(
+            cluster_cidrs=tuple(text.strip() for text in cidrs.split(",") if text.strip()),
+            healthz=_address(document, "healthzBindAddress", usual.healthz),
+            metrics=_address(document, "metricsBindAddress", usual.metrics),
+            masquerade_all=bool(own.get("masqueradeAll", False)),
+            detect_local=detection,
+            local_link=link.get(detection, ""),
+            node_port_addresses=tuple(document.get("nodePortAddresses") or ()),
+            mode=mode,
+            localhost_node_ports=own.get("localhostNodePorts") is not False,
+        )
+    )
+
+
+def _address(document: dict[str, Any], key: str, usual: str) -> str:
+    """Without a port it is on the usual one."""
+    given = str(document.get(key) or usual)
+    return given if ":" in given else f"{given}:{usual.rpartition(':')[2]}"
+
+
 def check(options: Options) -> Options:
     """The same; Rejected when it cannot be meant."""
     if options.mode not in MODES:

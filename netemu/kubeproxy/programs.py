@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from netemu.base import errors
 from netemu.kernel import firewall, network, process
 from netemu.kernel import operations as ops
-from netemu.kubeproxy import affinity, audit, iptables, layout, ledger, plan, walk
+from netemu.kubeproxy import affinity, audit, iptables, layout, ledger, plan, walk, walk_iptables
 from netemu.wire import nft
 
 Surroundings = Mapping[str, layout.Surroundings]
@@ -188,6 +188,7 @@ class Iptables:
         self, around: Surroundings, prefix: Sequence[str] = (), system: network.Network | None = None
     ) -> None:
         self._around, self._prefix, self._system = around, tuple(prefix), system
+        self.written: dict[tuple[str, str], int] = {}  # rules of the last restore, by family and table
 
     def surround(self, around: Surroundings) -> None:
         self._around = around
@@ -211,6 +212,19 @@ class Iptables:
             else:
                 text = iptables.partial(family, planned.wanted, around, planned.replaced)
             self._run(family, "restore", "--noflush", text=text)
+            for table, chains in walk_iptables.read(text).items():
+                self.written[family.name, table] = sum(map(len, chains.values()))
+
+    def owned(self, book: ledger.Ledger) -> dict[tuple[str, str], int]:
+        """How many rules there are, by family and table."""
+        wanted = iptables.names(dict(book.items()))
+        return {
+            (family.name, table): count
+            for family in layout.FAMILIES
+            for table, count in Counter(
+                rule.table for rule in iptables.everything(family, wanted, self._around[family.name])
+            ).items()
+        }
 
     def recall(self) -> Mapping[str, affinity.Numbers]:
         return {}  # clients are in the kernel's own lists, by names of chains, which stay the same

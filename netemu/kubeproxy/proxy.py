@@ -128,6 +128,8 @@ class Proxy:
             except BaseException:
                 self._whole = True  # the book says more than the kernel has
                 self.metrics.add(_FAILURES[self.mode])
+                if (extent, self.mode) == ("partial", "iptables"):
+                    self.metrics.add("sync_proxy_rules_iptables_partial_restore_failures_total")
                 raise
             took = self._time.monotonic() - began
             self.metrics.observe("sync_proxy_rules_duration_seconds", took)
@@ -154,6 +156,12 @@ class Proxy:
                     if local:
                         found[family, policy] = found.get((family, policy), 0) + 1
         return found
+
+    def rules(self) -> tuple[dict[tuple[str, str], int], dict[tuple[str, str], int]]:
+        """In iptables mode: how many rules there are, and were written last, by family and table."""
+        if not isinstance(self._program, programs.Iptables):
+            return {}, {}
+        return self._program.owned(self._ledger), self._program.written
 
     def _check(self, key: services.Key, state: changes.State) -> None:
         check = health.check(state, self._topology.node)

@@ -125,8 +125,19 @@ def test_a_proxy_in_iptables_mode_notices_foreign_changes_and_leaves_nothing_sta
         one.start_over()
         await one.sync()
         assert await one.check()
+        owned, written = one.rules()
+        assert written[("ip", "nat")] == owned[("ip", "nat")]  # all of them
+        before = run(world, ["iptables-save", "-t", "nat"])
         one.changes.service(ROWS[7].service.key, None)
         await one.sync()
+        fewer, little = one.rules()
+        assert fewer[("ip", "nat")] < owned[("ip", "nat")]
+        assert little[("ip", "nat")] < fewer[("ip", "nat")]  # the other's chains were let alone
+        assert "test/s7" in before
+        one.start_over()
+        left = run(world, ["iptables-save"])
+        await one.sync()
+        assert sorted(_rules_of(run(world, ["iptables-save"]))) == sorted(_rules_of(left))
 
     try:
         asyncio.run(story())
@@ -138,6 +149,10 @@ def test_a_proxy_in_iptables_mode_notices_foreign_changes_and_leaves_nothing_sta
         doors.tracking.close()
         doors.counting.close()
     assert "KUBE" not in run(world, ["iptables-save"]) + run(world, ["ip6tables-save"])
+
+
+def _rules_of(saved):
+    return [line for line in saved.splitlines() if line.startswith("-A")]
 
 
 def slices_of(key, members):

@@ -16,7 +16,7 @@ from netemu.wire import nft
 def parsed(*arguments):
     with kube_proxy.command.make_context("kube-proxy", list(arguments)) as context:
         flags = dict(context.params)
-    for name in ("kubeconfig", "node_name", "cleanup"):
+    for name in ("kubeconfig", "node_name", "cleanup", "config"):
         flags.pop(name)
     return kube_proxy.settings(flags)
 
@@ -99,3 +99,36 @@ def test_the_nodes_own_ranges_and_primary_addresses_come_from_its_object():
     assert (around["ip"].pods, around["ip6"].pods) == (("10.244.3.0/24",), ("fd00:244:0:3::/64",))
     assert (around["ip"].node_ports, around["ip6"].node_ports) == (("172.18.0.5/32",), ())
     assert options.surroundings(chosen, None)["ip"].pods == ()
+
+
+def test_a_configuration_is_read_as_kube_proxy_reads_it():
+    found = options.from_document(
+        {
+            "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+            "kind": "KubeProxyConfiguration",
+            "mode": "iptables",
+            "clusterCIDR": "10.244.0.0/16,fd00:244::/56",
+            "healthzBindAddress": "",
+            "metricsBindAddress": "0.0.0.0",
+            "detectLocalMode": "BridgeInterface",
+            "detectLocal": {"bridgeInterface": "cni0"},
+            "iptables": {"masqueradeAll": True, "localhostNodePorts": False},
+            "nftables": {"masqueradeAll": False},
+            "nodePortAddresses": ["primary"],
+        }
+    )
+    assert found == options.Options(
+        cluster_cidrs=("10.244.0.0/16", "fd00:244::/56"),
+        metrics="0.0.0.0:10249",
+        masquerade_all=True,
+        detect_local="BridgeInterface",
+        local_link="cni0",
+        node_port_addresses=("primary",),
+        mode="iptables",
+        localhost_node_ports=False,
+    )
+    assert options.from_document({"kind": "KubeProxyConfiguration"}) == options.Options()
+    with pytest.raises(errors.Rejected, match="'ipvs'"):
+        options.from_document({"kind": "KubeProxyConfiguration", "mode": "ipvs"})
+    with pytest.raises(errors.Rejected, match="'Lab'"):
+        options.from_document({"kind": "Lab"})
