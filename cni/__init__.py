@@ -31,6 +31,9 @@ def install(directory: "str | os.PathLike[str]", *, python: str | None = None) -
     """
     import os
 
+    from cni import bundle
+
+    bundle.write()
     os.makedirs(directory, exist_ok=True)
     for name in EXECUTABLES:
         path = os.path.join(directory, name)
@@ -44,11 +47,10 @@ def install(directory: "str | os.PathLike[str]", *, python: str | None = None) -
 def wrapper(name: str, python: str) -> str:
     """The text of an executable: -I ignores the caller's PYTHON* variables, -S leaves out site-packages.
 
-    It ends before there is any garbage worth collecting; its own modules come after the standard library's,
-    which are more.
+    It ends before there is any garbage worth collecting. Its modules are in one file (see bundle), if that
+    could be written; else they are imported as they are.
     """
-    path = f"import gc\nimport sys\n\ngc.disable()\nsys.path.append({root()!r})\n"
-    return f"#!{python} -IS\n{path}from cni import frame\nframe.main({name!r})\n"
+    return f"#!{python} -IS\n{_START.format(root=root())}from cni import frame\n\nframe.main({name!r})\n"
 
 
 def whose(path: str) -> str:
@@ -56,27 +58,50 @@ def whose(path: str) -> str:
 
     A copy of ours under another name keeps its own: what counts is what would run. OSError if unreadable.
     """
-    import os
-
     with open(path, "rb", buffering=0) as file:
         first, _, rest = (file.read(_SAMPLE) or b"").partition(b"\n")
     if not first.startswith(b"#!"):
         return ""
-    head, separator, tail = rest.decode(errors="replace").rpartition("frame.main('")
-    name = tail.partition("'")[0]
-    if not separator or name not in EXECUTABLES:
+    name = rest.decode(errors="replace").rpartition("frame.main('")[2].partition("'")[0]
+    if name not in EXECUTABLES:
         return ""
-    real = os.path.realpath(path)
-    if real == os.path.join(root(), "cni", name):
-        return name
-    return name if head + separator + tail == wrapper(name, "").partition("\n")[2] else ""
+    ours = rest.decode(errors="replace") == wrapper(name, "").partition("\n")[2]
+    return name if ours or _same_file(path, f"{root()}/cni/{name}") else ""
 
 
-_SAMPLE = 512  # our executables are shorter than this
+def _same_file(path: str, other: str) -> bool:
+    from posix import stat
+
+    try:
+        mine, theirs = stat(path), stat(other)
+    except OSError:
+        return False
+    return (mine.st_dev, mine.st_ino) == (theirs.st_dev, theirs.st_ino)
+
+
+_SAMPLE = 4096  # our executables are shorter than this
+_START = """\
+import gc
+import marshal
+import sys
+
+gc.disable()
+sys.path.append({root!r})
+try:
+    with open({root!r} + f"/cni/__pycache__/plugins.{{sys.implementation.cache_tag}}.bundle", "rb") as file:
+        start, stamps, codes = marshal.load(file)
+    names = {{"__name__": "cni.bundled"}}
+    exec(marshal.loads(start), names)
+    names["take"](stamps, codes)
+except (OSError, EOFError, ValueError):
+    pass
+"""
 
 
 def root() -> str:
     """The directory this package was found in."""
+    if __file__.startswith("/"):
+        return __file__.rpartition("/cni/")[0]
     import os
 
     return os.path.dirname(os.path.dirname(os.path.realpath(__file__)))

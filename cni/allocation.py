@@ -1,9 +1,7 @@
 """host-local's ADD: addresses out of the configured ranges, each leased to one container only."""
 
-import ipaddress
-
 from cni import leases, ranges
-from netemu.wire import cni
+from netemu.wire import addresses, cni
 
 
 def allocate(call: cni.Call, configuration: "cni.Document", opened: leases.Leases) -> cni.Result:
@@ -37,7 +35,7 @@ def _take(
     store: leases.Leases,
     number: int,
     one: "tuple[ranges.Range, ...]",
-    wanted: "list[ranges.AnyAddress]",
+    wanted: "list[addresses.Address]",
     holder: str,
 ) -> cni.Address:
     for address in wanted:
@@ -61,24 +59,24 @@ def _take(
     )
 
 
-def _leased(address: "ranges.AnyAddress", within: ranges.Range) -> cni.Address:
-    return cni.Address(ipaddress.ip_interface((address.packed, within.subnet.prefixlen)), within.gateway)
+def _leased(address: "addresses.Address", within: ranges.Range) -> cni.Address:
+    return cni.Address(addresses.ip_interface((address, within.subnet.prefixlen)), within.gateway)
 
 
-def _address(text: str) -> "ranges.AnyAddress | None":
+def _address(text: str) -> "addresses.Address | None":
     try:
-        return ipaddress.ip_address(text)
+        return addresses.ip_address(text)
     except ValueError:
         return None
 
 
-def _requested(call: cni.Call, configuration: "cni.Document") -> "list[ranges.AnyAddress]":
+def _requested(call: cni.Call, configuration: "cni.Document") -> "list[addresses.Address]":
     """Addresses asked for by CNI_ARGS (IP=), args.cni.ips or the capability `ips`."""
     texts = call.args.get("IP", "").split(",")
     texts += ((configuration.get("args") or {}).get("cni") or {}).get("ips") or ()
     texts += (configuration.get("runtimeConfig") or {}).get("ips") or ()
     try:
-        return [ipaddress.ip_interface(text).ip for text in texts if text]
+        return [addresses.ip_interface(text).ip for text in texts if text]
     except ValueError as problem:
         raise cni.Failure(cni.INVALID_CONFIGURATION, "invalid requested address", str(problem)) from None
 

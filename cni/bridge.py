@@ -8,7 +8,7 @@ and link-local addresses of ports are off, because each floods the whole bridge.
 
 import errno
 
-from cni import delegate, frame, parting
+from cni import delegate, frame
 from netemu.kernel import rtnl
 from netemu.wire import cni, rtnetlink
 
@@ -61,6 +61,8 @@ def delete(call: cni.Call, configuration: "cni.Document") -> None:
                     held = _addresses(inside, link.index)
             if link is not None:
                 _forget(configuration, held)
+                from cni import parting
+
                 with rtnl.Inside(netns):
                     parting.delete_links(call, (link.index,))
     _give_back(call, configuration)
@@ -122,7 +124,7 @@ def _check_neighbours(call: cni.Call, bridge: str, wanted: cni.Result) -> None:
         known = checks.permanent(host, link.index) if link is not None else {}
     mac = checks.mine(call, wanted).mac
     for ip in wanted.ips:
-        if known.get(ip.address.ip) != mac:
+        if known.get(str(ip.address.ip)) != mac:
             raise cni.Failure(frame.CHECK_FAILED, f"{bridge} has lost its neighbour {ip.address.ip}")
 
 

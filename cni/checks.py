@@ -39,24 +39,26 @@ def container(
         if not link.flags & rtnetlink.IFF_UP:
             raise cni.Failure(frame.CHECK_FAILED, f"{call.ifname} is down")
         have = inside.dump(rtnetlink.dump_addresses())
-        addresses = {a.interface for a in have if a.index == link.index}
-        routes = {(r.dst, r.via) for r in inside.dump(rtnetlink.dump_routes()) if r.index == link.index}
+        held = {str(a.interface) for a in have if a.index == link.index}
+        dumped = inside.dump(rtnetlink.dump_routes())
+        routes = {(str(r.dst), str(r.via)) for r in dumped if r.index == link.index}
         known = permanent(inside, link.index) if neighbours else {}
     for ip in wanted.ips:
-        if ip.address not in addresses:
+        if str(ip.address) not in held:
             raise cni.Failure(frame.CHECK_FAILED, f"{call.ifname} has lost address {ip.address}")
     for route in wanted.routes:
-        if not any(dst == route.dst and route.gw in (None, via) for dst, via in routes):
+        gateways = {via for dst, via in routes if dst == str(route.dst)}
+        if not gateways or (route.gw is not None and str(route.gw) not in gateways):
             raise cni.Failure(frame.CHECK_FAILED, f"{call.ifname} has lost the route to {route.dst}")
     for ip in neighbours:
-        if ip.gateway not in known:
+        if str(ip.gateway) not in known:
             raise cni.Failure(frame.CHECK_FAILED, f"{call.ifname} has lost its neighbour {ip.gateway}")
 
 
-def permanent(socket: rtnl.Rtnl, index: int) -> "dict[object, str]":
+def permanent(socket: rtnl.Rtnl, index: int) -> dict[str, str]:
     """MAC address by IP address of a link's permanent neighbours."""
     found = socket.dump(rtnetlink.dump_neighbours())
-    return {n.ip: n.mac for n in found if n.index == index and n.state & rtnetlink.NUD_PERMANENT}
+    return {str(n.ip): n.mac for n in found if n.index == index and n.state & rtnetlink.NUD_PERMANENT}
 
 
 def same(socket: rtnl.Rtnl, wanted: cni.Interface) -> rtnetlink.Link:

@@ -5,10 +5,8 @@ flannel (flannel-io/cni-plugin): subnetFile, dataDir, delegate, ipam. The config
 <dataDir>/<container id> until DEL, which uses it whatever flanneld has leased since.
 """
 
-import os
-
 from cni import delegate, frame, keeping
-from netemu.wire import cni, documents
+from netemu.wire import addresses, cni, documents
 
 _SUBNETS = "/run/flannel/subnet.env"
 _DATA = "/var/lib/cni/flannel"
@@ -58,10 +56,8 @@ def _ipam(configuration: "cni.Document", lease: dict[str, str]) -> "cni.Document
 
 
 def _network(text: str) -> str:
-    import ipaddress
-
     try:
-        return str(ipaddress.ip_network(text, strict=False))
+        return str(addresses.ip_network(text, strict=False))
     except ValueError as problem:
         raise cni.Failure(
             cni.INVALID_CONFIGURATION, "flannel's subnet file is broken", str(problem)
@@ -133,7 +129,7 @@ def collect(call: cni.Call, configuration: "cni.Document") -> None:
 def status(_call: cni.Call, configuration: "cni.Document") -> None:
     """NOT_AVAILABLE until flanneld has written its lease."""
     path = configuration.get("subnetFile") or _SUBNETS
-    if not os.path.exists(path):
+    if not keeping.exists(path):
         raise cni.Failure(cni.NOT_AVAILABLE, f"flanneld has not written {path}")
 
 

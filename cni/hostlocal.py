@@ -9,7 +9,7 @@ from netemu.wire import cni
 
 def add(call: cni.Call, configuration: "cni.Document") -> cni.Result:
     """One address from every range set. All or nothing. NOT_AVAILABLE when a set is exhausted."""
-    from cni import allocation  # with ipaddress, which DEL, called as often, does without
+    from cni import allocation  # DEL, called as often, does without
 
     return allocation.allocate(call, configuration, _open(configuration))
 

@@ -10,11 +10,7 @@ One table a family (and a combination of conditions and mark, which hardly anybo
 
 from binascii import crc32
 
-from netemu.wire import cni, nfnetlink, records
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import ipaddress
+from netemu.wire import addresses, cni, nfnetlink, records
 
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 
@@ -57,8 +53,6 @@ def options(configuration: "cni.Document") -> Options:
 
 
 def _mapping(document: object) -> "tuple[Mapping, ...]":
-    import ipaddress
-
     if not isinstance(document, dict):
         raise cni.Failure(cni.INVALID_CONFIGURATION, f"invalid port mapping {document!r}")
     ports = document.get("hostPort") or 0, document.get("containerPort") or 0
@@ -76,7 +70,7 @@ def _mapping(document: object) -> "tuple[Mapping, ...]":
         raise cni.Failure(cni.INVALID_CONFIGURATION, f"unknown protocol {protocol!r}")
     text = document.get("hostIP") or ""
     try:
-        host = ipaddress.ip_address(text) if text else None
+        host = addresses.ip_address(text) if text else None
     except ValueError:
         raise cni.Failure(cni.INVALID_CONFIGURATION, f"invalid hostIP {text!r}") from None
     return (Mapping(PROTOCOLS[protocol], *ports, host),)
@@ -160,7 +154,7 @@ def skeleton(wish: Options, version: int) -> str:
 
 
 def elements(
-    wish: Options, version: int, container: "ipaddress.IPv4Address | ipaddress.IPv6Address", comment: str
+    wish: Options, version: int, container: addresses.Address, comment: str
 ) -> list[nfnetlink.Element]:
     """What makes the mappings of one family lead to an address of the container."""
     where, found = table(wish, version), []
@@ -184,9 +178,7 @@ def elements(
 
 def text(element: nfnetlink.Element) -> str:
     """The host's side of an element of hostports or hostips: "[address:]port/protocol"."""
-    import ipaddress
-
     tail = element.key[-8:]
     protocol = next((name for name, number in PROTOCOLS.items() if number == tail[0]), str(tail[0]))
-    host = f"{ipaddress.ip_address(element.key[:-8])}:" if len(element.key) > 8 else ""
+    host = f"{addresses.ip_address(element.key[:-8])}:" if len(element.key) > 8 else ""
     return f"{host}{int.from_bytes(tail[4:6], 'big')}/{protocol}"

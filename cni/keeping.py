@@ -1,26 +1,47 @@
 """Small files that outlive a call: one for each container, in a directory of the plugin's own."""
 
-import os
+import posix as os
 
 
 def write(directory: str, name: str, text: str) -> None:
     """Keep a text; the file is whole or is not there. OSError, also when the disk is full."""
-    os.makedirs(directory, 0o700, exist_ok=True)
-    draft = os.path.join(directory, f".{name}.{os.getpid()}")
+    make_directory(directory, 0o700)
+    draft = f"{directory}/.{name}.{os.getpid()}"
     try:
         with open(draft, "w", encoding="utf-8") as file:
             file.write(text)
-        os.replace(draft, os.path.join(directory, name))
+        os.replace(draft, f"{directory}/{name}")
     except OSError:
-        if os.path.exists(draft):
-            os.unlink(draft)
+        remove(directory, draft.rpartition("/")[2])
         raise
+
+
+def make_directory(path: str, mode: int) -> None:
+    """A directory and all above it, where they are missing. OSError."""
+    if exists(path):
+        return
+    parent = path.rstrip("/").rpartition("/")[0]
+    if parent and not exists(parent):
+        make_directory(parent, 0o755)
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        return  # somebody was quicker
+
+
+def exists(path: str) -> bool:
+    """Whether there is something at a path."""
+    try:
+        os.stat(path)
+    except OSError:
+        return False
+    return True
 
 
 def read(directory: str, name: str) -> str:
     """The text, or "" when there is none."""
     try:
-        with open(os.path.join(directory, name), encoding="utf-8") as file:
+        with open(f"{directory}/{name}", encoding="utf-8") as file:
             return file.read()
     except (FileNotFoundError, NotADirectoryError):
         return ""
@@ -28,9 +49,10 @@ def read(directory: str, name: str) -> str:
 
 def remove(directory: str, name: str) -> None:
     """Forget a text; none is fine."""
-    path = os.path.join(directory, name)
-    if os.path.exists(path):
-        os.unlink(path)
+    try:
+        os.unlink(f"{directory}/{name}")
+    except (FileNotFoundError, NotADirectoryError):
+        return
 
 
 def names(directory: str) -> list[str]:

@@ -6,7 +6,9 @@
 """
 
 import fcntl
-import os
+import posix as os
+
+from cni import keeping
 
 DEFAULT_DIRECTORY = "/var/lib/cni/networks"
 
@@ -15,16 +17,16 @@ class Leases:
     """The open store of one network; a context manager that holds its lock (dropped at our death)."""
 
     def __init__(self, data_directory: str, network: str) -> None:
-        self._directory = os.path.join(data_directory or DEFAULT_DIRECTORY, network)
+        self._directory = f"{data_directory or DEFAULT_DIRECTORY}/{network}"
         self._lock = -1
 
     def __enter__(self) -> "Leases":
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        path = os.path.join(self._directory, "lock")
+        path = f"{self._directory}/lock"
         try:
             self._lock = os.open(path, flags, 0o600)
         except FileNotFoundError:
-            os.makedirs(self._directory, 0o755, exist_ok=True)
+            keeping.make_directory(self._directory, 0o755)
             self._lock = os.open(path, flags, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         return self
@@ -38,7 +40,7 @@ class Leases:
         An empty file is a reservation that was never answered: its writer died between making and filling it,
         while it held the lock that we hold now. So it is free.
         """
-        path = os.path.join(self._directory, address)
+        path = f"{self._directory}/{address}"
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except FileExistsError:
@@ -61,13 +63,13 @@ class Leases:
         except FileExistsError:
             return not self.held(owner)  # a mark alone is what a crash leaves
         except FileNotFoundError:
-            os.mkdir(os.path.dirname(path), 0o700)
+            keeping.make_directory(path.rpartition("/")[0], 0o700)
             fd = os.open(path, flags, 0o600)
         os.close(fd)
         return True
 
     def _mark(self, owner: str) -> str:
-        return os.path.join(self._directory, ".holders", owner.replace("\r\n", "-"))
+        return f"{self._directory}/.holders/{owner.replace(chr(13) + chr(10), '-')}"
 
     def release(self, owner: str, hints: "tuple[str, ...]" = ()) -> list[str]:
         """Free all addresses of an owner; returns them. When all `hints` are its own, there are no others."""
@@ -75,9 +77,11 @@ class Leases:
         if not hints or len(freed) < len(hints):
             freed = self.held(owner)
         for address in freed:
-            os.unlink(os.path.join(self._directory, address))
-        if os.path.exists(self._mark(owner)):
+            os.unlink(f"{self._directory}/{address}")
+        try:
             os.unlink(self._mark(owner))
+        except FileNotFoundError:
+            return freed
         return freed
 
     def held(self, owner: str) -> list[str]:
@@ -98,7 +102,7 @@ class Leases:
     def remember(self, range_set: int, address: str) -> None:
         """Only a hint for the next search: losing it in a crash costs time, never an address."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        fd = os.open(os.path.join(self._directory, f"last_reserved_ip.{range_set}"), flags, 0o600)
+        fd = os.open(f"{self._directory}/last_reserved_ip.{range_set}", flags, 0o600)
         os.write(fd, address.encode())
         os.close(fd)
 
@@ -108,7 +112,7 @@ class Leases:
 
     def _text(self, name: str) -> str:
         try:
-            fd = os.open(os.path.join(self._directory, name), os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(f"{self._directory}/{name}", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return ""
         text = os.read(fd, 4096).decode(errors="replace")

@@ -4,8 +4,9 @@ Knows no plugin in particular and holds no socket.
 """
 
 import errno
-import os
+import posix as os
 
+from cni import keeping
 from netemu.wire import cni, rtnetlink
 
 TYPE_CHECKING = False
@@ -98,7 +99,7 @@ _FORWARDING = {4: "/proc/sys/net/ipv4/ip_forward", 6: "/proc/sys/net/ipv6/conf/a
 
 def has_ipv6() -> bool:
     """Whether the kernel has IPv6 at all."""
-    return os.path.isdir("/proc/sys/net/ipv6")
+    return keeping.exists("/proc/sys/net/ipv6")
 
 
 def quiet(ifname: str, *, dad: bool = False) -> None:

@@ -2,18 +2,16 @@
 
 from cni import frame
 from netemu.kernel import rtnl
-from netemu.wire import cni, rtnetlink
+from netemu.wire import addresses, cni, rtnetlink
 
 
 def add(call: cni.Call, configuration: "cni.Document") -> cni.Result:
     """lo up; the result has it, or is what an earlier plugin of the chain gave."""
-    import ipaddress
-
     link = _set(call, up=True)
     previous = configuration.get("prevResult")
     if previous:
         return cni.result(previous)
-    ips = tuple(cni.Address(ipaddress.ip_interface(text), None, 0) for text in ("127.0.0.1/8", "::1/128"))
+    ips = tuple(cni.Address(addresses.ip_interface(text), None, 0) for text in ("127.0.0.1/8", "::1/128"))
     return cni.Result((cni.Interface(call.ifname, link.mac, 0, call.netns),), ips)
 
 

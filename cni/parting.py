@@ -7,7 +7,7 @@ soon as the link is gone: a child where the process ends anyway, a thread in a r
 
 import _thread
 import errno
-import os
+import posix as os
 import select
 
 from cni import frame

@@ -1,9 +1,7 @@
 """What a bridge configuration wishes, before anything is made: options, gateways, MAC addresses. Pure."""
 
-import ipaddress
-
 from cni import links
-from netemu.wire import cni, records
+from netemu.wire import addresses, cni, records
 
 # What a configuration asks of the links; see options.
 Options = records.record(
@@ -63,7 +61,7 @@ def planned(ipam: "cni.Result | None", wish: Options, configuration: "cni.Docume
     routes = list(ipam.routes)
     if wish.default_gateway:
         for ip in ips:
-            everything = ipaddress.ip_network("0.0.0.0/0" if ip.address.version == 4 else "::/0")
+            everything = addresses.ip_network("0.0.0.0/0" if ip.address.version == 4 else "::/0")
             if not any(route.dst == everything for route in ipam.routes):
                 routes.append(cni.Route(everything, ip.gateway))
     return cni.Result(

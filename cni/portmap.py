@@ -61,8 +61,7 @@ def _route_localnet(ip: cni.Address) -> None:
     """Let this host's own 127.0.0.1:PORT leave by the link to the container (the source is masqueraded)."""
     with rtnl.Rtnl() as host:
         code, found = host.send([rtnetlink.get_route(ip.address.ip)])[0]
-        route = rtnetlink.parse(found[0]) if code == 0 and found else None
-        link = host.by_index(route.index) if route is not None else None
+        link = host.by_index(rtnetlink.out_of(found[0])) if code == 0 and found else None
     if link is not None and link.name != "lo":
         links.write(f"/proc/sys/net/ipv4/conf/{link.name}/route_localnet", "1")
 

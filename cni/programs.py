@@ -1,7 +1,8 @@
 """Another program run to its end, by posix_spawn: importing subprocess would cost as much as a plugin."""
 
 import errno
-import os
+import posix as os
+from _stat import S_ISREG
 
 from netemu.wire import cni
 
@@ -17,7 +18,7 @@ def run(
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
         os.write(source, text)
-        os.lseek(source, 0, os.SEEK_SET)
+        os.lseek(source, 0, 0)
         actions = [(os.POSIX_SPAWN_DUP2, source, 0), (os.POSIX_SPAWN_DUP2, writing, 1)]
         actions += [(os.POSIX_SPAWN_DUP2, writing, 2)] if errors else []
         try:
@@ -42,7 +43,10 @@ def run(
 def find(name: str, directories: "tuple[str, ...]") -> str:
     """The first file of that name in the directories, or ""."""
     for directory in directories:
-        path = os.path.join(directory, name)
-        if os.path.isfile(path):
-            return path
+        path = f"{directory}/{name}"
+        try:
+            if S_ISREG(os.stat(path).st_mode):
+                return path
+        except OSError:
+            continue
     return ""

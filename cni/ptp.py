@@ -7,11 +7,11 @@ Options of the reference plugin (containernetworking/plugins, main/ptp). Both en
 neighbours, for the kernel's neighbour table has one limit for all namespaces.
 """
 
-import os
+import posix as os
 
-from cni import delegate, frame, parting
+from cni import delegate, frame
 from netemu.kernel import rtnl
-from netemu.wire import cni, rtnetlink
+from netemu.wire import addresses, cni, rtnetlink
 
 
 def add(call: cni.Call, configuration: "cni.Document") -> cni.Result:
@@ -70,8 +70,6 @@ def _connect(call: cni.Call, netns: int, mtu: int, plan: cni.Result) -> cni.Resu
 
 
 def _container(call: cni.Call, inside: rtnl.Rtnl, plan: cni.Result, near_mac: str) -> None:
-    import ipaddress
-
     from cni import links
 
     link = inside.link(call.ifname)
@@ -82,7 +80,7 @@ def _container(call: cni.Call, inside: rtnl.Rtnl, plan: cni.Result, near_mac: st
             links.write(f"/proc/sys/net/ipv6/conf/{call.ifname}/disable_ipv6", "0")
     messages = [rtnetlink.set_link(index=link.index, up=True)]
     for ip in plan.ips:
-        gateway = ipaddress.ip_network(ip.gateway)
+        gateway = addresses.ip_network(ip.gateway)
         messages += [
             rtnetlink.new_address(link.index, ip.address, prefix_route=False),
             rtnetlink.new_neighbour(link.index, ip.gateway, near_mac),
@@ -95,16 +93,14 @@ def _container(call: cni.Call, inside: rtnl.Rtnl, plan: cni.Result, near_mac: st
 
 
 def _host(host: rtnl.Rtnl, near: str, plan: cni.Result, far_mac: str) -> None:
-    import ipaddress
-
     link = host.link(near)
     assert link is not None
     messages = [rtnetlink.set_link(index=link.index, up=True)]
     for ip in plan.ips:
         messages += [
-            rtnetlink.new_address(link.index, ipaddress.ip_interface(ip.gateway)),
+            rtnetlink.new_address(link.index, addresses.ip_interface((ip.gateway, ip.gateway.max_prefixlen))),
             rtnetlink.new_neighbour(link.index, ip.address.ip, far_mac),
-            rtnetlink.new_route(ipaddress.ip_network(ip.address.ip), link.index),
+            rtnetlink.new_route(addresses.ip_network(ip.address.ip), link.index),
         ]
     host.run(messages)
 
@@ -119,6 +115,8 @@ def _give_back(call: cni.Call, configuration: "cni.Document") -> None:
 
 def delete(call: cni.Call, configuration: "cni.Document") -> None:
     """Link (its routes and neighbours go with it), rules, address; whatever is gone already is fine."""
+    from cni import parting
+
     parting.delete_container_link(call)
     _give_back(call, configuration)
 

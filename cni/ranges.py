@@ -1,14 +1,11 @@
 """Which addresses an IPAM configuration offers, and in which order. Pure: knows no file and no lease."""
 
-import ipaddress
-
-from netemu.wire import cni, records
+from netemu.wire import addresses, cni, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    AnyAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # subnet: a network; start, end (inclusive) and gateway: addresses in it.
 Range = records.record("Range", "subnet start end gateway")
@@ -45,15 +42,14 @@ def parse(configuration: "cni.Document") -> "tuple[tuple[Range, ...], ...]":
 def _range(document: "cni.Document") -> Range:
     text = document["subnet"]
     try:
-        subnet = ipaddress.ip_network(text)
+        subnet = addresses.ip_network(text)
         if subnet.prefixlen > subnet.max_prefixlen - 2:
             raise ValueError("too small to allocate from")
         first = subnet.network_address + 1
         last = subnet.broadcast_address - (1 if subnet.version == 4 else 0)
-        start, end, gateway = (
-            ipaddress.ip_address(document[key]) if document.get(key) else default
-            for key, default in (("rangeStart", first), ("rangeEnd", last), ("gateway", first))
-        )
+        start = _address(document, "rangeStart", first)
+        end = _address(document, "rangeEnd", last)
+        gateway = _address(document, "gateway", first)
         for address in (start, end):
             if address not in subnet:
                 raise ValueError(f"{address} is not in it")
@@ -64,9 +60,13 @@ def _range(document: "cni.Document") -> Range:
     return Range(subnet, start, end, gateway)
 
 
+def _address(document: "cni.Document", key: str, default: addresses.Address) -> addresses.Address:
+    return addresses.ip_address(document[key]) if document.get(key) else default
+
+
 def candidates(
-    ranges: "tuple[Range, ...]", last: "AnyAddress | None"
-) -> "Iterator[tuple[AnyAddress, Range]]":
+    ranges: "tuple[Range, ...]", last: "addresses.Address | None"
+) -> "Iterator[tuple[addresses.Address, Range]]":
     """Every usable address of a set once: round robin, from the one after `last`. Gateways are left out."""
     at = next((i for i, r in enumerate(ranges) if last is not None and r.start <= last <= r.end), None)
     if at is None:
@@ -83,7 +83,7 @@ def candidates(
                 yield candidate, r
 
 
-def holding(ranges: "tuple[Range, ...]", address: "AnyAddress") -> Range | None:
+def holding(ranges: "tuple[Range, ...]", address: "addresses.Address") -> Range | None:
     """The range of a set that has an address, or None."""
     return next(
         (r for r in ranges if r.start.version == address.version and r.start <= address <= r.end), None

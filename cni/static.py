@@ -6,7 +6,7 @@ order.
 """
 
 from cni import checks
-from netemu.wire import cni
+from netemu.wire import addresses, cni
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ def add(call: cni.Call, configuration: "cni.Document") -> cni.Result:
 
 
 def _addresses(call: cni.Call, configuration: "cni.Document") -> "tuple[cni.Address, ...]":
-    import ipaddress
-
     wanted = list(_texts(call, configuration))
     if not wanted:
         raise cni.Failure(cni.INVALID_CONFIGURATION, "static: no address is given")
@@ -35,7 +33,7 @@ def _addresses(call: cni.Call, configuration: "cni.Document") -> "tuple[cni.Addr
             if "/" not in address:
                 raise ValueError("it has no prefix length")
             one = cni.Address(
-                ipaddress.ip_interface(address), ipaddress.ip_address(gateway) if gateway else None
+                addresses.ip_interface(address), addresses.ip_address(gateway) if gateway else None
             )
             if one.gateway is not None and one.gateway.version != one.address.version:
                 raise ValueError(f"gateway {gateway} is of the other family")

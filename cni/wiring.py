@@ -6,16 +6,15 @@ Knows the kernel's side of the bridge plugin; what is wished is plans'.
 """
 
 import errno
-import ipaddress
-import os
+import posix as os
 
 from cni import links, plans
 from netemu.kernel import rtnl
-from netemu.wire import cni, rtnetlink
+from netemu.wire import addresses, cni, rtnetlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    Gateways = tuple[rtnetlink.Interface, ...]
+    Gateways = tuple[addresses.Interface, ...]
 
 
 def connect(
@@ -54,7 +53,7 @@ def _gateways(wish: plans.Options, plan: cni.Result) -> "Gateways":
     """The bridge's own addresses: each gateway with the prefix of the subnet it serves."""
     if not wish.gateway:
         return ()
-    return tuple(ipaddress.ip_interface((ip.gateway.packed, ip.address.network.prefixlen)) for ip in plan.ips)
+    return tuple(addresses.ip_interface((ip.gateway, ip.address.network.prefixlen)) for ip in plan.ips)
 
 
 def _bridge(host: rtnl.Rtnl, wish: plans.Options, gateways: "Gateways") -> rtnetlink.Link:
@@ -86,15 +85,16 @@ def _bridge(host: rtnl.Rtnl, wish: plans.Options, gateways: "Gateways") -> rtnet
     return link
 
 
-def _sole(host: rtnl.Rtnl, link: rtnetlink.Link, gateway: "rtnetlink.Interface", wish: plans.Options) -> None:
+def _sole(host: rtnl.Rtnl, link: rtnetlink.Link, gateway: addresses.Interface, wish: plans.Options) -> None:
     """A bridge has one IPv4 address, and no two IPv6 subnets that overlap (the reference plugin's rule)."""
-    mine = [a.interface for a in host.dump(rtnetlink.dump_addresses()) if a.index == link.index]
+    dumped = [a.interface for a in host.dump(rtnetlink.dump_addresses()) if a.index == link.index]
+    mine = [addresses.ip_interface(str(interface)) for interface in dumped]
     others = [
         other
         for other in mine
         if other != gateway
         and other.version == gateway.version
-        and not (other.version == 6 and not other.network.overlaps(gateway.network))
+        and not (other.version == 6 and not gateway.network.overlaps(other.network))
     ]
     if others and not wish.force_address:
         host.send([rtnetlink.del_address(link.index, gateway)])

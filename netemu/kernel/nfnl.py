@@ -6,7 +6,7 @@ the kernel 10 ms: whoever is in a hurry lets somebody else do that.
 """
 
 import _socket
-import os
+import posix as os
 import struct
 
 from netemu.wire import nfnetlink, rtnetlink

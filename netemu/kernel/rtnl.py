@@ -7,7 +7,7 @@ was opened. It imports little, for CNI executables start with it; kernel.network
 import _ctypes
 import _socket  # socket.py pulls in selectors and enum: ten milliseconds, half of a CNI executable's life
 import errno
-import os
+import posix as os
 
 from netemu.wire import rtnetlink
 

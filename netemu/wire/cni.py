@@ -5,7 +5,7 @@ Results are held in the newest shape and rendered for the version a configuratio
 Standard library only: an executable that imports this must start in milliseconds.
 """
 
-from netemu.wire import documents, records
+from netemu.wire import addresses, documents, records
 
 TYPE_CHECKING = False  # typing itself costs ten milliseconds at the start of an executable
 if TYPE_CHECKING:
@@ -190,21 +190,19 @@ def version_reply(version: str = NEWEST) -> "Document":
 
 def result(document: "Document") -> Result:
     """A result of any version from 0.3.0 on. Failure DECODING_FAILURE when it is none."""
-    import ipaddress  # four milliseconds, not needed by every command
-
     version = document.get("cniVersion", "0.3.0")
     if version not in VERSIONS:
         raise Failure(INCOMPATIBLE_VERSION, f"result of unsupported CNI version {version}")
     try:
         ips = tuple(
             Address(
-                ipaddress.ip_interface(ip["address"]),
-                ipaddress.ip_address(ip["gateway"]) if ip.get("gateway") else None,
+                addresses.ip_interface(ip["address"]),
+                addresses.ip_address(ip["gateway"]) if ip.get("gateway") else None,
                 ip.get("interface"),
             )
             for ip in document.get("ips") or ()
         )
-        routes = tuple(_route(r, ipaddress) for r in document.get("routes") or ())
+        routes = tuple(_route(r) for r in document.get("routes") or ())
         interfaces = tuple(
             Interface(i["name"], i.get("mac", ""), i.get("mtu", 0), i.get("sandbox", ""))
             for i in document.get("interfaces") or ()
@@ -216,19 +214,17 @@ def result(document: "Document") -> Result:
 
 def routes(documents: "Sequence[Document]") -> "tuple[Route, ...]":
     """The routes of an IPAM configuration. Failure INVALID_CONFIGURATION for what is no route."""
-    import ipaddress
-
     try:
-        return tuple(_route(document, ipaddress) for document in documents)
+        return tuple(_route(document) for document in documents)
     except (ValueError, KeyError, TypeError, AttributeError) as problem:
         raise Failure(INVALID_CONFIGURATION, "invalid route", str(problem)) from None
 
 
-def _route(document: "Document", ipaddress: "Any") -> Route:
+def _route(document: "Document") -> Route:
     gateway = document.get("gw")
     return Route(
-        ipaddress.ip_network(document["dst"]),
-        ipaddress.ip_address(gateway) if gateway else None,
+        addresses.ip_network(document["dst"]),
+        addresses.ip_address(gateway) if gateway else None,
         *(document.get(key) for key in ("mtu", "advmss", "priority", "table", "scope")),
     )
 

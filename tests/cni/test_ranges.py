@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cni import ranges
-from netemu.wire import cni
+from netemu.wire import addresses, cni
 
 
 def parsed(*sets, **ipam):
@@ -16,7 +16,7 @@ def parsed(*sets, **ipam):
 
 
 def offered(one, last=None, limit=400):
-    found = ranges.candidates(one, ipaddress.ip_address(last) if last else None)
+    found = ranges.candidates(one, addresses.ip_address(last) if last else None)
     return [str(address) for address, _ in itertools.islice(found, limit)]
 
 
@@ -79,9 +79,9 @@ def test_what_makes_no_sense_is_an_invalid_configuration(sets):
 
 @given(st.integers(24, 29), st.integers(0, 255), st.integers(0, 255))
 def test_every_address_comes_exactly_once_wherever_the_search_begins(prefix, a, last):
-    subnet = ipaddress.ip_network((f"10.{a}.0.0", prefix), strict=False)
+    subnet = addresses.ip_network(f"10.{a}.0.0/{prefix}", strict=False)
     (one,) = parsed([{"subnet": str(subnet)}])
-    usable = {str(host) for host in subnet.hosts()} - {str(one[0].gateway)}
+    usable = {str(host) for host in ipaddress.ip_network(str(subnet)).hosts()} - {str(one[0].gateway)}
     found = offered(one, f"10.{a}.0.{last}")
     assert len(found) == len(set(found))
     assert set(found) == usable
