@@ -1,64 +1,16 @@
-"""The pytest plugin as a user's project has it: a conftest-less directory, a few lines a test."""
+"""The pytest plugin as a user's project has it; the project is the example of docs/testing.md."""
 
 import os
+import pathlib
+import re
 
 import pytest
 
 pytest_plugins = ["pytester"]
 
-PODS = """
-apiVersion: v1
-kind: Pod
-metadata: {name: web, labels: {app: web}}
-spec:
-  containers:
-  - name: c
-    image: registry.k8s.io/e2e-test-images/agnhost:2.53
-    args: [netexec, --http-port=80]
-    ports: [{containerPort: 80}]
----
-apiVersion: v1
-kind: Pod
-metadata: {name: client}
-spec:
-  containers: [{name: c, image: registry.k8s.io/e2e-test-images/agnhost:2.53, args: [pause]}]
----
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {selector: {app: web}, ports: [{port: 8080, targetPort: 80}], ipFamilyPolicy: PreferDualStack}
-"""
-DENY = """
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {name: deny-all}
-spec: {podSelector: {matchLabels: {app: web}}}
-"""
-TESTS = """
-import pytest
-from scapy.layers.inet import ICMP, TCP
-
-pytestmark = pytest.mark.netemu(manifests="pods.yaml", nodes=1)
-
-
-def test_reached_by_service_and_by_address(connectivity):
-    found = connectivity("client", "web:8080")
-    assert found.ok
-    assert found.endpoints == {"web"}
-    assert connectivity("client", "pod/web:80", family=6).ok
-
-
-def test_what_passes(connectivity, sniff):
-    with sniff("web", wanted=ICMP) as packets:
-        assert connectivity("client", "pod/web", protocol="ICMP", family=4)
-        packets.wait(2)
-    assert {packet[ICMP].type for packet in packets} >= {0, 8}
-
-
-def test_a_policy(netemu_lab, connectivity):
-    netemu_lab.apply("deny.yaml")
-    assert connectivity("client", "web:8080").dropped
-
+MANUAL = (pathlib.Path(__file__).parents[2] / "docs" / "testing.md").read_text()
+FILES = dict(re.findall(r"^`(\S+)`:\n\n```\w+\n(.*?)^```", MANUAL, flags=re.MULTILINE | re.DOTALL))
+FAILING = """
 
 def test_that_fails(connectivity):
     assert connectivity("client", "pod/web:80").ok
@@ -75,8 +27,9 @@ def arguments(request):
 @pytest.mark.lab
 def test_a_project_that_uses_it(pytester, monkeypatch, tmp_path, arguments):
     monkeypatch.setenv("NETEMU_STATE_DIR", str(tmp_path / "labs"))
-    pytester.makefile(".yaml", pods=PODS, deny=DENY)
-    pytester.makepyfile(test_shop=TESTS)
+    assert sorted(FILES) == ["shop.yaml", "test_shop.py"]
+    for name, text in FILES.items():
+        (pytester.path / name).write_text(text + (FAILING if name.endswith(".py") else ""))
     result = pytester.runpytest_subprocess(*arguments)
     result.assert_outcomes(passed=3, failed=1)
     output = result.stdout.str()
