@@ -18,9 +18,8 @@ from netemu.client import errors as api_errors
 from netemu.kubelet import launch, machine, nodes, runtimes
 
 _log = logging.getLogger("kubelet")
-# Seconds between looks at the network: without a configuration (a look at a directory); refused by a plugin;
-# ready.
-_STARTING, _REFUSED, _SETTLED = 0.05, 1.0, 10.0
+# Seconds between looks at the network: without a configuration; ready, or refused by a plugin.
+_STARTING, _SETTLED = 0.05, 1.0
 
 
 class Presence:
@@ -57,7 +56,7 @@ class Presence:
         try:
             await self._network.status()
         except errors.NetemuError as reason:
-            self._pause = _STARTING if isinstance(reason, errors.Transient) else _REFUSED
+            self._pause = _STARTING if isinstance(reason, errors.Transient) else _SETTLED
             return str(reason)
         return ""
 

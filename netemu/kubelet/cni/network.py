@@ -5,11 +5,12 @@ Composes configurations, lists, capabilities and further networks; the order of 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from netemu.base import errors
 from netemu.kubelet.cni import capabilities, configurations, lists, multus, ours, plugins, results
@@ -18,7 +19,15 @@ from netemu.wire import cni, conflists, cri
 IFNAME = "eth0"
 DIRECTORIES = ("/opt/cni/bin", "/usr/libexec/cni", "/usr/lib/cni")  # the last one is Debian's
 Definition = Callable[[str, str], Awaitable[str | None]]
+_ASK_AGAIN = 10.0  # seconds
 _log = logging.getLogger("cni")
+
+
+class _Well(NamedTuple):
+    """The list whose plugins said that they could serve, and how long that is believed (the loop's time)."""
+
+    text: bytes = b""
+    until: float = 0.0
 
 
 async def _undefined(_namespace: str, _name: str) -> str | None:
@@ -47,14 +56,21 @@ class Cni:
         self._configurations = configurations.Configurations(conf_dir, self._lists.usable)
         self._definition = definition
         self._ranges: tuple[str, ...] = ()
+        self._well = _Well()
 
     def network(self) -> conflists.ConfigList:
         """The pods' network. NotReady says why there is none."""
         return self._configurations.first()
 
     async def status(self) -> None:
-        """Return when pods can be connected, asking the plugins where they can be asked (since 1.1.0)."""
-        await self._lists.status(await self._lists.settled(self.network()))
+        """Return when pods can be connected. The plugins are asked (since 1.1.0) when the list is a new one,
+        and every ten seconds.
+        """
+        network, now = self.network(), asyncio.get_running_loop().time()
+        if network.text == self._well.text and now < self._well.until:
+            return
+        await self._lists.status(await self._lists.settled(network))
+        self._well = _Well(network.text, now + _ASK_AGAIN)
 
     async def attach(self, sandbox: cri.Sandbox) -> tuple[str, ...]:
         """ADD: the pod's addresses on its first interface, IPv4 first. Nothing remains after a failure."""
