@@ -192,11 +192,16 @@ class Finder:
         else:
             shown = sorted({other if space == home else f"{space}/{other}" for space, other in known})
             here = [one for one in shown if "/" not in one]
-            close = difflib.get_close_matches(text, shown, n=1) or difflib.get_close_matches(name, here, n=1)
+            close = _closest(text, shown) or _closest(name, here)
             hint = (
                 f"did you mean '{close[0]}'?" if close else f"there is: {', '.join(here[:12] or shown[:12])}"
             )
         return errors.Rejected(f"there is no {role} '{text}' in Namespace {home}", hint=hint)
+
+
+def _closest(word: str, known: list[str]) -> list[str]:
+    """Half of the letters will do: names are short."""
+    return difflib.get_close_matches(word, known, n=1, cutoff=0.5)
 
 
 def split(text: str) -> tuple[str, int | None]:

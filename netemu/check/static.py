@@ -1,6 +1,6 @@
 """Expectations against the model: every flow they speak of, and every other one there is. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from netemu.base import errors
@@ -142,12 +142,13 @@ def every(world: worlds.World) -> Iterator[tuple[flows.Flow, str]]:
 
 
 def _from_outside(world: worlds.World) -> Iterator[tuple[flows.Flow, str]]:
-    nodes: Iterable[worlds.Party] = [party for party in world.parties() if party.kind == "node"][:1]
-    for service in world.services:
+    """To each node port, at one node, in the families that its Service has."""
+    nodes = [party.name for party in world.parties() if party.kind == "node"]
+    for service in world.services if nodes else ():
+        families = {6 if ":" in ip else 4 for ip in service.spec.clusterIPs if worlds.is_address(ip)}
+        shown = f"{NODE_PORT}{service.metadata.namespace}/{service.metadata.name}"
         for port in service.spec.ports:
-            for node in nodes if port.nodePort else ():
-                for address in sorted(world.uplinks(node.name, 4) | world.uplinks(node.name, 6)):
-                    family = 6 if ":" in address else 4
-                    shown = f"{NODE_PORT}{service.metadata.namespace}/{service.metadata.name}"
-                    flow = flows.Flow(world.outside, address, port.nodePort, port.protocol or "TCP", family)
-                    yield flow, shown
+            for family in sorted(families) if port.nodePort else ():
+                for address in sorted(world.uplinks(nodes[0], family)):
+                    protocol = port.protocol or "TCP"
+                    yield flows.Flow(world.outside, address, port.nodePort, protocol, family), shown
