@@ -1,7 +1,7 @@
 """How long a truth table takes: `sudo python -m bench.policy_probe [--rounds N]`.
 
-Nine pods ask nine pods on two ports in three protocols and two families: 972 flows. A policy drops 432 of them:
-port 81, but for each pod itself. Counted is the whole round, with the time that proves that silence is a drop.
+Nine pods ask nine pods on two ports in three protocols and two families: 972 flows. A policy drops 432 of
+them: port 81, but for each pod itself. What counts is the whole round, with the time that proves silence.
 """
 
 from __future__ import annotations
