@@ -105,9 +105,9 @@ def write(samples: list[harness.Sample], busy: int) -> None:
     disturbed = f" Other work disturbed {busy} of 2 runs." if busy else ""
     text = (
         "## The network\n\n"
-        "TCP between pods over netemu's network, and over the same topology with the same rules made by\n"
-        "hand with `ip` and `nft`, in short turns in one run. A ratio above 1 means that netemu is slower. The\n"
-        "rules of Services and policies are compared with the two that these flows alone would need.\n\n"
+        "TCP between pods over netemu's network, and over the same topology with the same rules made\n"
+        "by hand with `ip` and `nft`, in short turns in one run. A ratio above 1 means that netemu is\n"
+        "slower. The rules of Services and policies are compared with the two which these flows need.\n\n"
         f"{harness.table(samples)}\n{today}, {harness.machine()}.{disturbed} "
         "Measured by `sudo python -m bench.network --write`.\n"
     )

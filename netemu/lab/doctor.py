@@ -5,8 +5,9 @@ import shutil
 import socket
 from typing import NamedTuple
 
+from netemu.base import errors
 from netemu.kernel import features
-from netemu.lab import handle, records
+from netemu.lab import handle, records, routers
 
 
 class Check(NamedTuple):
@@ -49,13 +50,21 @@ _LITTLE = 64 << 20
 def examine() -> tuple[Check, ...]:
     """Try everything, in namespaces of its own; takes about a tenth of a second."""
     found = [_feature(name) for name in features.names()]
-    return (*found, _port(), _space(), _remains())
+    return (*found, _speaker(), _port(), _space(), _remains())
 
 
 def _feature(name: str) -> Check:
     needed, purpose, remedy = _FEATURES[name]
     probe = features.probe(name)
     return Check(name, probe.ok, needed, purpose, probe.detail, remedy)
+
+
+def _speaker() -> Check:
+    purpose = "BGP between nodes (network.backend: bgp)"
+    try:
+        return Check("BGP speaker", True, False, purpose, routers.program(), "")
+    except errors.Rejected as missing:
+        return Check("BGP speaker", False, False, purpose, missing.message, "apt-get install bird2")
 
 
 def _port() -> Check:

@@ -42,10 +42,7 @@ def up(lab: config.LabConfig, *, progress: Progress = lambda text: None) -> hand
         with records.claimed(place, create=True):
             _not_twice(place)
             _check_room(place)
-            if lab.network.backend == "bgp":
-                from netemu.lab import routers
-
-                routers.program()
+            _check_machine(lab)
             try:
                 signal.pthread_sigmask(signal.SIG_SETMASK, allowed)
                 if down.clear(place, keep_directory=True):
@@ -67,6 +64,21 @@ def _not_twice(place: layout.Layout) -> None:
             f"lab '{record.name}' is up already (process {record.supervisor.pid})",
             hint=f"netemu down --name {record.name}, or choose another --name",
         )
+
+
+def _check_machine(lab: config.LabConfig) -> None:
+    """What only some networks need; else it would show as nodes that never find each other's pods."""
+    match lab.network.backend:
+        case "bgp":
+            from netemu.lab import routers
+
+            routers.program()
+        case "vxlan":
+            from netemu.kernel import features
+
+            if not (found := features.probe("vxlan")).ok:
+                hint = "modprobe vxlan, or another network.backend"
+                raise errors.Rejected(f"backend vxlan needs VXLAN in the kernel: {found.detail}", hint=hint)
 
 
 def _check_room(place: layout.Layout) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple
 
 VNI, PORT = 1, 8472  # the daemon's defaults; the port is the kernel's from before IANA gave 4789
@@ -88,13 +88,3 @@ def subnet_env(
     lines = [f"{names[net.version].format('NETWORK')}={net}" for net in cluster if net.version in families]
     lines += [f"{names[net.version].format('SUBNET')}={net[1]}/{net.prefixlen}" for net in subnets]
     return "\n".join([*sorted(lines), f"FLANNEL_MTU={mtu}", "FLANNEL_IPMASQ=false", ""])
-
-
-def subnets(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    """The subnets in a subnet.env, whoever wrote it; none when it makes no sense."""
-    found = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-    try:
-        keys = ("FLANNEL_SUBNET", "FLANNEL_IPV6_SUBNET")
-        return tuple(ip_network(found[key], strict=False) for key in keys if found.get(key))
-    except ValueError:
-        return ()

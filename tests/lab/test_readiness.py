@@ -1,11 +1,30 @@
 """The few DNS messages that readiness speaks, checked by another implementation of RFC 1035."""
 
+import asyncio
+
 import dnslib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netemu.lab import readiness
+from netemu.api import codec, core
+from netemu.client import api
+from netemu.lab import config, readiness
+
+
+class Api:
+    """A node that has registered and is not Ready."""
+
+    async def list(self, kind: type[core.Node]) -> api.Listing[core.Node]:
+        document = {"metadata": {"name": "control-plane-1"}, "spec": {"podCIDRs": ["10.244.1.0/24"]}}
+        return api.Listing((codec.convert(kind, document),), "7")
+
+
+def test_where_somebody_else_brings_the_network_nobody_waits_for_it() -> None:
+    said: list[str] = []
+    lab = config.parse({"nodes": 1, "network": {"backend": "none"}})
+    asyncio.run(readiness.wait(Api(), lab, str, said.append))  # type: ignore[arg-type]
+    assert said == ["1 nodes have registered; they are Ready when somebody has brought their network"]
 
 
 def test_a_question_as_others_read_it() -> None:
