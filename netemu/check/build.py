@@ -118,7 +118,10 @@ def _stand_in(spec: Document) -> Document:
 
 
 def _server(number: int, port: Document) -> Document:
-    """netexec always serves HTTP as well: on its own port, or on one that nobody asks."""
+    """netexec always serves HTTP as well: on its own port, or on one that nobody asks.
+
+    Its /healthz waits for the UDP server, which may not be asked for.
+    """
     protocol, wanted = port.get("protocol", "TCP"), port["containerPort"]
     http = wanted if protocol == "TCP" else _UNUSED_PORT + number
     ports = {"udp": wanted if protocol == "UDP" else -1, "sctp": wanted if protocol == "SCTP" else -1}
@@ -128,7 +131,7 @@ def _server(number: int, port: Document) -> Document:
         "image": IMAGE,
         "args": args,
         "ports": [{key: port[key] for key in ("name", "containerPort", "protocol") if key in port}],
-        "readinessProbe": {"httpGet": {"path": "/healthz", "port": http}, "periodSeconds": 1},
+        "readinessProbe": {"httpGet": {"path": "/hostname", "port": http}, "periodSeconds": 1},
     }
 
 
