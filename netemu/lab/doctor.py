@@ -60,11 +60,11 @@ def _feature(name: str) -> Check:
 
 
 def _speaker() -> Check:
-    purpose = "BGP between nodes (network.backend: bgp)"
+    purpose, remedy = "BGP between nodes (network.backend: bgp)", "apt-get install bird2"
     try:
-        return Check("BGP speaker", True, False, purpose, routers.program(), "")
-    except errors.Rejected as missing:
-        return Check("BGP speaker", False, False, purpose, missing.message, "apt-get install bird2")
+        return Check("BGP speaker", True, False, purpose, routers.program(), remedy)
+    except errors.Rejected:
+        return Check("BGP speaker", False, False, purpose, "BIRD is not installed", remedy)
 
 
 def _port() -> Check:

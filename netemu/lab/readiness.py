@@ -30,7 +30,7 @@ async def wait(
     names = {node.name for node in lab.nodes}
     if not lab.network.provided:
         await nodes_seen(client, names, registered)
-        said(f"{len(names)} nodes have registered; they are Ready when somebody has brought their network")
+        said(f"registered: {len(names)} nodes, Ready when somebody has brought their network")
         return
     await nodes_seen(client, names, is_ready)
     said(f"{len(lab.nodes)} nodes are Ready")

@@ -24,7 +24,7 @@ def test_where_somebody_else_brings_the_network_nobody_waits_for_it() -> None:
     said: list[str] = []
     lab = config.parse({"nodes": 1, "network": {"backend": "none"}})
     asyncio.run(readiness.wait(Api(), lab, str, said.append))  # type: ignore[arg-type]
-    assert said == ["1 nodes have registered; they are Ready when somebody has brought their network"]
+    assert said == ["registered: 1 nodes, Ready when somebody has brought their network"]
 
 
 def test_a_question_as_others_read_it() -> None:
