@@ -17,11 +17,13 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 from netemu.kernel import netns
 from netemu.probe import flows, names, questions
 from netemu.probe.questions import Outcome
 
+OVERFLOWED = "no answer; but the machine's table of neighbours overflowed meanwhile (gc_thresh3)"
 DEADLINE = 2.0
 QUIET = 0.04
 # A packet is queued once for every veth it passes: eight there and back between pods of two nodes. As many
@@ -45,6 +47,7 @@ class Prober:
         """`quiet`: seconds of silence after the proof, more on slow links. `deadline`: of the proof."""
         self.deadline, self.quiet = deadline, quiet
         self.sent = self.took = 0.0  # seconds of the last round: until all was sent once; in all
+        self.overflowed = False  # neighbours were forgotten during the last round: silence proves little
         self.mute: set[questions.Question] = set()  # controls that got no answer: they are not asked again
         self._ports = itertools.cycle(_rotated(range(_FIRST_PORT, _LAST_PORT)))
 
@@ -59,7 +62,7 @@ class Prober:
         for question in (*asked, *controls):
             if not names.is_literal(question.host):
                 raise ValueError(f"{question.host} is a name: resolve it first")
-        began = time.monotonic()
+        began, full = time.monotonic(), _overflows()
         controls = [control for control in controls if control not in self.mute]
         _lift_rationing({question.source.netns for question in (*asked, *controls)})
         answers: list[questions.Answer] = []
@@ -70,6 +73,7 @@ class Prober:
                 turn = _Round(asked[start : start + size], controls, self, self._ports)
                 try:
                     turn.run()
+                    self.overflowed = _overflows() != full
                     answers.extend(turn.answers())
                 finally:
                     turn.close()
@@ -147,9 +151,8 @@ class _Round:
                     Outcome.NO_SOURCE, address=flow.address, detail="its namespace is gone"
                 )
             elif flow.outcome is None:
-                yield questions.Answer(
-                    Outcome.TIMEOUT, local=flow.local, address=flow.address, detail="no answer"
-                )
+                detail = OVERFLOWED if self._prober.overflowed else "no answer"
+                yield questions.Answer(Outcome.TIMEOUT, local=flow.local, address=flow.address, detail=detail)
             else:
                 yield questions.Answer(
                     flow.outcome, said.endpoint, said.seen, flow.local, flow.address, detail=said.detail
@@ -276,6 +279,20 @@ def _rotated(numbers: range) -> list[int]:
     """The same in the same order, beginning anywhere: another prober has been here a moment ago."""
     start = random.randrange(len(numbers))
     return [*numbers[start:], *numbers[:start]]
+
+
+def _overflows() -> int:
+    """How often the kernel had no room for one more neighbour: a packet to him is lost, and nobody is told.
+
+    The tables are one for all namespaces of the machine (net.ipv4.neigh.default.gc_thresh3, and ipv6).
+    """
+    found = 0
+    for table in ("arp_cache", "ndisc_cache"):
+        with contextlib.suppress(OSError, ValueError):
+            head, *rows = Path(f"/proc/net/stat/{table}").read_text().splitlines()
+            column = head.split().index("table_fulls")
+            found += sum(int(row.split()[column], 16) for row in rows)
+    return found
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from netemu.model import verdicts, worlds
-from netemu.probe import questions
+from netemu.probe import questions, rounds
 from netemu.probe.questions import Outcome
 from netemu.scenario import judge as words
 from netemu.verify import cases
@@ -57,14 +57,29 @@ def judge(
         return Result(
             case, verdict, answer, "the sender has no running network", f"{case.flow.source} has gone"
         )
-    wrong = verdict.against(word(answer), answer.endpoint, answer.seen)
+    wrong = verdict.against(word(answer), _pod_called(answer.endpoint, verdict, world), answer.seen)
     if wrong and mute and answer.outcome is Outcome.TIMEOUT and "ok" in verdict.words:
         wrong = ""
     return Result(case, verdict, answer, wrong, _cause(case, verdict, answer, world) if wrong else "")
 
 
+def _pod_called(hostname: str, verdict: verdicts.Verdict, world: worlds.World) -> str:
+    """The pod whose host name it is: his own, the one he asked for, or, in the host's network, the node's."""
+    if hostname in {outcome.endpoint for outcome in verdict.answerers}:
+        return hostname
+    for outcome in verdict.answerers:
+        pod = world.pod(outcome.endpoint, outcome.namespace)
+        if pod is not None and hostname:
+            known = pod.spec.nodeName if pod.spec.hostNetwork else pod.spec.hostname
+            if hostname == known:
+                return outcome.endpoint
+    return hostname
+
+
 def _cause(case: cases.Case, verdict: verdicts.Verdict, answer: questions.Answer, world: worlds.World) -> str:
     """The first thing that would explain it."""
+    if answer.outcome is Outcome.TIMEOUT and answer.detail == rounds.OVERFLOWED:
+        return "the machine's table of neighbours is full: raise net.ipv4.neigh.default.gc_thresh3 (and ipv6)"
     unready = _unready(_concerned(case, verdict, world), world)
     policies = _policies(verdict)
     where = _nodes(case, verdict, world)
