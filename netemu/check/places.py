@@ -74,9 +74,7 @@ class Finder:
         if text == "outside":
             return (self._world.outside,)
         kind, namespace, name = self._parts(text, self._namespace)
-        if kind in ("", "pod") and (pod := self._world.pod(name, namespace)) is not None:
-            return (worlds.pod_party(pod),)
-        if kind not in ("pod", "node", "service") and (pods := self._of_workload(kind, namespace, name)):
+        if pods := self._pods_called(kind, namespace, name):
             return tuple(map(worlds.pod_party, pods))
         if kind in ("", "node") and (node := self._world.node(name)) is not None:
             return (worlds.node_party(node),)
@@ -86,8 +84,14 @@ class Finder:
         """What is dialled: the first, where several are meant. Rejected with what was probably meant."""
         return self.targets(text, source)[0]
 
-    def targets(self, text: str, source: worlds.Party) -> tuple[Target, ...]:
-        """All that is meant, as seen from a sender's Namespace."""
+    def targets(
+        self, text: str, source: worlds.Party, asked: tuple[int | None, str | None] = (None, None)
+    ) -> tuple[Target, ...]:
+        """All that is meant, as seen from a sender's Namespace.
+
+        A name alone is a Service's, or that of a workload or pod which has the port `asked` for and the Service
+        has not.
+        """
         host, port = split(text)
         if " " in host:
             return self._targets_of_place(host, port)
@@ -99,17 +103,27 @@ class Finder:
             return (Target(host, hosts, port),)
         home = source.namespace or self._namespace
         kind, namespace, name = self._parts(host, home)
-        if kind in ("", "service") and (service := self._world.service(name, namespace)) is not None:
-            return (_of_service(service, port),)
-        if kind in ("", "pod") and (pod := self._world.pod(name, namespace)) is not None:
-            return (_of_pod(pod, port),)
-        if kind not in ("pod", "node", "service") and (pods := self._of_workload(kind, namespace, name)):
+        service = self._world.service(name, namespace) if kind in ("", "service") else None
+        pods = self._pods_called(kind, namespace, name)
+        wanted = (port or asked[0], asked[1])
+        if service is not None:
+            found = _of_service(service, port)
+            if kind or not pods or _offers(found, wanted) or not _offers(_of_pod(pods[0], port), wanted):
+                return (found,)
+        if pods:
             return tuple(_of_pod(pod, port) for pod in pods)
         if kind in ("", "node") and (node := self._world.node(name)) is not None:
             return (_of_node(node, port),)
         if not kind and "/" not in host and "." in host:
             return (Target(host, {4: host, 6: host}, port),)
         raise self._unknown("target", host, name, services=True, home=namespace)
+
+    def _pods_called(self, kind: str, namespace: str, name: str) -> list[core.Pod]:
+        """The pod of that name, or those of the workload of that name."""
+        pod = self._world.pod(name, namespace) if kind in ("", "pod") else None
+        if pod is not None:
+            return [pod]
+        return [] if kind in ("pod", "node", "service") else self._of_workload(kind, namespace, name)
 
     def _parts(self, text: str, namespace: str) -> tuple[str, str, str]:
         """Kind ("" if not said), Namespace and name of kind/name, namespace/name, namespace/kind/name."""
@@ -197,6 +211,11 @@ class Finder:
                 f"did you mean '{close[0]}'?" if close else f"there is: {', '.join(here[:12] or shown[:12])}"
             )
         return errors.Rejected(f"there is no {role} '{text}' in Namespace {home}", hint=hint)
+
+
+def _offers(target: Target, wanted: tuple[int | None, str | None]) -> bool:
+    number, protocol = wanted
+    return any(number in (None, n) and protocol in (None, p) for n, p in target.ports)
 
 
 def _closest(word: str, known: list[str]) -> list[str]:

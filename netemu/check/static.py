@@ -67,20 +67,24 @@ def judge(imagined: imagine.Imagined, wanted: expectations.Expectations, *, othe
 def _rows(world: worlds.World, finder: places.Finder, wanted: expectations.Expectation) -> Iterator[Row]:
     try:
         for source in (one for text in wanted.senders for one in finder.sources(text)):
-            for target in (one for text in wanted.targets for one in finder.targets(text, source)):
-                yield from _of_target(world, wanted, source, target)
+            for text in wanted.targets:
+                for asked in wanted.ports:
+                    for target in finder.targets(text, source, asked):
+                        yield from _of_target(world, wanted, source, target, asked)
     except errors.Rejected as error:
         raise errors.Rejected(f"{wanted.defined}: {error.message}", hint=error.hint) from error
 
 
 def _of_target(
-    world: worlds.World, wanted: expectations.Expectation, source: worlds.Party, target: places.Target
+    world: worlds.World,
+    wanted: expectations.Expectation,
+    source: worlds.Party,
+    target: places.Target,
+    asked: tuple[int | None, str | None],
 ) -> Iterator[Row]:
-    for number, protocol in wanted.ports:
-        for port, spoken in _ports(target, number, protocol):
-            for family in wanted.families:
-                if family not in target.hosts or (source.addresses and not source.of_family(family)):
-                    continue
+    for port, spoken in _ports(target, *asked):
+        for family in wanted.families:
+            if family in target.hosts and (not source.addresses or source.speaks(family)):
                 flow = flows.Flow(source, target.hosts[family], port, spoken, family)
                 yield Row(flow, target.shown, wanted.wanted, expect.explain(world, flow), wanted)
 

@@ -165,6 +165,10 @@ def _service_targets(
                     _own_addresses(node), (port.nodePort,), f"node port of {node.metadata.name}"
                 ):
                     yield target._replace(group=f"{place} by node port")
+    offered = {(port.port, port.protocol or "TCP") for port in service.spec.ports}
+    if check.port and (check.port, protocol) not in offered and "address" in check.via:  # asked all the same
+        for address in worlds.canonical(tuple(ip for ip in service.spec.clusterIPs if worlds.is_address(ip))):
+            yield Target(address, ipaddress.ip_address(address).version, check.port, shown)
 
 
 def _families(world: worlds.World) -> tuple[int, ...]:
