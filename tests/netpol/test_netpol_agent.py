@@ -298,6 +298,18 @@ def syn(source, destination, port):
     return head + ends + (40000).to_bytes(2, "big") + port.to_bytes(2, "big") + bytes(16)
 
 
+def test_who_talks_in_a_packet():
+    source, destination = ip_address("fd00::1").packed, ip_address("fd00::2").packed
+    options = bytes([17, 0, 1, 4, 0, 0, 0, 0])  # hop-by-hop, RFC 8200 4.3, then UDP
+    datagram = (4000).to_bytes(2, "big") + (53).to_bytes(2, "big") + bytes(4)
+    six = bytes([0x60, 0, 0, 0, 0, 16, 0, 64]) + source + destination + options + datagram
+    assert nflog.flow(six) == nflog.Flow("udp", "fd00::1", 4000, "fd00::2", 53)
+    assert nflog.flow(six[:44]) == nflog.Flow("0", "fd00::1", 0, "fd00::2", 0)
+    assert nflog.flow(syn(OTHER, ADDRESS, 80)[:22]) == nflog.Flow("tcp", OTHER, 0, ADDRESS, 0)
+    assert nflog.flow(b"") is None
+    assert nflog.flow(b"\xff" * 60) is None
+
+
 def test_a_drop_is_told_with_pod_policy_and_flow():
     async def story():
         server, log = Api(), Log()

@@ -6,11 +6,14 @@ far 10.244.2.2 and 203.0.113.10          node "n1" 172.18.0.2                 po
 """
 
 import asyncio
+import fcntl
 import itertools
 import os
 import select
 import socket
 import struct
+import subprocess
+import termios
 import time
 from contextlib import ExitStack
 from ipaddress import ip_address, ip_interface, ip_network
@@ -19,9 +22,10 @@ import pytest
 
 from netemu.api import clusterpolicies, codec, networking
 from netemu.base import clock
-from netemu.kernel import firewall, generations, netns, network
+from netemu.kernel import firewall, generations, logged, netns, network
 from netemu.kernel import operations as ops
 from netemu.netpol import changes, layout, mutations, policies, policing, terms, walk
+from netemu.wire import nflog
 
 pytestmark = pytest.mark.root
 ADDRESSES = {
@@ -413,4 +417,140 @@ def test_every_single_break_can_be_made_and_undone(site, enforcer):
         enforcer.door.apply(mutation.undo)
         count += 1
     assert count > 100
+    assert asyncio.run(enforcer.check())
+
+
+def flow(source, target, protocol, port, family=0):
+    ends = (ip_address(ADDRESSES[name][family]) for name in (source, target))
+    return source, target, walk.Packet(*ends, protocol, port)
+
+
+def test_drops_are_counted_and_logged(site, enforcer):
+    enforcer.start_over()  # counters begin at nothing
+    program(enforcer, TABLE["deny ingress"])
+    log = logged.NetlinkLog(layout.LOG_GROUP, site.places["n1"])
+    site.stack.callback(log.close)
+    sent = [
+        flow("far", "a", "udp", 80),
+        flow("b", "a", "tcp", 81, 1),
+        flow("c", "b", "sctp", 80),
+        flow("c", "b", "icmp", 0),
+    ]
+    assert site.measure(sent) == set()
+    found = []
+    while len(found) < len(sent):
+        select.select([log], [], [], 10)
+        found += log.receive()
+    told = {(one.prefix, *flow_of(one)) for one in found}
+    assert {(prefix, *rest) for prefix, *rest in told} >= {
+        ("ingress", str(p.source), str(p.destination), p.protocol, p.port) for _, _, p in sent
+    }
+    text = asyncio.run(enforcer.metrics())
+    for name, family, packets in (("a", 0, 1), ("a", 1, 1), ("b", 0, 2)):
+        labels = f'direction="ingress",namespace="default",pod="{name}",address="{ADDRESSES[name][family]}"'
+        line = next(row for row in text.splitlines() if labels in row)
+        assert int(line.rpartition(" ")[2]) >= packets
+
+
+def flow_of(one):
+    found = nflog.flow(one.payload)
+    return found.source, found.destination, found.protocol, found.port
+
+
+DNAT = """
+table ip services {
+  chain prerouting { type nat hook prerouting priority dstnat ;
+    ip daddr 10.96.0.1 tcp dport 8000 dnat to 10.244.1.2:80 ;
+    ip daddr 10.96.0.2 udp dport 81 dnat to 10.244.2.2:81 ; }
+  chain postrouting { type nat hook postrouting priority srcnat ;
+    ip saddr 10.244.1.2 ip daddr 10.244.1.2 masquerade ; }
+}
+"""
+
+
+def test_policies_see_the_backend_that_a_service_chose(site, enforcer):
+    enforcer.door.apply(DNAT)
+    ADDRESSES["vip"] = ("10.96.0.1", "")
+    ADDRESSES["vip2"] = ("10.96.0.2", "")
+    try:
+        web, other = flow("c", "vip", "tcp", 8000), flow("far", "vip", "tcp", 8000)
+        dns, itself = flow("c", "vip2", "udp", 81), flow("a", "vip", "tcp", 8000)
+        program(enforcer, [])
+        assert site.measure([web, other, dns]) == {web, other, dns}
+        wanted = named(
+            podSelector=app("a"), ingress=[{"from": [{"podSelector": app("c")}], "ports": [{"port": 80}]}]
+        )
+        program(enforcer, [wanted])
+        assert site.measure([web, other, dns]) == {web, dns}
+        cidr = {"ipBlock": {"cidr": "10.96.0.0/16"}}
+        program(enforcer, [named(podSelector=app("c"), policyTypes=["Egress"], egress=[{"to": [cidr]}])])
+        assert site.measure([web, dns]) == set()
+        program(
+            enforcer,
+            [
+                named(
+                    podSelector=app("c"),
+                    policyTypes=["Egress"],
+                    egress=[{"ports": [{"port": 81, "protocol": "UDP"}]}],
+                )
+            ],
+        )
+        assert site.measure([web, dns]) == {dns}
+        hairpin(site)
+        program(enforcer, TABLE["deny all"])
+        assert site.measure([web, itself]) == {itself}
+        deny = [{"action": "Deny", "from": [{"pods": {"namespaceSelector": {}, "podSelector": app("a")}}]}]
+        program(enforcer, [*TABLE["deny all"], cluster(subject=ANYWHERE, ingress=deny)])
+        assert site.measure([itself]) == set()
+    finally:
+        enforcer.door.apply("delete table ip services")
+        del ADDRESSES["vip"], ADDRESSES["vip2"]
+
+
+def hairpin(site):
+    """As the bridge plugin's hairpinMode."""
+    with netns.inside(site.places["n1"]):
+        subprocess.run(("bridge", "link", "set", "dev", "v-a", "hairpin", "on"), check=True)
+
+
+def test_a_connection_goes_on_and_the_next_one_meets_the_change(site, enforcer):
+    program(enforcer, [])
+    with netns.inside(site.places["b"]):
+        talk = socket.create_connection((ADDRESSES["a"][0], 80), 10)
+    with talk:
+        program(enforcer, TABLE["deny all"])
+        assert site.measure([flow("b", "a", "tcp", 80)]) == set()
+        talk.send(b"still here")
+        with netns.inside(site.places["b"]):
+            unsent = unacknowledged(talk)
+        assert unsent == 0
+
+
+def unacknowledged(stream):
+    """Bytes that the other end has not confirmed, once it had the time to."""
+    for _ in range(200):
+        (left,) = struct.unpack("i", fcntl.ioctl(stream, termios.TIOCOUTQ, b"\0" * 4))
+        if not left:
+            return 0
+        select.select([], [], [], 0.05)
+    return left
+
+
+def test_unknown_addresses_of_the_nodes_pods_are_dropped_if_wished(site, enforcer):
+    program(enforcer, [])
+    known = flow("b", "far", "tcp", 80)
+    stranger = flow("a", "far", "udp", 80)
+    enforcer.guard([ip_network("10.244.1.0/24"), ip_network("fd00:244:0:1::/64")])
+    enforcer.pending.pods[terms.Key("default", "a")] = None
+    asyncio.run(enforcer.sync())
+    assert asyncio.run(enforcer.check())
+    assert site.measure([known, stranger, flow("c", "far", "tcp", 80)]) == {
+        known,
+        flow("c", "far", "tcp", 80),
+    }
+    enforcer.pending.pods.update(PODS)
+    asyncio.run(enforcer.sync())
+    assert site.measure([known, stranger]) == {known, stranger}
+    enforcer.guard([])
+    asyncio.run(enforcer.sync())
     assert asyncio.run(enforcer.check())
