@@ -1,7 +1,7 @@
 """Structural schemas: what a CustomResourceDefinition says of its objects; to check, prune, default, merge.
 
-Source: apiextensions-apiserver pkg/apiserver/{schema,validation}. CEL rules (x-kubernetes-validations) are
-kept and published, but not evaluated. Wording is that of go-openapi/validate, which clients know.
+Source: apiextensions-apiserver pkg/apiserver/{schema,validation}. Wording is that of go-openapi/validate,
+which clients know.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from netemu.api import fieldsets, formats
+from netemu.api import celrules, fieldsets, formats
 from netemu.api.validation import findings
 
 Document = dict[str, Any]
@@ -49,8 +49,19 @@ class Schema:
         self.scale = scale
         self.columns = columns
 
-    def check(self, document: Document) -> findings.Findings:
-        """What is wrong with an object's values."""
+    def check(self, document: Document, old: Document | None = None) -> findings.Findings:
+        """What is wrong with an object's values; and if nothing is, which rules do not hold for it, or for
+        its becoming so from `old`."""
+        wrong = list(self._check(document))
+        yield from wrong
+        if not wrong and self._ruled:
+            yield from celrules.check(document, self.document, old)
+
+    @functools.cached_property
+    def _ruled(self) -> bool:
+        return celrules.present(self.document)
+
+    def _check(self, document: Document) -> findings.Findings:
         schema = {**self.document, "type": "object"}
         body = {name: value for name, value in document.items() if name not in _ALWAYS}
         schema["required"] = [name for name in schema.get("required", ()) if name not in _ALWAYS]
@@ -301,7 +312,8 @@ def faults(schema: Any, path: str) -> findings.Findings:
         return
     if schema.get("type") != "object":
         yield findings.invalid(f"{path}.type", schema.get("type", ""), "must be object at the root")
-    yield from _faults(schema, path)
+    wrong = list(_faults(schema, path))
+    yield from wrong or celrules.faults(schema, path)
 
 
 def _faults(schema: Any, path: str) -> findings.Findings:

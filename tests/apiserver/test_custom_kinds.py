@@ -183,6 +183,112 @@ def test_formats_are_checked(format_: str, good: str, bad: str | None) -> None:
         assert f'spec.x in body must be of type {format_}: "{bad}"' in str(found)
 
 
+def ruled(*rules: dict[str, Any], **properties: Any) -> structural.Schema:
+    """A schema with rules about `spec`."""
+    spec = {"type": "object", "x-kubernetes-validations": list(rules), "properties": properties}
+    document = {"type": "object", "properties": {"spec": spec}}
+    assert list(structural.faults(document, "")) == []
+    return structural.Schema(document)
+
+
+INTEGER, TEXT = {"type": "integer"}, {"type": "string"}
+RULES = [  # rule, spec, old spec, what is said of spec
+    ({"rule": "self.low <= self.high"}, {"low": 1, "high": 2}, None, []),
+    (
+        {"rule": "self.low <= self.high"},
+        {"low": 3, "high": 2},
+        None,
+        ['spec: Invalid value: "object": failed rule: self.low <= self.high'],
+    ),
+    (
+        {"rule": "self.low > 1", "message": "too low", "reason": "FieldValueForbidden", "fieldPath": ".low"},
+        {"low": 1},
+        None,
+        ["spec.low: Forbidden: too low"],
+    ),
+    (
+        {"rule": "self.low > 1", "messageExpression": "'low is ' + string(self.low)", "message": "no"},
+        {"low": 1},
+        None,
+        ['spec: Invalid value: "object": low is 1'],
+    ),
+    (
+        {"rule": "self.missing == 1", "message": "m"},
+        {"low": 1},
+        None,
+        ['spec: Invalid value: "object": no such key: missing evaluating rule: m'],
+    ),
+    ({"rule": "self.low >= oldSelf.low"}, {"low": 1}, None, []),
+    ({"rule": "self.low >= oldSelf.low", "message": "m"}, {"low": 1}, {"low": 1}, []),
+    (
+        {"rule": "self.low >= oldSelf.low", "message": "never down"},
+        {"low": 1},
+        {"low": 2},
+        ['spec: Invalid value: "object": never down'],
+    ),
+    (
+        {"rule": "oldSelf.hasValue() || self.low == 0", "optionalOldSelf": True, "message": "m"},
+        {"low": 1},
+        None,
+        ['spec: Invalid value: "object": m'],
+    ),
+    ({"rule": "self.low > 1"}, {"low": 1}, {"low": 1}, []),  # it was so already
+    ({"rule": "self.when > timestamp('2026-01-01T00:00:00Z')"}, {"when": "2026-06-01T00:00:00Z"}, None, []),
+    ({"rule": "self.ratio == 2.0"}, {"ratio": 2}, None, []),
+    ({"rule": "self.a__dash__b == 'x'"}, {"a-b": "x"}, None, []),
+    ({"rule": "self.ports.all(p, p.n > 0)"}, {"ports": [{"n": 1}, {"n": 0}]}, None, ["spec: Invalid value"]),
+]
+
+
+@pytest.mark.parametrize(("rule", "spec", "old", "said"), RULES, ids=[row[0]["rule"] for row in RULES])
+def test_rules_in_cel(rule: dict[str, Any], spec: Any, old: Any, said: list[str]) -> None:
+    port = {"type": "object", "properties": {"n": INTEGER}}
+    schema = ruled(
+        rule,
+        low=INTEGER,
+        high=INTEGER,
+        when={"type": "string", "format": "date-time"},
+        ratio={"type": "number"},
+        ports={"type": "array", "items": port},
+        **{"a-b": TEXT},
+    )
+    found = [str(one) for one in schema.check({"spec": spec}, None if old is None else {"spec": old})]
+    assert len(found) == len(said)
+    assert all(one.startswith(wanted) for one, wanted in zip(found, said, strict=True)), found
+
+
+def test_items_are_compared_with_what_they_were_by_their_keys() -> None:
+    item = {
+        "type": "object",
+        "properties": {"id": INTEGER, "n": INTEGER},
+        "x-kubernetes-validations": [{"rule": "self.n >= oldSelf.n", "message": "never down"}],
+    }
+    listed = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"]}
+    schema = ruled(xs={"type": "array", "items": item, **listed})
+    old = {"spec": {"xs": [{"id": 1, "n": 1}, {"id": 2, "n": 5}]}}
+    new = {"spec": {"xs": [{"id": 3, "n": 0}, {"id": 2, "n": 4}, {"id": 1, "n": 1}]}}
+    assert [str(one) for one in schema.check(new, old)] == ['spec.xs[1]: Invalid value: "object": never down']
+
+
+def test_rules_hold_for_requests_and_bad_ones_are_refused(world: Any) -> None:
+    async def story(w: Any) -> None:
+        made = definition()
+        spec = made["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = json.loads(json.dumps(SCHEMA))
+        rules = [{"rule": "self.size < 10 || self.color == 'blue'", "message": "large ones are blue"}]
+        spec["properties"]["spec"]["x-kubernetes-validations"] = rules
+        spec["x-kubernetes-validations"] = [{"rule": "self.metadata.name.startsWith('w')"}]
+        await w.make(CRDS, made)
+        await w.make(WHEELS, wheel("w1", size=20, color="blue"))
+        refused = await w.ask("POST", WHEELS, wheel("w2", size=20))
+        assert (refused.status, "large ones are blue" in refused.message) == (422, True)
+        assert (await w.ask("POST", WHEELS, wheel("x"))).status == 422
+        rules[0]["rule"] = "self.size < nothing"
+        bad = await w.ask("PUT", f"{CRDS}/wheels.example.com", made)
+        assert "compilation failed: ERROR: undeclared reference to 'nothing'" in bad.message
+
+    world(story)
+
+
 def test_embedded_objects_say_what_they_are() -> None:
     inside = {"type": "object", "x-kubernetes-embedded-resource": True}
     inside["x-kubernetes-preserve-unknown-fields"] = True

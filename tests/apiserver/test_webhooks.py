@@ -204,6 +204,29 @@ def test_which_writes_are_meant(world: Any) -> None:
     world(story)
 
 
+def test_conditions_say_whether_to_ask(world: Any) -> None:
+    async def story(w: Any) -> None:
+        async with Hook(w, allow) as hook:
+
+            async def asked(*expressions: str, **webhook: Any) -> bool | int:
+                conditions = [{"name": f"c{n}", "expression": text} for n, text in enumerate(expressions)]
+                await configure(w, hook.config("Validating", matchConditions=conditions, **webhook))
+                before = len(hook.asked)
+                answer = await w.ask("POST", f"{MAPS}?dryRun=All", w.config_map("m", k="v"))
+                await w.ask("DELETE", f"{CONFIGS}/validatingwebhookconfigurations/hook")
+                return len(hook.asked) > before if answer.status == 201 else int(answer.status)
+
+            assert await asked("object.data.k == 'v'", "request.operation == 'CREATE'") is True
+            assert await asked("object.data.k == 'v'", "oldObject != null") is False
+            assert await asked("request.userInfo.username == 'admin'") is True
+            assert await asked("!('system:masters' in request.userInfo.groups)") is False
+            assert await asked("object.data.missing == 'v'") == 500
+            assert await asked("object.data.missing == 'v'", "false") is False
+            assert await asked("object.data.missing == 'v'", failurePolicy="Ignore") is False
+
+    world(story)
+
+
 def test_failures_are_fatal_or_not(world: Any) -> None:
     async def story(w: Any) -> None:
         async with Hook(w, allow) as hook:

@@ -102,7 +102,7 @@ def check(
         )
     )
     if kind.custom is not None:
-        found += kind.custom.check(new)
+        found += kind.custom.check(new, old)
     if old is None:
         found += words.check(new, kind.type)
         found += _CREATE[kind.type](wish) if kind.type in _CREATE else ()

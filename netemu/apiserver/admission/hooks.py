@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from netemu.api import codec, kinds, meta, selectors
+from netemu.api.cel import parsing, programs, values
 
 Document = dict[str, Any]
 _GROUP = "admissionregistration.k8s.io"
@@ -28,7 +29,7 @@ class Hook:
     timeout: float
     side_effects: str
     versions: tuple[str, ...]
-    conditional: bool
+    conditions: tuple[str, ...]
     again: bool
     exact: bool
 
@@ -63,7 +64,7 @@ def read(configuration: Document) -> Iterator[Hook]:
             timeout=float(found.get("timeoutSeconds") or 10),
             side_effects=found.get("sideEffects") or "Unknown",
             versions=tuple(found.get("admissionReviewVersions") or ()),
-            conditional=bool(found.get("matchConditions")),
+            conditions=tuple(one["expression"] for one in found.get("matchConditions") or ()),
             again=found.get("reinvocationPolicy") == "IfNeeded",
             exact=found.get("matchPolicy") == "Exact",
         )
@@ -114,6 +115,26 @@ def _resource(pattern: str, kind: kinds.Kind, asked: str) -> bool:
 
 def labels(document: Document) -> dict[str, str]:
     return (document.get("metadata") or {}).get("labels") or {}
+
+
+def meets(hook: Hook, review: Document) -> bool:
+    """Whether the hook's matchConditions hold for what it would be asked. Failed or Malformed when one cannot
+    be evaluated and none is false."""
+    request = review["request"]
+    known = {"object": request["object"], "oldObject": request["oldObject"], "request": request}
+    failure: Exception | None = None
+    for text in hook.conditions:
+        try:
+            found = programs.compiled(text, *known).evaluate(known)
+            if not isinstance(found, bool):
+                raise values.overload("bool")
+            if not found:
+                return False
+        except (parsing.Malformed, values.Failed) as failed:
+            failure = failure or failed
+    if failure is not None:
+        raise failure
+    return True
 
 
 def question(event: Event, uid: str, asked: kinds.Kind) -> Document:

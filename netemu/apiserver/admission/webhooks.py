@@ -130,6 +130,8 @@ class Webhooks:
         try:
             shown = await self._as(event, form)
             answer = await self._ask(hook, shown, event.kind)
+            if answer is None:
+                return None, ()
             if not answer.get("allowed"):
                 raise _denied(hook, answer.get("status") or {})
             warnings = tuple(str(text) for text in answer.get("warnings") or ())
@@ -154,14 +156,19 @@ class Webhooks:
         return dataclasses.replace(event, kind=form, new=new, old=old)
 
     async def _ask(self, hook: hooks.Hook, event: hooks.Event, asked: kinds.Kind) -> Any:
-        if hook.conditional:
-            raise callbacks.Failed("matchConditions (CEL) cannot be evaluated here")
+        """The answer; None when its matchConditions do not want it asked."""
+        uid = objects.uid(self._rng)
+        review = hooks.question(event, uid, asked)
+        try:
+            if hook.conditions and not hooks.meets(hook, review):
+                return None
+        except errors.Rejected as error:
+            raise callbacks.Failed(f"matchConditions cannot be evaluated: {error.message}") from None
         if "v1" not in hook.versions:
             raise callbacks.Failed(
                 f"webhook does not accept known AdmissionReview versions (v1): {hook.versions}"
             )
-        uid = objects.uid(self._rng)
-        body = msgspec.json.encode(hooks.question(event, uid, asked))
+        body = msgspec.json.encode(review)
         return _response(await self._callbacks.ask(hook.client, body, hook.timeout, told=True), uid)
 
     def _receive(self, event: cache.Event) -> None:
