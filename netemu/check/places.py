@@ -89,7 +89,7 @@ class Finder:
     ) -> tuple[Target, ...]:
         """All that is meant, as seen from a sender's Namespace.
 
-        A name alone is a Service's, or that of a workload or pod which has the port `asked` for and the Service
+        A name alone is a Service's; or a workload's or pod's, if that has the port `asked` for and the Service
         has not.
         """
         host, port = split(text)
