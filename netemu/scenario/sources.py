@@ -74,6 +74,9 @@ class _Observed:
     async def detach(self, sandbox: cri.Sandbox) -> None:
         raise NotImplementedError(sandbox.id)
 
+    def needs_namespace(self, sandbox: cri.Sandbox) -> bool:
+        raise NotImplementedError(sandbox.id)
+
 
 def _source(
     lab: handle.Handle, sender: plan.Sender, placed: dict[tuple[str, str], Placed]

@@ -52,9 +52,9 @@ def examine(
                 where = stage.Stage(path, directories, timeout)
                 rows: Any = asyncio.run(_all(trials.Trial(where, subject, base)))
             except PermissionError as refusal:
-                rows = f"namespaces cannot be made: {refusal.strerror}"
+                rows = {"message": f"namespaces cannot be made: {refusal.strerror}", "hint": "it needs root"}
             except Exception:
-                rows = traceback.format_exc()
+                rows = {"message": traceback.format_exc(), "hint": "this is a bug in netemu"}
             json.dump(rows, channel)
 
     pid = process.fork(child)
@@ -62,9 +62,9 @@ def examine(
     with os.fdopen(reading, encoding="utf-8") as channel:
         text = channel.read()
     os.waitpid(pid, 0)
-    found = json.loads(text) if text else "the suite was killed"
-    if isinstance(found, str):
-        raise errors.Rejected(found, hint="it needs root")
+    found = json.loads(text) if text else {"message": "the suite was killed", "hint": ""}
+    if isinstance(found, dict):
+        raise errors.Rejected(found["message"], hint=found["hint"])
     return tuple(Row(*row) for row in found)
 
 
