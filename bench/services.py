@@ -222,13 +222,14 @@ def theirs(count: int) -> Found:
 
 
 def connecting(sizes: tuple[int, ...], connects: int) -> list[list[float]]:
-    """Microseconds of connect(2), for each size: through a node to the last Service of so many.
+    """Microseconds of connect(2): through a node to the last Service of so many, for each size, and before
+    these directly to the server, through the node that has the most.
 
-    With 0 Services: to the server's own address, and no rules in the kernel. One connection of each in turn,
-    so that what disturbs one disturbs the others.
+    One connection of each in turn, so that what disturbs one disturbs the others.
     """
     ways = [_way(size) for size in sizes]
-    found: list[list[float]] = [[] for _ in sizes]
+    ways.insert(0, (ways[-1][0], "10.244.0.2", 8080))
+    found: list[list[float]] = [[] for _ in ways]
     for _ in range(connects):
         for way, seconds in zip(ways, found, strict=True):
             seconds.append(_connect(*way))
@@ -242,8 +243,6 @@ def _way(count: int) -> tuple[int, str, int]:
     with netns.inside(server):
         listening = socket.create_server(("", 8080), backlog=4096)
     threading.Thread(target=_accept, args=(listening,), daemon=True).start()
-    if not count:
-        return client, "10.244.0.2", 8080
     own = codec.document(slice_(count, 1))
     own["endpoints"][0]["addresses"] = ["10.244.0.2"]
     held = [*objects(count - 1), (service(count), codec.convert(discovery.EndpointSlice, own))]
@@ -341,11 +340,11 @@ def _ms(seconds: Sequence[float]) -> tuple[float, ...]:
 
 
 def connections(given: argparse.Namespace) -> Iterator[harness.Sample]:
-    sizes = (0, 10, max(given.services))
+    sizes = (10, max(given.services))
     rounds = [apart(connecting, sizes, 1000) or [[0.0]] * 3 for _ in range(given.rounds)]
     direct, *others = (tuple(statistics.median(one[n]) for one in rounds) for n in range(3))
     yield harness.Sample("connect, directly", "us", direct)
-    for size, middles in zip(sizes[1:], others, strict=True):
+    for size, middles in zip(sizes, others, strict=True):
         shown = f"connect, by the last of {size:,} Services"
         yield harness.Sample(shown, "us", middles)
         ratios = tuple(one / other for one, other in zip(middles, direct, strict=True))

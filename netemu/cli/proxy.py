@@ -77,6 +77,8 @@ def _row(line: dict[str, Any], paint: Any) -> list[str]:
 async def _collect(
     lab_name: str, namespace: str, service_name: str, only: str | None, sender: str | None
 ) -> dict[str, list[dict[str, Any]]]:
+    import asyncio
+
     from netemu.api import core
     from netemu.base import errors
     from netemu.kubeproxy import explain, services
@@ -96,7 +98,8 @@ async def _collect(
     for node in [only] if only else nodes:
         own = frozenset(lab.addresses(node))
         itself = [explain.Client("the node", "", lab.addresses(node))] if sender in (None, "node") else []
-        lines = explain.explain(service, _fates(lab, node, own), own, (*clients, *itself))
+        fates = await asyncio.to_thread(_fates, lab, node, own)
+        lines = explain.explain(service, fates, own, (*clients, *itself))
         found[node] = [_document(line, names) for line in lines]
     return found
 

@@ -13,7 +13,17 @@ from netemu.api import core, discovery
 from netemu.base import backoff, clock, errors
 from netemu.client import api, informers
 from netemu.kernel import conntrack, firewall, generations, network
-from netemu.kubeproxy import endpoints, health, listeners, metrics, options, programs, proxy, services
+from netemu.kubeproxy import (
+    affinity,
+    endpoints,
+    health,
+    listeners,
+    metrics,
+    options,
+    programs,
+    proxy,
+    services,
+)
 
 BREATHER = 0.02  # seconds between two transactions while changes keep coming
 CHECK_INTERVAL = 5.0  # seconds between looks at whether the tables are still ours
@@ -78,6 +88,7 @@ class _Loop:
         self.health = health.Health()
         self._proxy, self._clock, self._options = one, time, chosen
         self._wake = asyncio.Event()
+        self._crowded: set[services.Key] = set()
         self._triggers: list[float] = []  # when endpoints changed that are not programmed yet, unix seconds
 
     def listen(self, held: informers.Informers, node_name: str) -> None:
@@ -132,6 +143,13 @@ class _Loop:
         self._triggers.clear()
         self.health.synced(now)
 
+    def _complain(self) -> None:
+        """Once of each: what cannot be done."""
+        for key in sorted(self._proxy.crowded - self._crowded):
+            limit = affinity.SIZE_LIMIT
+            _log.warning("session affinity draws from %d backends and no more: service=%s", limit, key)
+        self._crowded = set(self._proxy.crowded)
+
     def gather(self) -> None:
         """Count what is only counted when somebody asks."""
         metrics.no_local(self._proxy.no_local(), self._proxy.metrics)
@@ -154,6 +172,7 @@ class _Loop:
             took = self._clock.monotonic() - began
             if not self._proxy.pending:
                 self._done()
+            self._complain()
             await ports.set_checks(self._proxy.checks)
             if count:
                 _log.debug("programmed elements=%d seconds=%.4f", count, took)

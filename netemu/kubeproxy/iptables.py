@@ -92,7 +92,8 @@ def document(
         mine = tuple(rule for rule in rules if rule.table == table)
         chains = tuple(dict.fromkeys((*fixed, *(rule.chain for rule in mine))))
         observed = _observed(saved, table)
-        stale = tuple(name for name in observed.chains if _OURS.match(name) and name not in chains)
+        here = set(chains)
+        stale = tuple(name for name in observed.chains if _OURS.match(name) and name not in here)
         lines += _table(table, chains, tuple(_jumps(table, fixed, observed)), mine, stale)
     return "".join(line + "\n" for line in lines)
 
@@ -178,7 +179,8 @@ def _table(
     stale: tuple[str, ...],
 ) -> Iterator[str]:
     yield f"*{table}"
-    yield from (f":{name} - [0:0]" for name in (*chains, *stale))  # which empties them
+    # Which empties them. Last ones first: iptables-nft 1.8 keeps a sorted list, searched from its beginning.
+    yield from (f":{name} - [0:0]" for name in sorted((*chains, *stale), reverse=True))
     yield from jumps
     yield from (f"-A {rule.chain} {rule.text}" for rule in rules)
     yield from (f"-X {name}" for name in stale)

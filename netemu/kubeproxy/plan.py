@@ -136,6 +136,12 @@ def _families(service: services.Service) -> tuple[layout.Family, ...]:
     return tuple(family for family in layout.FAMILIES if (family is layout.IP6) in six)
 
 
+def crowded(wanted: Wanted) -> bool:
+    """Whether a port of it is sticky and has more backends than such a port can draw from."""
+    most = (max(len(p.cluster), len(p.local)) for p in wanted.placements if p.numbers is not None)
+    return any(count > affinity.SIZE_LIMIT for count in most)
+
+
 def claims(wanted: Wanted) -> Iterator[Claim]:
     """What this Service takes for itself."""
     for family, port, *_ in wanted.placements:

@@ -69,6 +69,7 @@ class Proxy:
         self.changes = changes.Changes()
         self.metrics = metrics.Metrics()
         self.checks: dict[services.Key, health.Check] = {}  # as of the last sync
+        self.crowded: set[services.Key] = set()  # sticky, with backends that nobody is sent to
         self._tracking = doors.tracking
         self._program = program or programs.Nftables(doors.firewall, doors.counting, surroundings)
         self._time = time
@@ -182,6 +183,7 @@ class Proxy:
             key: plan.place(state, self._topology, before.get(key), identities, past)
             for key, state in states.items()
         }
+        self.crowded = {key for key, one in wanted.items() if one is not None and plan.crowded(one)}
         added = self._ledger.fill(wanted)
         planned = self._program.fresh(self._ledger, added)
         return planned, stale.live(self._ledger, wanted.values()), len(wanted)
@@ -195,6 +197,8 @@ class Proxy:
             key: plan.place(change.current, self._topology, before[key], self._identities, self._past or {})
             for key, change in taken.items()
         }
+        for key, one in wanted.items():
+            (self.crowded.add if one is not None and plan.crowded(one) else self.crowded.discard)(key)
         difference = self._ledger.update(wanted)
         affected = stale.live(self._ledger, (*before.values(), *wanted.values())) if difference else {}
         count = len(difference.deleted) + len(difference.added)

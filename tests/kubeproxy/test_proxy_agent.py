@@ -11,7 +11,7 @@ from netemu.api import codec, core, discovery
 from netemu.base import clock, errors
 from netemu.client import api
 from netemu.kernel import conntrack, firewall
-from netemu.kubeproxy import agent, endpoints, layout, options, services
+from netemu.kubeproxy import affinity, agent, endpoints, layout, options, services
 
 NODE = "n1"
 
@@ -374,3 +374,20 @@ def test_a_named_proxy_serves_its_own_services_only():
         await s.until(lambda: s.backends() == {"10.244.0.2 . 8080"})
 
     Story(service_proxy_name="mine").run(story)
+
+
+def test_a_sticky_service_with_too_many_backends_is_complained_of_once(caplog, monkeypatch):
+    monkeypatch.setattr(affinity, "SIZE_LIMIT", 3)
+
+    async def story(s):
+        s.api.put(service("web", 1, sessionAffinity="ClientIP"))
+        s.api.put(slice_("web", 1, 2, 3, 4))
+        await s.until(lambda: s.count)
+        await s.rest()
+        s.api.put(slice_("web", 1, 2, 3, 4, 5))
+        await s.in_time(lambda: s.count >= 2)
+        await s.rest()
+
+    Story().run(story)
+    told = [record.getMessage() for record in caplog.records if "affinity" in record.getMessage()]
+    assert told == ["session affinity draws from 3 backends and no more: service=shop/web"]
