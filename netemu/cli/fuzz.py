@@ -78,7 +78,8 @@ def _lines(walked: Any, asked: Any, paint: Any) -> Any:
         yield paint("warn", f"not accepted: {text}")
     if walked.failure is None:
         verdict = paint("good", f"{walked.steps} steps, {walked.flows} flows: all agree with the model")
-        yield f"{verdict}  (seed {asked.seed}, {asked.proxy}, {asked.pods} pods)"
+        ways = f"seed {asked.seed}, {asked.proxy}, {asked.pods} pods"
+        yield f"{verdict}  ({ways}; the slowest took {walked.slowest:.1f} s to agree)"
         return
     failure = walked.failure
     yield paint("bad", f"step {failure.number} ({failure.step}) leads to what the model does not allow")

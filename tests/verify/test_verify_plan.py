@@ -161,7 +161,7 @@ def test_an_unready_pod_explains_a_drop():
 def test_a_pod_in_the_hosts_network_is_called_as_its_node():
     host = pod("agent", "worker-1", 9, host_network=True)
     document = json.loads(codec.encode(SLICE))
-    document["endpoints"][0]["targetRef"]["name"] = "agent"
+    document["endpoints"][0] |= {"targetRef": {"kind": "Pod", "name": "agent"}, "addresses": ["10.244.9.5"]}
     slices = (codec.convert(discovery.EndpointSlice, document),)
     world = worlds.World(*WORLD._replace(pods=(WORLD.pods[0], host), slices=slices))
     assert found("a", "10.96.0.20", 8080, Outcome.OK, endpoint="worker-1", world=world).ok
