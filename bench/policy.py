@@ -102,10 +102,13 @@ def enforcer() -> Iterator[tuple[policing.Enforcer, int]]:
 
 def load() -> float:
     """Seconds from the API's objects to the kernel."""
+    given, rng = cluster(0), random.Random(7)
+    objects = [policy(number, rng) for number in range(POLICIES)]
     with enforcer() as (one, _):
 
         def work() -> None:
-            one.pending = cluster(POLICIES)
+            parsed = map(policies.of_namespace, objects)
+            one.pending = given._replace(policies={each.key: each for each in parsed})
             asyncio.run(one.sync())
 
         return harness.timed(work)

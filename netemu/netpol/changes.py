@@ -163,17 +163,19 @@ class State:
     def _stand(
         self, pods: Iterable[terms.Key], changed: Mapping[terms.Key, policies.Policy | None]
     ) -> dict[terms.Key, tuple[resolve.Standing | None, resolve.Standing | None]]:
-        dirty = set(pods)
-        for key in dirty:
+        fresh = set(pods)
+        for key in fresh:
             pod = self.pods.get(key)
             if pod is not None and pod.node == self._node:
                 every = (one for b in terms.buckets(pod) for one in self._subjects.get(b, {}).items())
                 self._selecting[key] = {k: p for k, p in every if p.subject.selects(pod, self.spaces)}
             else:
                 self._selecting.pop(key, None)
-        for name, policy in changed.items():
-            for key, selecting in self._selecting.items():
-                selects = policy is not None and policy.subject.selects(self.pods[key], self.spaces)
+        dirty = set(fresh)
+        for key in self._selecting.keys() - fresh:
+            selecting, pod = self._selecting[key], self.pods[key]
+            for name, policy in changed.items():
+                selects = policy is not None and policy.subject.selects(pod, self.spaces)
                 if name in selecting or selects:
                     put(selecting, name, policy if selects else None)
                     dirty.add(key)

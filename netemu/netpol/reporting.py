@@ -14,6 +14,7 @@ from netemu.base import clock, errors
 from netemu.client import api
 from netemu.netpol import reports
 
+_TOGETHER = 0.02  # seconds: other nodes program the same policy now, and come first
 _log = logging.getLogger("netpol")
 
 
@@ -44,6 +45,7 @@ class Reporter:
         """Write for ever."""
         while True:
             await self._wake.wait()
+            await self._clock.sleep(_TOGETHER)
             self._wake.clear()
             try:
                 await self._write()
