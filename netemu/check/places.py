@@ -89,8 +89,8 @@ class Finder:
     ) -> tuple[Target, ...]:
         """All that is meant, as seen from a sender's Namespace.
 
-        A name alone is a Service's; or a workload's or pod's, if that has the port `asked` for and the Service
-        has not.
+        A name alone is a Service's; or a workload's or pod's, if that has the port `asked` for and the
+        Service has not.
         """
         host, port = split(text)
         if " " in host:
@@ -263,14 +263,7 @@ def _of_node(node: core.Node, port: int | None) -> Target:
 
 def _of_pod(pod: core.Pod, port: int | None) -> Target:
     shown = f"pod {pod.metadata.namespace}/{pod.metadata.name}"
-    return Target(shown, _by_family(worlds.pod_party(pod).addresses), port, ports=declared(pod))
-
-
-def declared(pod: core.Pod) -> tuple[tuple[int, str], ...]:
-    """The ports (number, protocol) that a pod's containers declare, each once."""
-    containers = worlds.running_containers(pod)
-    found = ((entry.containerPort, entry.protocol or "TCP") for one in containers for entry in one.ports)
-    return tuple(dict.fromkeys(found))
+    return Target(shown, _by_family(worlds.pod_party(pod).addresses), port, ports=worlds.declared(pod))
 
 
 def _of_service(service: core.Service, port: int | None) -> Target:

@@ -136,7 +136,7 @@ def every(world: worlds.World) -> Iterator[tuple[flows.Flow, str]]:
         for pod in pods:
             owner = parties[pod.metadata.namespace, pod.metadata.name]
             if owner != sender:
-                for port, protocol in places.declared(pod):
+                for port, protocol in worlds.declared(pod):
                     for address in owner.addresses:
                         family = 6 if ":" in address else 4
                         if sender.of_family(family):

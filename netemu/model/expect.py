@@ -43,8 +43,7 @@ class Model:
         """The ports (number, protocol) that a pod's containers declare."""
         key = (pod.metadata.namespace, pod.metadata.name)
         if key not in self._declared:
-            entries = (port for container in worlds.running_containers(pod) for port in container.ports)
-            self._declared[key] = frozenset((e.containerPort, e.protocol or "TCP") for e in entries)
+            self._declared[key] = frozenset(worlds.declared(pod))
         return self._declared[key]
 
     def expect(self, flow: Flow) -> Verdict:
@@ -229,7 +228,10 @@ class _Journey:
             if (
                 owner is None or owner.kind != "pod"
             ):  # an address listed by hand, or a pod in a node's network
-                owner = worlds.Party("outside", backend.name, backend.namespace, backend.node)
+                known = self.world.pod(backend.name, backend.namespace)
+                owner = worlds.Party(
+                    "outside", backend.name, backend.namespace if known else "", backend.node
+                )
             where = (owner, backend.address, backend.port, backend.seen, backend.policed)
             if backend.astray:
                 text = f"the answer of {backend.name} would not come back by {translation.at}"

@@ -263,6 +263,12 @@ def running_containers(pod: core.Pod) -> Iterator[core.Container]:
     yield from (container for container in pod.spec.initContainers if container.restartPolicy == "Always")
 
 
+def declared(pod: core.Pod) -> tuple[tuple[int, str], ...]:
+    """The ports (number, protocol) that a pod's containers declare, each once."""
+    entries = (entry for container in running_containers(pod) for entry in container.ports)
+    return tuple(dict.fromkeys((entry.containerPort, entry.protocol or "TCP") for entry in entries))
+
+
 def declares(pod: core.Pod, port: int, protocol: str) -> str:
     """The container that declares the port, or "". Declaring is information only: others may listen too."""
     for container in running_containers(pod):
