@@ -379,15 +379,17 @@ def test_a_named_proxy_serves_its_own_services_only():
 def test_a_sticky_service_with_too_many_backends_is_complained_of_once(caplog, monkeypatch):
     monkeypatch.setattr(affinity, "SIZE_LIMIT", 3)
 
+    def told():
+        return [r.getMessage() for r in caplog.records if "affinity" in r.getMessage()]
+
     async def story(s):
         s.api.put(service("web", 1, sessionAffinity="ClientIP"))
         s.api.put(slice_("web", 1, 2, 3, 4))
-        await s.until(lambda: s.count)
-        await s.rest()
+        await s.in_time(told)
+        before = s.count
         s.api.put(slice_("web", 1, 2, 3, 4, 5))
-        await s.in_time(lambda: s.count >= 2)
-        await s.rest()
+        await s.in_time(lambda: s.count > before)
+        await s.time.run_for(1)
 
     Story().run(story)
-    told = [record.getMessage() for record in caplog.records if "affinity" in record.getMessage()]
-    assert told == ["session affinity draws from 3 backends and no more: service=shop/web"]
+    assert told() == ["session affinity draws from 3 backends and no more: service=shop/web"]
