@@ -117,10 +117,13 @@ def _services(world: worlds.World) -> Iterator[Target]:
             if all(port.port != MISSING_PORT for port in service.spec.ports):
                 shown = f"service {label}, no such port"
                 yield Target("service", shown, address, MISSING_PORT, "TCP", family)
-        for address in worlds.canonical(services.balancer_addresses(service)):
-            for port in service.spec.ports:
-                shown = f"balancer {label}"
-                yield Target("balancer", shown, address, port.port, _protocol(port), _family(address))
+        for shown, addresses in (
+            (f"balancer {label}", services.balancer_addresses(service)),
+            (f"external IP of {label}", service.spec.externalIPs),
+        ):
+            for address in worlds.canonical(addresses):
+                for port in service.spec.ports:
+                    yield Target("balancer", shown, address, port.port, _protocol(port), _family(address))
         yield from _node_ports(world, service, label)
 
 

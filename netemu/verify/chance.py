@@ -25,6 +25,7 @@ class Surroundings(NamedTuple):
     pod_ranges: tuple[str, ...] = ("10.244.0.0/16", "fd00:244::/56")
     node_ranges: tuple[str, ...] = ("172.18.0.0/16", "fd00:18::/64")
     outside: tuple[str, ...] = ("203.0.113.10/32", "2001:db8:113::10/128")
+    external: tuple[str, ...] = ("198.51.100.201", "2001:db8:51::201")
     families: tuple[str, ...] = ("IPv4", "IPv6")
     cluster_policies: bool = False
 
@@ -92,9 +93,10 @@ class Walk:
         namespace, name = self._one(NAMESPACES), self._one(_SERVICES)
         if clusters.Key("Service", namespace, name) in self.state:
             return clusters.Step("delete", clusters.Key("Service", namespace, name))
-        kind = self._one(("ClusterIP", "ClusterIP", "NodePort", "headless"))
+        kind = self._one(("ClusterIP", "ClusterIP", "NodePort", "LoadBalancer", "headless"))
+        reached = kind in ("NodePort", "LoadBalancer")  # from beyond the cluster
         spec: dict[str, Any] = {
-            "type": "NodePort" if kind == "NodePort" else "ClusterIP",
+            "type": kind if reached else "ClusterIP",
             "selector": {"app": self._one(_VALUES)},
             "ports": self._service_ports(),
             **self._families(),
@@ -103,8 +105,13 @@ class Walk:
             spec["clusterIP"] = "None"
         elif self._dice.random() < 0.25:
             spec["sessionAffinity"] = "ClientIP"
-        if kind == "NodePort" and self._dice.random() < 0.4:
+        elif self._dice.random() < 0.15:
+            spec["externalIPs"] = [self._one(self._around.external)]
+        if reached and self._dice.random() < 0.4:
             spec["externalTrafficPolicy"] = "Local"
+        if kind == "LoadBalancer" and self._dice.random() < 0.4:
+            ranges = (*self._around.pod_ranges, *self._around.node_ranges, *self._around.outside)
+            spec["loadBalancerSourceRanges"] = self._dice.sample(ranges, min(2, len(ranges)))
         if kind != "headless" and self._dice.random() < 0.2:
             spec["internalTrafficPolicy"] = "Local"
         return clusters.put({**clusters.named("Service", name, namespace), "spec": spec})
