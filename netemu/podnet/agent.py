@@ -90,15 +90,16 @@ class Podnet:
         self._software = plan.software_checksums(platform.release())
 
     def prepare(self) -> None:
-        """Sysctls, once. One that this kernel lacks is only mentioned."""
+        """Sysctls, once. One that this kernel lacks is only mentioned, what is not essential not even that."""
         for row in sysctls.of(sysctls.NODE):
             try:
                 self._net.apply([ops.SetSysctl(row.key, row.value)])
             except linux.KernelError as refusal:
+                if not row.essential:
+                    continue
                 if refusal.errno not in (errno.ENOENT, errno.EROFS):
                     raise
-                if row.essential:
-                    _log.warning("no sysctl %s (%s)", row.key, row.why)
+                _log.warning("no sysctl %s (%s)", row.key, row.why)
 
     @property
     def available(self) -> bool:

@@ -1,6 +1,7 @@
 """A node's part of the pod network, planned and applied to a fake: every backend, whatever came before."""
 
 import asyncio
+import errno
 import json
 import os
 import random
@@ -10,7 +11,7 @@ import pytest
 
 from netemu.api import codec, core
 from netemu.base import clock
-from netemu.kernel import firewall, network, states
+from netemu.kernel import firewall, linux, network, states
 from netemu.kernel import operations as ops
 from netemu.podnet import agent, backends, flannel, masquerade, nodes, plan, wanted
 
@@ -352,6 +353,28 @@ def test_what_the_kernel_refuses_does_not_keep_back_the_rest(machine):
     with pytest.raises(agent.errors.Transient, match=r"10\.244\.4\.0/24.*Cannot allocate memory"):
         machine.sync(node("w2", 4), node("w3", 5))
     assert ("10.244.5.0/24", "172.18.0.5", "eth0") in machine.routes()
+
+
+def test_an_ordinary_user_may_not_set_all_and_needs_not(machine, caplog):
+    """In a user namespace some values are refused (EINVAL, EPERM), and br_netfilter may be missing."""
+
+    class Refusing(network.FakeNetwork):
+        def _apply(self, operation):
+            if isinstance(operation, ops.SetSysctl) and operation.key == "net.ipv4.ping_group_range":
+                raise OSError(errno.EINVAL, "Invalid argument")
+            if isinstance(operation, ops.SetSysctl) and operation.key.startswith("net.bridge."):
+                raise OSError(errno.ENOENT, "No such file or directory")
+            if isinstance(operation, ops.SetSysctl) and operation.key == self.essential:
+                raise OSError(errno.EACCES, "Permission denied")
+            super()._apply(operation)
+
+    machine.net.__class__, machine.net.essential = Refusing, ""
+    machine.podnet.prepare()
+    assert caplog.text.count("no sysctl net.bridge.bridge-nf-call-") == 2
+    assert machine.net.sysctls["net.ipv4.conf.all.rp_filter"] == "2"
+    machine.net.essential = "net.ipv4.ip_forward"
+    with pytest.raises(linux.KernelError, match="ip_forward"):
+        machine.podnet.prepare()
 
 
 @pytest.mark.parametrize("backend", [backends.NONE, backends.FLANNEL])
