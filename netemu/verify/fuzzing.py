@@ -59,6 +59,7 @@ async def surroundings(client: api.Client, lab: handle.Handle) -> chance.Surroun
         pod_ranges=tuple(map(str, ranges.pods)),
         node_ranges=tuple(map(str, ranges.nodes)),
         outside=tuple(f"{a}/{128 if ':' in a else 32}" for a in lab.addresses("outside")),
+        external=tuple(str(net[-2]) for net in ranges.balancers),
         families=tuple(dict.fromkeys("IPv6" if ":" in str(net) else "IPv4" for net in ranges.pods)),
         cluster_policies=policed,
     )
