@@ -1,7 +1,9 @@
 """When the proxy programs: at once after quiet, together in a burst, anew after a failure. All doors fake."""
 
 import asyncio
+import contextlib
 import json
+import random
 import socket
 from typing import Any
 
@@ -222,9 +224,12 @@ def test_ranges_that_are_none_are_said_to_be():
 
 
 def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """Not one of those that the kernel gives to outgoing connections of other programs."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with socket.socket(socket.AF_INET6) as sock, contextlib.suppress(OSError):
+            sock.bind(("::", port))
+            return port
 
 
 async def fetch(port, path):
