@@ -108,7 +108,8 @@ def _judge(rule: Document, value: Any, schema: Document, old: Any, path: str) ->
         before = None if old is None else typed(old, schema, root=root)
         optional = values.NONE if old is None else values.Optional(True, before)
         known["oldSelf"] = optional if rule.get("optionalOldSelf") else before
-    message = rule.get("message") or f"failed rule: {rule['rule']}"
+    given = (rule.get("message") or "").strip()
+    message, shown = given or f"failed rule: {rule['rule'].strip()}", given or rule["rule"].strip()
     try:
         found = program.evaluate(known)
         if found is True:
@@ -116,7 +117,10 @@ def _judge(rule: Document, value: Any, schema: Document, old: Any, path: str) ->
         if found is not False:
             raise values.overload("bool")
     except values.Failed as failed:
-        message = f"{failed.message} evaluating rule: {message}"
+        message = f"{failed.message} evaluating rule: {shown}"
+        if failed.message.startswith("no such overload"):
+            mismatch = "call arguments did not match a supported operator, function or macro signature"
+            message = f"'no such overload': {mismatch} for rule: {shown}"
     else:
         message = _said(rule, known) or message
     where = f"{path}{rule.get('fieldPath', '')}".lstrip(".")

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from netemu.api import celrules, fieldsets, formats
+from netemu.api import celrules, fieldsets, formats, re2
 from netemu.api.validation import findings
 
 Document = dict[str, Any]
@@ -149,7 +149,7 @@ def _check_text(value: str, schema: Document, path: str) -> findings.Findings:
     if most is not None and length > most:
         yield findings.too_long(path, most)
     pattern = schema.get("pattern")
-    if pattern and not re.search(pattern, value):
+    if pattern and not re2.compiled(pattern).search(value):
         yield _wrong(path, value, f"should match '{pattern}'")
     fits = formats.CHECKS.get(schema.get("format", ""))
     if fits is not None and not fits(value):
@@ -395,7 +395,7 @@ def _oddities(schema: Document, path: str) -> findings.Findings:
             yield findings.invalid(f"{path}.{word}", schema[word], "must be schemas")
             return
     try:
-        re.compile(schema.get("pattern") or "")
+        re2.compiled(schema.get("pattern") or "")
     except re.error as error:
         yield findings.invalid(f"{path}.pattern", schema["pattern"], f"must be a regular expression: {error}")
 

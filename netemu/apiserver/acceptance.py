@@ -46,13 +46,19 @@ def is_established(definition: Document) -> bool:
     return any(one.get("type") == "Established" and one.get("status") == "True" for one in conditions)
 
 
-def terminating(definition: Document, now: str, *, over: bool) -> Document:
-    """The status of a definition being deleted, with its objects still there, or `over` with."""
+PENDING = (
+    "True",
+    "InstanceDeletionPending",
+    "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+)
+IN_PROGRESS = ("True", "InstanceDeletionInProgress", "CustomResource deletion is in progress")
+COMPLETED = ("False", "InstanceDeletionCompleted", "removed all instances")
+
+
+def terminating(definition: Document, verdict: tuple[str, str, str], now: str) -> Document:
+    """The status of a definition being deleted; `verdict` is PENDING, IN_PROGRESS or COMPLETED."""
     before = definition.get("status") or {}
     known = {one["type"]: one for one in before.get("conditions") or ()}
-    verdict = ("True", "InstanceDeletionInProgress", "CustomResource deletion is in progress")
-    if over:
-        verdict = ("False", "InstanceDeletionCompleted", "removed all instances")
     known["Terminating"] = _condition(known, "Terminating", verdict, now)
     return {**before, "conditions": list(known.values())}
 

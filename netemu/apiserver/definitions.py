@@ -145,7 +145,8 @@ class Definitions:
         about = document["metadata"]
         name, stored = about["name"], self._stored.get(about["name"])
         left = list(self._cache.of(stored).all()) if stored is not None else []
-        await self._tell(document, acceptance.terminating(document, self._now(), over=not left), writer)
+        verdict = acceptance.IN_PROGRESS if left else acceptance.COMPLETED
+        await self._tell(document, acceptance.terminating(document, verdict, self._now()), writer)
         if left and stored is not None:
             if name not in self._ending:
                 self._ending[name] = self._store.subscribe(cache.prefix(stored), lambda _: self._wake.set())

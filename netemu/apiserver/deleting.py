@@ -186,7 +186,7 @@ def _hold(definition: statuses.Document, now: str) -> None:
     finalizers = definition["metadata"].setdefault("finalizers", [])
     if acceptance.FINALIZER not in finalizers:
         finalizers.append(acceptance.FINALIZER)
-    definition["status"] = acceptance.terminating(definition, now, over=False)
+    definition["status"] = acceptance.terminating(definition, acceptance.PENDING, now)
 
 
 def _finalizers(about: dict[str, Any], options: meta.DeleteOptions) -> None:

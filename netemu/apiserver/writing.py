@@ -46,7 +46,7 @@ async def new(
     about = document.setdefault("metadata", {})
     if call.parts.catalog.ending(call.kind):
         why = "create not allowed while custom resource definition is terminating"
-        raise statuses.Refusal(405, "MethodNotAllowed", why)
+        raise statuses.forbidden(call.kind.group, call.kind.plural, str(about.get("name", "")), why)
     _same_namespace(call, about)
     if not about.get("name") and not about.get("generateName"):
         cause = statuses.Cause(

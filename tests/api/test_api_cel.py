@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netemu.api import re2
 from netemu.api.cel import parsing, programs, values
 
 SELF: dict[str, Any] = {
@@ -70,6 +71,9 @@ cidr('10.0.0.0/8').containsCIDR('10.1.0.0/16') && cidr('10.1.2.3/8').prefixLengt
 url('https://example.com:80/p?q=1').getHostname() == 'example.com' && isURL('https://a/b') && !isURL('a b')
 quantity('1Gi').isGreaterThan(quantity('500Mi'))
 quantity('50k').add(quantity('20k')).compareTo(quantity('70k')) == 0
+!format.dns1123Label().validate('web-1').hasValue()
+format.dns1123Label().validate('Web').value().size() == 1
+format.uuid().validate('no') != null && format.dns1123Label().validate('web') == null
 sets.contains([1, 2, 3], [2]) && sets.equivalent([1, 2], [2, 1, 1]) && !sets.intersects([1], [2])
 [[1]].all(x, x.all(y, y == 1)) // a comment
 """
@@ -139,3 +143,35 @@ name .? [? // matches '(' optional of timestamp ip cidr quantity size dyn type i
 def test_no_words_break_it(words: list[str]) -> None:
     with contextlib.suppress(parsing.Malformed, values.Failed):
         programs.Program(" ".join(words), ("self", "x")).evaluate({"self": SELF, "x": 1})
+
+
+PATTERNS = [  # RE2, what it finds, what it does not
+    ("^[a-z]+$", ["abc"], ["abc\n", "ABC"]),
+    (r"^abc\z", ["abc"], ["abc\n"]),
+    ("^(?i)[a-z]+$", ["ABC"], ["1"]),
+    ("^a(?i)b|c$", ["aB", "C"], ["AB"]),
+    ("^(a(?i)b)c$", ["aBc"], ["aBC"]),
+    ("^(?i:a)b$", ["Ab"], ["AB"]),
+    ("(?m)^a$", ["x\na\ny"], ["xa"]),
+    ("^[[:alpha:]_][[:alnum:]-]*$", ["_a-1"], ["1a"]),
+    ("^[]a[]+$", ["]a["], ["b"]),
+    (r"^\Qa.b\E+$", ["a.bb"], ["axb"]),
+    (r"^(?<x>a)(?P<y>b)$", ["ab"], ["a"]),
+    (r"^\x{41}\d$", ["A1"], ["A\u0661"]),
+]
+
+
+@pytest.mark.parametrize(("pattern", "found", "missed"), PATTERNS, ids=[row[0] for row in PATTERNS])
+def test_patterns_are_gos(pattern: str, found: list[str], missed: list[str]) -> None:
+    assert all(re2.compiled(pattern).search(text) for text in found)
+    assert not any(re2.compiled(pattern).search(text) for text in missed)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    pattern=st.text(st.sampled_from("ab([{^$|*+?.\\zQEp:i<>P=-])}x0m "), max_size=12),
+    text=st.text("ab(x\n", max_size=5),
+)
+def test_no_pattern_breaks_it(pattern: str, text: str) -> None:
+    with contextlib.suppress(re.error):
+        re2.compiled(pattern).search(text)

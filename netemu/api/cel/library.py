@@ -12,12 +12,12 @@ import ipaddress
 import itertools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
-from netemu.api import quantities
+from netemu.api import formats, names, quantities, re2
 from netemu.api.cel import values
 from netemu.api.cel.values import Duration, Failed, Optional, Timestamp, Type, Uint, overload
 
@@ -38,6 +38,12 @@ class Cidr(NamedTuple):
 
 class Quantity(NamedTuple):
     amount: Fraction
+
+
+class Format(NamedTuple):
+    """A named format; `problems` says what is wrong with a text."""
+
+    problems: Callable[[str], Iterable[str]]
 
 
 def _need(name: str, value: Any, *classes: type) -> None:
@@ -203,7 +209,7 @@ def _ends(text: Any, part: Any) -> bool:
 
 def _pattern(text: str) -> re.Pattern[str]:
     try:
-        return re.compile(text.replace(r"\z", r"\Z"))
+        return re2.compiled(text)
     except re.error as error:
         raise Failed(f"error parsing regexp: {error}") from None
 
@@ -435,6 +441,22 @@ def _whole(value: Any) -> int:
     return int(value.amount)
 
 
+def _in_format(format_: Any, text: Any) -> Optional:
+    _need("validate", format_, Format)
+    _texts("validate", text)
+    wrong = list(format_.problems(text))
+    return Optional(True, wrong) if wrong else values.NONE
+
+
+def _checked(name: str) -> Callable[[], Format]:
+    return lambda: Format(lambda text: () if formats.CHECKS[name](text) else (f"invalid {name}",))
+
+
+def _named(rule: Callable[[str], Iterable[str]], *, prefix: bool = False) -> Callable[[], Format]:
+    """`prefix`: what a name may begin with, so that it may end in a dash."""
+    return lambda: Format(lambda text: rule(f"{text[:-1]}a" if prefix and text.endswith("-") else text))
+
+
 # --- optional values
 
 
@@ -493,6 +515,19 @@ CALLS: dict[str, Callable[..., Any]] = {  # without a target
     "optional.of": lambda value: Optional(True, value),
     "optional.ofNonZeroValue": _non_zero,
     "optional.none": lambda: values.NONE,
+    "format.dns1123Label": _named(names.label),
+    "format.dns1123LabelPrefix": _named(names.label, prefix=True),
+    "format.dns1123Subdomain": _named(names.subdomain),
+    "format.dns1123SubdomainPrefix": _named(names.subdomain, prefix=True),
+    "format.dns1035Label": _named(names.label_1035),
+    "format.dns1035LabelPrefix": _named(names.label_1035, prefix=True),
+    "format.qualifiedName": _named(names.qualified),
+    "format.labelValue": _named(names.label_value),
+    "format.uri": _checked("uri"),
+    "format.uuid": _checked("uuid"),
+    "format.byte": _checked("byte"),
+    "format.date": _checked("date"),
+    "format.datetime": _checked("datetime"),
     "base64.encode": lambda data: base64.b64encode(_bytes(data)).decode(),
     "math.greatest": lambda *given: _greatest(given[0] if isinstance(given[0], list) else list(given)),
     "math.least": lambda *given: _least(given[0] if isinstance(given[0], list) else list(given)),
@@ -550,6 +585,7 @@ MEMBERS: dict[str, Callable[..., Any]] = {  # with one
     "isInteger": lambda value: value.amount.denominator == 1,
     "asInteger": _whole,
     "asApproximateFloat": lambda value: float(value.amount),
+    "validate": _in_format,
     "hasValue": lambda value: _optional("hasValue", value).present,
     "value": _value,
     "orValue": _or_value,
@@ -572,4 +608,4 @@ TYPES = {
         *("google.protobuf.Duration", "google.protobuf.Timestamp"),
     )
 }
-SPACES = ("ip", "sets", "optional", "base64", "math", "google", "google.protobuf")
+SPACES = ("ip", "sets", "optional", "base64", "math", "format", "google", "google.protobuf")

@@ -73,7 +73,7 @@ def equal(a: Any, b: Any) -> bool:
     if is_number(a) and is_number(b):
         return bool(a == b)
     if kind(a) != kind(b):
-        return False
+        return (a is None and b == NONE) or (b is None and a == NONE)
     if isinstance(a, list):
         return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b, strict=True))
     if isinstance(a, dict):
