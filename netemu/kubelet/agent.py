@@ -10,7 +10,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from netemu.api import core, meta
 from netemu.base import backoff, clock, errors
@@ -26,7 +26,9 @@ from netemu.kubelet import (
     recorder,
     runtimes,
     server,
+    statics,
     supplies,
+    tellings,
     workers,
 )
 
@@ -72,7 +74,12 @@ async def run(
         gate=gate,
         network=network,
     )
-    crew = Crew(client, site, lambda: own_node.get(informers.Key("", node.name)) or nodes.unknown(node, host))
+
+    def this() -> core.Node:
+        return own_node.get(informers.Key("", node.name)) or nodes.unknown(node, host)
+
+    crew = Crew(client, site, this)
+    fixed = statics.Statics(client, clock, node.static_directory, this, lambda: list(pods.objects.values()))
     here = presence.Presence(client, node, host, network, clock)
     answers = server.Server(node, observed, lambda: list(pods.objects.values()), clock, runtime)
     async with asyncio.TaskGroup() as tasks:
@@ -81,7 +88,7 @@ async def run(
         tasks.create_task(here.run())
         tasks.create_task(events.run())
         own_node.subscribe(lambda change: _assign(network, change.current))
-        tasks.create_task(_follow(observed, pods, services, crew, clock, network=network))
+        tasks.create_task(_follow(observed, pods, services, crew, clock, network=network, fixed=fixed))
         if tls is not None or sockets is not None:
             tasks.create_task(_serve(answers, sockets or [_listener(node.port)], tls))
 
@@ -94,6 +101,7 @@ async def _follow(
     clock: clock.Clock,
     *,
     network: runtimes.Network | None,
+    fixed: statics.Statics,
 ) -> None:
     """Take up what the runtime has, wait for the API's lists, then act on every change of either."""
     retry = backoff.Backoff(0.05, limit=5.0)
@@ -111,10 +119,13 @@ async def _follow(
     await pods.synced.wait()
     async with asyncio.TaskGroup() as tasks:
         crew.begin(tasks)
+        if fixed.look():
+            crew.fixed(fixed.pods)
         pods.subscribe(crew.changed)
         observed.subscribe(crew.stirred)
         crew.end_orphans()
         tasks.create_task(observed.run())
+        tasks.create_task(fixed.run(crew.fixed))
 
 
 def _assign(network: runtimes.Network | None, node: core.Node | None) -> None:
@@ -132,6 +143,7 @@ class Crew:
         self._claims: dict[str, admission.Claim] = {}
         self._workers: dict[str, workers.Worker] = {}
         self._ended: set[str] = set()
+        self._fixed: dict[str, core.Pod] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
     def begin(self, tasks: asyncio.TaskGroup) -> None:
@@ -141,6 +153,10 @@ class Crew:
     def changed(self, change: informers.Change[core.Pod]) -> None:
         """The API's pods on this node changed."""
         before, now = change.previous, change.current
+        about = now or before
+        if about is not None and statics.of_mirror(about):
+            self._reflect(statics.of_mirror(about), now)
+            return
         if before is not None and (now is None or now.metadata.uid != before.metadata.uid):
             self._forget(before.metadata.uid)
         if now is None or now.metadata.uid in self._ended:
@@ -152,6 +168,21 @@ class Crew:
             worker.update(now)
         else:
             self._hire(now)
+
+    def fixed(self, pods: Mapping[str, core.Pod]) -> None:
+        """These are the static pods now, by uid."""
+        gone, self._fixed = self._fixed.keys() - pods.keys(), dict(pods)
+        for uid in gone:
+            self._forget(uid)
+        for uid, pod in pods.items():
+            if uid not in self._workers and uid not in self._ended:
+                self._hire(pod)
+
+    def _reflect(self, uid: str, mirror: core.Pod | None) -> None:
+        """The mirror of a static pod changed: what runs does not, only where its status goes."""
+        worker = self._workers.get(uid)
+        if worker is not None and uid in self._fixed:
+            worker.mirrored(mirror)
 
     def stirred(self, uid: str) -> None:
         """The runtime's possessions of a pod changed by themselves."""
@@ -178,7 +209,9 @@ class Crew:
 
     def _hire(self, pod: core.Pod) -> workers.Worker:
         assert self._tasks is not None
-        worker = workers.Worker(pod, self._client, self._site, self._refusal(pod))
+        fixed = pod.metadata.uid in self._fixed
+        teller = (tellings.MirrorTeller if fixed else tellings.Teller)(self._client, self._site.gate)
+        worker = workers.Worker(pod, teller, self._site, self._refusal(pod))
         self._workers[pod.metadata.uid] = worker
         self._tasks.create_task(self._run(pod.metadata.uid, worker))
         return worker

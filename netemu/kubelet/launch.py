@@ -47,6 +47,7 @@ class NodeConfig:
     cluster_domain: str = "cluster.local"
     root_directory: str = "/var/lib/kubelet"
     log_directory: str = "/var/log/pods"
+    static_directory: str = "/etc/kubernetes/manifests"
     port: int = 10250
     version: str = "v1.33.1"
 

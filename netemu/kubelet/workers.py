@@ -10,11 +10,11 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
+import msgspec
+
 from netemu.api import codec, core
 from netemu.base import backoff, errors
-from netemu.client import api
-from netemu.client import errors as api_errors
-from netemu.kubelet import admission, launch, plan, probes, statuses, supplies, views, volumes
+from netemu.kubelet import admission, launch, plan, probes, statuses, supplies, tellings, views, volumes
 from netemu.wire import cri
 
 _log = logging.getLogger("kubelet")
@@ -30,14 +30,14 @@ class Worker:
     def __init__(
         self,
         pod: core.Pod,
-        client: api.Client,
+        teller: tellings.Teller,
         site: launch.Site,
         refusal: admission.Refusal | None = None,
     ) -> None:
         self._pod = pod
         self._refusal = refusal
         self._last_words: dict[str, str] = {}
-        self._client = client
+        self._teller = teller
         self._site = site
         self.gone = False
         self._woken = asyncio.Event()
@@ -60,6 +60,16 @@ class Worker:
         if not _older(pod, self._pod):
             self._pod = pod
         self.wake()
+
+    def mirrored(self, mirror: core.Pod | None) -> None:
+        """The pod that stands for this static one in the API is another, or gone."""
+        assert isinstance(self._teller, tellings.MirrorTeller)
+        uid = mirror.metadata.uid if mirror is not None else ""
+        if uid != self._teller.mirror:
+            self._teller.mirror, self._refused, self._reported = uid, {}, ""
+            if mirror is not None:
+                self._pod = msgspec.structs.replace(self._pod, status=mirror.status)
+            self.wake()
 
     def forget(self) -> None:
         """The API does not know the pod any more: end it, with force."""
@@ -342,23 +352,12 @@ class Worker:
 
     async def _refuse(self, why: admission.Refusal) -> None:
         """The node does not take the pod: it has failed, and nothing of it is ever made."""
-        about = self._pod.metadata
-        if self.gone or about.deletionTimestamp is not None or self._pod.status.phase == "Failed":
+        ending = self.gone or self._pod.metadata.deletionTimestamp is not None
+        if ending or self._pod.status.phase == "Failed":
             return
         self._site.note(self._pod, why.reason, why.message, warning=True)
         told = {"phase": "Failed", "reason": why.reason, "message": f"Pod was rejected: {why.message}"}
-        try:
-            async with self._site.gate:
-                self._pod = await self._client.patch(
-                    core.Pod,
-                    about.name,
-                    about.namespace,
-                    body={"metadata": {"uid": about.uid}, "status": told},
-                    how="strategic",
-                    subresource="status",
-                )
-        except (api_errors.NotFound, api_errors.Conflict):
-            return
+        self._pod = await self._teller.status(self._pod, told) or self._pod
 
     async def _report(self) -> None:
         """Write the status if it says something new."""
@@ -374,25 +373,13 @@ class Worker:
         notes = self._notes(home)
         if (not body or body == self._refused) and not notes:
             return
-        about = self._pod.metadata
-        told: dict[str, Any] = {"uid": about.uid, **({"annotations": notes} if notes else {})}
-        document = {"metadata": told, "status": body}
-        try:
-            async with self._site.gate:
-                written = await self._client.patch(
-                    core.Pod,
-                    about.name,
-                    about.namespace,
-                    body=document,
-                    how="strategic",
-                    subresource="status",
-                )
-        except (api_errors.NotFound, api_errors.Conflict):
-            return  # another pod of that name, or none: the informer will say so
+        written = await self._teller.status(self._pod, body, notes)
+        if written is None:
+            return
         self._reported = home.id if home is not None else ""
         # A server that keeps something of its own is not told the same again and again.
         self._refused = body if statuses.patch(codec.document(written.status), after) else {}
-        if written.metadata.uid == about.uid and not _older(written, self._pod):
+        if written.metadata.uid == self._pod.metadata.uid and not _older(written, self._pod):
             self._pod = written
 
     def _notes(self, home: cri.Sandbox | None) -> dict[str, str]:
@@ -421,12 +408,7 @@ class Worker:
         self._site.remove(self._pod)
         if self.gone:
             return
-        about = self._pod.metadata
-        try:
-            async with self._site.gate:
-                await self._client.delete(core.Pod, about.name, about.namespace, grace=0, uid=about.uid)
-        except (api_errors.NotFound, api_errors.Conflict):
-            return
+        await self._teller.ended(self._pod)
 
     def _say(self, level: int, problem: BaseException, wait: float) -> None:
         about = self._pod.metadata

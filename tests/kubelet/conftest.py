@@ -139,7 +139,11 @@ def cluster(tmp_path):
         client = api.local_client("admin", ("system:masters", "system:authenticated"))
         made = Cluster(api, runtime, client, [])
         node = agent.NodeConfig(
-            "n1", NODE_IPS, root_directory=str(tmp_path / "kubelet"), log_directory=str(tmp_path / "logs")
+            "n1",
+            NODE_IPS,
+            root_directory=str(tmp_path / "kubelet"),
+            log_directory=str(tmp_path / "logs"),
+            static_directory=str(tmp_path / "manifests"),
         )
 
         def start():
