@@ -3,6 +3,7 @@
 Knows the socket; what the messages say, `wire.nflog` knows.
 """
 
+import errno
 import os
 import socket
 from typing import Protocol
@@ -62,5 +63,5 @@ class NetlinkLog:
             except BlockingIOError:
                 return found
             except OSError as error:
-                if error.errno != 105:  # ENOBUFS: some were lost
+                if error.errno != errno.ENOBUFS:  # some were lost
                     raise linux.KernelError(f"log group: {error.strerror}", errno=error.errno or 0) from None

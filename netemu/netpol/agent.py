@@ -111,6 +111,9 @@ class Loop:
         self._wake = asyncio.Event()
         self._pods: dict[terms.Key, core.Pod] = {}  # with those that are gone from the API but run here
         self._gone: set[terms.Key] = set()  # of those
+        self._held: informers.Informers | None = None
+        self._all: informers.Informer[core.Pod] | None = None  # followed from the first policy on
+        self._fresh: set[terms.Key] | None = None  # pods that may have to be told of; None: any
         self._followed: list[informers.Informer[Any] | None] = [None, None]  # of both kinds of policies
         self._spaces: dict[str, core.Namespace] = {}
         self._nodes: dict[str, core.Node] = {}
@@ -118,7 +121,7 @@ class Loop:
         self._cluster: dict[terms.Key, clusterpolicies.ClusterNetworkPolicy] = {}
 
     def listen(self, held: informers.Informers) -> None:
-        held.of(core.Pod).subscribe(self._pod)
+        self._held = held
         held.of(core.Namespace).subscribe(self._space)
         held.of(core.Node).subscribe(self._known)
         policies = held.of(networking.NetworkPolicy)
@@ -143,6 +146,8 @@ class Loop:
             self._pods.pop(key, None)
         pod = self._pods.get(key)
         self._enforcer.pending.pods[key] = parse(pod, attached) if pod is not None else None
+        if self._fresh is not None:
+            self._fresh.add(key)
         self._wake.set()
 
     def _space(self, change: informers.Change[core.Namespace]) -> None:
@@ -152,6 +157,7 @@ class Loop:
         self._enforcer.pending.spaces[name] = (
             {**labels, terms.NAME_LABEL: name} if labels is not None else None
         )
+        self._fresh = None
         self._wake.set()
 
     def _known(self, change: informers.Change[core.Node]) -> None:
@@ -180,6 +186,7 @@ class Loop:
             _log.warning("policy %s cannot be understood, and is as if it were not there: %s", key, problem)
             parsed = None
         self._enforcer.pending.policies[key] = parsed
+        self._fresh = None
         self._wake.set()
 
     async def follow_cluster(self, client: api.Client, answered: asyncio.Event) -> None:
@@ -208,10 +215,12 @@ class Loop:
 
     def _policed(self) -> Iterator[core.Pod]:
         """Pods of this node that wait to hear that their policies are in force."""
-        for key, standing in self._enforcer.book.state.standings.items():
+        standings = self._enforcer.book.state.standings
+        for key in standings if self._fresh is None else self._fresh & standings.keys():
             pod = self._pods.get(key)
-            if pod is not None and reporting.wants(pod, policed=any(standing[1:])):
+            if pod is not None and reporting.wants(pod, policed=any(standings[key][1:])):
                 yield pod
+        self._fresh = set()
 
     def known(self, *pair: str) -> drops.Known:
         """What is known about who has these addresses, and about all that may part them."""
@@ -230,6 +239,7 @@ class Loop:
         retry = backoff.Backoff(0.05, limit=10.0)
         while True:
             self._wake.clear()
+            await self._know_pods()
             began = self._clock.monotonic()
             served = [one for one in self.gate.waiting() if self._has(one)]
             revisions = tuple(
@@ -251,8 +261,19 @@ class Loop:
                 await self._clock.sleep(max(BREATHER, took))  # at most half of the time is spent programming
             await self._wake.wait()
 
+    async def _know_pods(self) -> None:
+        """Pods are followed from the first policy on: where there is none, nothing depends on them."""
+        if self._all is None and (self._policies or self._cluster or self._options.guard):
+            assert self._held is not None
+            self._all = self._held.of(core.Pod)
+            self._all.subscribe(self._pod)
+        if self._all is not None:
+            await self._all.synced.wait()
+
     def _has(self, attachment: admission.Attachment) -> bool:
         """Whether the pod of a sandbox is known: its labels say which policies are its own."""
+        if self._all is None:
+            return True
         pod = self._pods.get(attachment.pod)
         return pod is not None and pod.metadata.uid == attachment.uid
 

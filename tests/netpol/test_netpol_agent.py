@@ -157,6 +157,21 @@ def test_nobody_is_let_through_before_his_policies_are_in_force():
     asyncio.run(story())
 
 
+def test_without_policies_nobody_waits_and_no_pod_is_asked_for():
+    async def story():
+        server = Api()
+        server.put(pod("a", phase="Pending"))
+        async with Story(server) as told:
+            await told.gate.admit(attachment())
+            await told.quiet()
+            assert core.Pod not in server.streams
+            server.put(policy())
+            await told.until(told.subjects)
+            assert told.subjects() == {ADDRESS: "goto egress-1"}
+
+    asyncio.run(story())
+
+
 def test_a_refused_transaction_lets_nobody_through_and_is_tried_again():
     async def story():
         server = Api()
