@@ -154,7 +154,7 @@ def settings(flags: dict[str, Any]) -> Any:
 async def _run(kubeconfig: Path | None, node_name: str, chosen: Any) -> None:
     from netemu.base import clock
     from netemu.client import connect
-    from netemu.kernel import firewall
+    from netemu.kernel import firewall, network
     from netemu.kubeproxy import agent
 
     connection = connect.from_kubeconfig(kubeconfig) if kubeconfig else connect.in_cluster()
@@ -168,6 +168,7 @@ async def _run(kubeconfig: Path | None, node_name: str, chosen: Any) -> None:
             chosen.cluster_cidrs,
             service_cidrs=ranges,
             settings=chosen,
+            system=network.LinuxNetwork(),
         )
 
 

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from netemu.api import core, discovery
 from netemu.base import backoff, clock, errors
 from netemu.client import api, informers
-from netemu.kernel import conntrack, firewall, generations, network
+from netemu.kernel import conntrack, firewall, generations, linux, network
+from netemu.kernel import operations as ops
 from netemu.kubeproxy import (
     affinity,
     endpoints,
@@ -44,12 +45,13 @@ async def run(
     settings: options.Options | None = None,
     tracking: conntrack.Conntrack | None = None,
     counting: programs.Generations | None = None,
+    system: network.Network | None = None,
 ) -> None:
     """Serve Services on this node for ever. Sources outside `cluster_cidrs` are no pods, and masqueraded.
 
     New connections to addresses in `service_cidrs` which no Service has are dropped. `settings` has the rest
     of what may be chosen. `tracking` and `counting` are of the namespace that `door` filters (None: the
-    caller's).
+    caller's). `system` gets kube-proxy's sysctls (None: they are left alone).
     """
     chosen = (settings or options.Options())._replace(
         cluster_cidrs=tuple(cluster_cidrs), service_cidrs=tuple(service_cidrs)
@@ -64,11 +66,13 @@ async def run(
         ),
         around,
         clock,
-        programs.Iptables(around, system=network.LinuxNetwork()) if chosen.mode == "iptables" else None,
+        programs.Iptables(around, system=system) if chosen.mode == "iptables" else None,
     )
     loop = _Loop(one, clock, chosen)
     held = informers.Informers(client, clock)
     loop.listen(held, node_name)
+    if system is not None:
+        _settle(system)
     ports = listeners.Listeners(loop.health, one.metrics, chosen, clock, loop.gather)
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -79,6 +83,15 @@ async def run(
             await loop.program(ports)
     finally:
         await ports.close()
+
+
+def _settle(system: network.Network) -> None:
+    """A kernel without connection tracking has no such settings."""
+    for key, value in options.SYSCTLS:
+        try:
+            system.apply([ops.SetSysctl(key, value)])
+        except linux.KernelError as refusal:
+            _log.warning("%s", refusal)
 
 
 class _Loop:

@@ -13,6 +13,11 @@ from netemu.kubeproxy import layout
 DETECTIONS = ("ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix")
 PRIMARY = "primary"
 MODES = ("nftables", "iptables")
+# How long connections of TCP are tracked, in seconds, as kube-proxy wants it.
+SYSCTLS = (
+    ("net.netfilter.nf_conntrack_tcp_timeout_established", "86400"),
+    ("net.netfilter.nf_conntrack_tcp_timeout_close_wait", "3600"),
+)
 
 
 class Options(NamedTuple):

@@ -61,10 +61,11 @@ async def _run(lab: config.LabConfig, node: config.Node, mark: Callable[[str], N
         runtime = policed.PolicedRuntime(composition.RUNTIME_SOCKET, wires)
         kubelet_of = kubelet.run(client, _node(lab, node), runtime, time_of, _serving(here), network=wires)
         tasks.create_task(kubelet_of)
+        net = network.LinuxNetwork()
         proxy = options.Options(mode=lab.proxy.mode, masquerade_all=lab.proxy.masquerade_all)
         door = firewall.LibNftables()
         serving = kubeproxy.run(
-            client, node.name, door, time_of, pods, service_cidrs=services, settings=proxy
+            client, node.name, door, time_of, pods, service_cidrs=services, settings=proxy, system=net
         )
         tasks.create_task(serving)
         policing = netpol.Options(board=composition.DROPS_SOCKET, metrics="127.0.0.1:10259")
@@ -73,7 +74,7 @@ async def _run(lab: config.LabConfig, node: config.Node, mark: Callable[[str], N
         settings = podnet.Config(
             tuple(pods), tuple(services), _pod_network(lab, node), own_list=not others.conflist
         )
-        net, door = network.LinuxNetwork(), firewall.LibNftables()
+        door = firewall.LibNftables()
         tasks.create_task(podnet.run(client, node.name, net, door, time_of, settings))
         mark("parts started")
 

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import select
 import socket
+import struct
 import sys
 import threading
 import time
@@ -356,6 +357,24 @@ def test_a_refused_transaction_leads_to_a_table_made_anew(world, served):
     asyncio.run(served.sync())
     assert world.ask("b", f"{PREFIX[FOUR]}12", 80).server == "far"
     assert world.ask("b", f"{PREFIX[FOUR]}11", 80, timeout=0.3) == "timeout"
+
+
+@pytest.mark.parametrize("family", [FOUR, SIX], ids=["ipv4", "ipv6"])
+def test_an_echo_request_to_a_service_is_refused(world, served, family):
+    """It has no port; upstream's nftables mode says so, too."""
+    six = family == SIX
+    with netns.inside(world.places["b"]):
+        kind = socket.IPPROTO_ICMPV6 if six else socket.IPPROTO_ICMP
+        sock = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_RAW, kind)
+    with sock:
+        sock.settimeout(10)
+        echo = struct.pack("!BBHHH", 128 if six else 8, 0, 0, 7, 1)
+        if not six:
+            echo = echo[:2] + struct.pack("!H", ~sum(struct.unpack("!4H", echo)) & 0xFFFF) + echo[4:]
+        sock.sendto(echo, (f"{PREFIX[family]}11", 0))
+        answer = b""
+        while answer[:2] != (b"\x01\x04" if six else b"\x03\x03"):  # port unreachable
+            answer = sock.recv(500)[0 if six else 20 :]
 
 
 def test_a_second_sync_does_nothing(world, served):

@@ -440,3 +440,15 @@ def test_slots_that_are_no_longer_drawn_go_after_the_others(seconds):
     assert sum(len(door.tables["ip netemu-proxy"].sets[name]) for name in layout.SLOTS) == (
         2 if seconds else 1
     )
+
+
+def test_where_the_node_may_dial_a_load_balancer_ip_the_ip_itself_may():
+    """A balancer gives it to the node as its own, and the node then sends from it."""
+    one = service("web", 10, balancer_ips=("198.51.100.1",), source_ranges=("172.18.0.0/16", "fd00::/8"))
+    assert plan.allowed(one, False, ("172.18.0.2", "fd00:18::2")) == ("172.18.0.0/16", "198.51.100.1")
+    assert plan.allowed(one, False, ("192.0.2.1",)) == ("172.18.0.0/16",)
+    assert plan.allowed(one, True, ("172.18.0.2", "fd00:18::2")) == ("fd00::/8",)  # it has no IP there
+    wanted = place(one, members("web", (1, "here")))
+    here = plan.Here("here", ("172.18.0.2",))
+    allowed = {e.element.key for e in plan.elements(wanted, here) if e.element.of == "allowed"}
+    assert allowed == {f"198.51.100.1 . tcp . 80 . {net}" for net in ("172.18.0.0/16", "198.51.100.1/32")}
