@@ -146,10 +146,43 @@ def configuration(text: "bytes | str | Document") -> "Document":
     name = document.get("name", "")
     if not isinstance(name, str) or not is_name(name):
         raise Failure(INVALID_CONFIGURATION, "missing or invalid network name", str(name))
-    for key, kind in (("runtimeConfig", dict), ("args", dict), ("prevResult", dict), ("ipam", dict)):
-        if not isinstance(document.get(key) or {}, kind):
-            raise Failure(DECODING_FAILURE, f"network configuration: {key} must be an object")
+    check_shapes(document)
     return document
+
+
+# What a value must be where it stands in a configuration; null and an empty one are as good as nothing.
+_SHAPES = (
+    (
+        "object",
+        "args args.cni runtimeConfig runtimeConfig.bandwidth prevResult ipam ipam.dns dns sysctl delegate",
+    ),
+    (
+        "string",
+        "args.cni.mac runtimeConfig.mac ipam.type ipam.dataDir ipam.resolvConf ipam.dns.domain dns.domain"
+        " bridge master mode mac dataDir subnetFile ipMasqBackend backend",
+    ),
+    ("list", "runtimeConfig.ipRanges ipam.ranges ipam.routes ipam.addresses runtimeConfig.portMappings"),
+    (
+        "strings",
+        "args.cni.ips runtimeConfig.ips dns.nameservers dns.search dns.options"
+        " ipam.dns.nameservers ipam.dns.search ipam.dns.options conditionsV4 conditionsV6",
+    ),
+)
+_TYPES = {"object": dict, "string": str, "list": list, "strings": list}
+
+
+def check_shapes(document: "Document") -> None:
+    """Failure DECODING_FAILURE for a value of another JSON type than its place in a configuration wants."""
+    for shape, ways in _SHAPES:
+        for way in ways.split():
+            value = document
+            for key in way.split("."):
+                value = value.get(key) if isinstance(value, dict) else None  # type: ignore[assignment]
+            good = not value or isinstance(value, _TYPES[shape])
+            if good and value and shape == "strings":
+                good = all(isinstance(each, str) for each in value)
+            if not good:
+                raise Failure(DECODING_FAILURE, f"network configuration: {way} must be {shape}", repr(value))
 
 
 def _load(text: bytes | str, what: str) -> "Document":
@@ -198,7 +231,7 @@ def result(document: "Document") -> Result:
             Address(
                 addresses.ip_interface(ip["address"]),
                 addresses.ip_address(ip["gateway"]) if ip.get("gateway") else None,
-                ip.get("interface"),
+                _index(ip.get("interface")),
             )
             for ip in document.get("ips") or ()
         )
@@ -210,6 +243,12 @@ def result(document: "Document") -> Result:
         return Result(interfaces, ips, routes, dns(document.get("dns") or {}))
     except (ValueError, KeyError, TypeError, AttributeError) as problem:
         raise Failure(DECODING_FAILURE, "cannot read a CNI result", str(problem)) from None
+
+
+def _index(value: "Any") -> "int | None":
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+        raise ValueError(f"{value!r} is no index of an interface")
+    return value
 
 
 def routes(documents: "Sequence[Document]") -> "tuple[Route, ...]":

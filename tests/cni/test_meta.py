@@ -86,7 +86,7 @@ def test_bandwidth_gc_and_what_it_refuses(machine, network):
         ({"ingressRate": -1, "ingressBurst": 8}, cni.INVALID_CONFIGURATION),
         ({"ingressRate": 80, "ingressBurst": 1 << 33}, cni.INVALID_CONFIGURATION),
         ({"egressRate": 80, "egressBurst": 80, "shapedSubnets": ["10.0.0.0/8"]}, cni.UNSUPPORTED_FIELD),
-        ({"runtimeConfig": {"bandwidth": 5}}, cni.INVALID_CONFIGURATION),
+        ({"runtimeConfig": {"bandwidth": 5}}, cni.DECODING_FAILURE),
         (limits | {"prevResult": None}, cni.INVALID_CONFIGURATION),
     ):
         outcome = machine.within("ADD", chained(network, "bandwidth", previous) | change, "a")
@@ -134,7 +134,7 @@ def test_tuning_sets_and_puts_back(machine, network, tmp_path):
         ({"sysctl": {"net.ipv4.no_such_thing": "1"}}, cni.INVALID_CONFIGURATION),
         ({"sysctl": {"net.core.somaxconn": 5}}, cni.INVALID_CONFIGURATION),
         ({"sysctl": {"net.core.somaxconn": "many"}}, cni.IO_FAILURE),
-        ({"sysctl": ["net.core.somaxconn"]}, cni.INVALID_CONFIGURATION),
+        ({"sysctl": ["net.core.somaxconn"]}, cni.DECODING_FAILURE),
         ({"mac": "01:00:00:00:00:01"}, cni.INVALID_CONFIGURATION),
         ({"mac": "red"}, cni.INVALID_CONFIGURATION),
         ({"mtu": "big"}, cni.INVALID_CONFIGURATION),

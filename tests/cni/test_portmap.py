@@ -164,7 +164,7 @@ def test_gc_closes_the_ports_of_those_who_are_gone(town, network):
         ({"runtimeConfig": {"portMappings": [WEB | {"hostPort": 65536}]}}, cni.INVALID_CONFIGURATION),
         ({"runtimeConfig": {"portMappings": [WEB | {"protocol": "icmp"}]}}, cni.INVALID_CONFIGURATION),
         ({"runtimeConfig": {"portMappings": [WEB | {"hostIP": "here"}]}}, cni.INVALID_CONFIGURATION),
-        ({"runtimeConfig": {"portMappings": "80:80"}}, cni.INVALID_CONFIGURATION),
+        ({"runtimeConfig": {"portMappings": "80:80"}}, cni.DECODING_FAILURE),
         ({"markMasqBit": 32}, cni.INVALID_CONFIGURATION),
         ({"backend": "ebpf"}, cni.INVALID_CONFIGURATION),
         ({"externalSetMarkChain": "MARK"}, cni.UNSUPPORTED_FIELD),
