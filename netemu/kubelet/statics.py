@@ -38,8 +38,8 @@ def parse(text: bytes, file: str, node: str, seen: float) -> core.Pod:
     if not isinstance(document, dict) or document.get("kind") != "Pod":
         raise errors.Rejected(f"{file}: not a Pod")
     kind = kinds.of(core.Pod)
-    for problem in schema.problems(kind, document):
-        raise errors.Rejected(f"{file}: {problem.path}: {problem.message}")
+    for wrong in schema.problems(kind, document):
+        raise errors.Rejected(f"{file}: {wrong.path}: {wrong.message}")
     pod = codec.convert(core.Pod, defaults.apply(kind, document))
     if not pod.metadata.name or not pod.spec.containers:
         raise errors.Rejected(f"{file}: a Pod needs metadata.name and spec.containers")
