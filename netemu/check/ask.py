@@ -44,4 +44,5 @@ def _port(found: places.Target, text: str, protocol: str | None) -> tuple[int, s
     if len({number for number, _ in offered}) == 1:
         return offered[0][0], protocol or offered[0][1]
     known = f"it has {', '.join(f'{number}/{p}' for number, p in found.ports)}" if found.ports else ""
-    raise errors.Rejected(f"which port of {text}? write {text}:PORT", hint=known or f"as in {text}:80")
+    written = f"[{text}]" if worlds.is_address(text) and ":" in text else text
+    raise errors.Rejected(f"which port of {text}? write {written}:PORT", hint=known or f"as in {written}:80")

@@ -72,11 +72,8 @@ def _answered(outcomes: Sequence[Outcome]) -> str:
     who = " or ".join(shown) + (f" or {len(names) - len(shown)} more" if len(names) > len(shown) else "")
     ports = {o.port for o in outcomes if o.port}
     where = f" on port {ports.pop()}" if len(ports) == 1 else ""
-    seen = {address for o in outcomes for address in o.seen}
-    whom = (
-        f", and sees {next(iter(seen))}" if len(seen) == 1 else ", and sees a node's address" if seen else ""
-    )
-    return f"{who} answers{where}{whom}"
+    seen = {next(iter(o.seen)) if len(o.seen) == 1 else "a node's address" for o in outcomes if o.seen}
+    return f"{who} answers{where}" + (f", and sees {' or '.join(sorted(seen))}" if seen else "")
 
 
 def _last(verdict: Verdict, outcome: Outcome) -> Reason | str:

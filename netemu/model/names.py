@@ -34,12 +34,16 @@ def resolve(world: worlds.World, source: worlds.Party, host: str, family: int) -
     if pod is None or not _asks_cluster_dns(pod):
         return Answer((), Reason("name", f"{source} does not ask the cluster's DNS"))
     asked = _server(world)
+    alias = ""
     for full in candidates(world, pod, host):
         if found := _zone(world, full, family, _MOST_ALIASES):
             service = _named(world, full)
             subject = services.name(service) if service is not None else ""
             return Answer(found, Reason("name", f"{full} is {', '.join(found)}", subject), asked)
-    if host.strip(".").endswith(world.domain) or host.count(".") < 2:
+        alias = alias or _alias(world, full)
+    if alias:
+        text = f"{alias}, and other names than those of {world.domain} are not known here"
+    elif host.strip(".").endswith(world.domain) or host.count(".") < 2:
         text = f"no Service has the name {host} with an IPv{family} address"
     else:
         text = f"{host} is no name of {world.domain}, and other names are not known here"
@@ -116,6 +120,14 @@ def _zone(world: worlds.World, full: str, family: int, aliases: int) -> tuple[st
     if len(labels) > 3:
         return ()
     return _endpoints(world, service, family, labels[0] if len(labels) == 3 else "")
+
+
+def _alias(world: worlds.World, full: str) -> str:
+    """What an ExternalName Service says, in words."""
+    service = _named(world, full)
+    if service is None or service.spec.type != "ExternalName" or not full.endswith(f".svc.{world.domain}"):
+        return ""
+    return f"{full} is another name for {service.spec.externalName}"
 
 
 def _endpoints(world: worlds.World, service: core.Service, family: int, hostname: str) -> tuple[str, ...]:

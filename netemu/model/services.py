@@ -309,6 +309,8 @@ class _At:
 
     def _by(self) -> Reason:
         label, port, flow = name(self._service), self._claim.port, self._flow
+        if port is None and flow.protocol == "ICMP":
+            return self._says(f"Service {label} has ports alone, and answers no echo request")
         if port is None:
             return self._says(f"Service {label} has no port {flow.port}/{flow.protocol}")
         if self._claim.way == "node port":
