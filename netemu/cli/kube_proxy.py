@@ -91,7 +91,7 @@ def _remove(*modes: str) -> None:
     """What a proxy of these modes left. iptables is left alone where it is not installed."""
     import shutil
 
-    from netemu.kernel import firewall
+    from netemu.kernel import firewall, network
     from netemu.kubeproxy import layout, programs
     from netemu.wire import nft
 
@@ -99,7 +99,7 @@ def _remove(*modes: str) -> None:
         door = firewall.LibNftables()
         door.apply("".join(str(nft.removal(family.table)) for family in layout.FAMILIES))
     if "iptables" in modes and shutil.which("iptables-save"):
-        programs.Iptables({}).remove()
+        programs.Iptables({}, system=network.LinuxNetwork()).remove()
 
 
 def _document(path: Path) -> dict[str, Any]:

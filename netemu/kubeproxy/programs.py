@@ -248,7 +248,8 @@ class Iptables:
             text = iptables.removal(self.saved(family))
             if text:
                 self._run(family, "restore", "--noflush", text=text)
-        self._route_localnet(False)
+            if f"-X {iptables.FIREWALL}\n" in text:  # nothing guards 127.0.0.1 any more
+                self._route_localnet(False)
 
     def saved(self, family: layout.Family) -> str:
         """What iptables-save tells of a family. Transient when it does not start."""

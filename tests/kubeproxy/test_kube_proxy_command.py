@@ -1,6 +1,8 @@
 """`netemu kube-proxy`: kube-proxy's flags as options, and the removal of what a proxy left."""
 
 import os
+import shutil
+from pathlib import Path
 
 import click
 import pytest
@@ -8,8 +10,8 @@ import pytest
 from netemu.api import codec, core
 from netemu.base import errors
 from netemu.cli import kube_proxy
-from netemu.kernel import firewall, netns
-from netemu.kubeproxy import layout, options
+from netemu.kernel import firewall, netns, network
+from netemu.kubeproxy import iptables, layout, options, programs
 from netemu.wire import nft
 
 
@@ -77,6 +79,39 @@ def test_cleanup_removes_the_tables_and_nothing_else():
         assert left == ["other"]
     finally:
         os.close(place)
+
+
+@pytest.mark.root
+def test_changing_the_mode_removes_what_the_other_made():
+    if shutil.which("iptables-restore") is None:
+        pytest.skip("iptables is not installed")
+    place = netns.open_new()
+    localnet = Path("/proc/sys/net/ipv4/conf/all/route_localnet")
+    try:
+        door = firewall.LibNftables(place)
+        with netns.inside(place):
+            around = options.surroundings(options.Options(), None)
+            program = programs.Iptables(around, system=network.LinuxNetwork())
+            program.apply(programs.Restore(()))
+            door.apply("".join(f"add table {family.table}\n" for family in layout.FAMILIES))
+            assert "KUBE-SERVICES" in program.saved(layout.IP)
+            assert localnet.read_text() == "1\n"
+            kube_proxy._remove("iptables")
+            assert "KUBE" not in program.saved(layout.IP) + program.saved(layout.IP6)
+            assert localnet.read_text() == "0\n"
+            kube_proxy._remove("nftables")
+        tables = [e["table"]["name"] for e in door.list_json("list tables")["nftables"] if "table" in e]
+        assert layout.TABLE not in tables
+    finally:
+        os.close(place)
+
+
+def test_kubelets_own_chain_stays_where_there_is_a_kubelet():
+    kept = "*filter\n:KUBE-FIREWALL - [0:0]\n:KUBE-FORWARD - [0:0]\n-A INPUT -j KUBE-FIREWALL\nCOMMIT\n"
+    canary = "*mangle\n:KUBE-KUBELET-CANARY - [0:0]\nCOMMIT\n"
+    assert "-X KUBE-FIREWALL" in iptables.removal(kept)
+    assert "KUBE-FIREWALL" not in iptables.removal(canary + kept)
+    assert "-X KUBE-FORWARD" in iptables.removal(canary + kept)
 
 
 def test_the_nodes_own_ranges_and_primary_addresses_come_from_its_object():
