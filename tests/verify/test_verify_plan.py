@@ -7,10 +7,12 @@ import pytest
 
 from netemu.api import codec, core, discovery
 from netemu.cli import truth
+from netemu.kubeproxy import layout as service_layout
+from netemu.kubeproxy import walk as service_walk
 from netemu.model import expect, verdicts, worlds
 from netemu.probe import questions
 from netemu.probe.questions import Outcome
-from netemu.verify import cases, judge, report
+from netemu.verify import cases, judge, mutations, report
 
 
 def pod(name, node, number, *, labels=None, host_network=False):
@@ -232,3 +234,80 @@ def test_what_the_model_leaves_open_is_counted_so():
     undecided = judge.judge(case, verdicts.one(""), answer, WORLD)
     assert undecided.ok
     assert report.counts([undecided]) == {("pod", "open"): 1}
+
+
+def stations(source, host):
+    asked = (case for case in every() if case.kind != "node-port")
+    case = next(c for c in asked if (str(c.flow.source), c.flow.host) == (source, host))
+    return [journey.stations for journey in mutations.journeys(WORLD, [case])]
+
+
+@pytest.mark.parametrize(
+    ("source", "host", "expected"),
+    [
+        ("a", "10.244.2.5", [(("worker-1", "forward"), ("worker-2", "forward"))]),
+        ("a", "172.18.0.1", [(("worker-1", "input"),)]),  # its own node
+        ("a", "172.18.0.2", [(("worker-1", "forward"),)]),
+        ("worker-1", "10.244.1.5", []),  # a node to its own pod: nobody judges it
+        ("worker-2", "10.244.1.5", [(("worker-1", "forward"),)]),
+        ("a", "10.244.1.5", []),  # to itself
+        ("a", "10.96.0.20", []),  # a Service's: what the node port tables do with it
+    ],
+)
+def test_which_nodes_judge_a_packet(source, host, expected):
+    assert stations(source, host) == expected
+
+
+def test_whose_service_tables_see_a_packet():
+    asked = [case for case in every() if case.kind in ("service", "node-port") and case.flow.family == 4]
+    seen = {
+        (packet.source, packet.destination, packet.link)
+        for packet in mutations.dialled("worker-1", WORLD, asked)
+    }
+    assert seen == {
+        ("10.244.1.5", "10.96.0.20", "cni0"),  # its pod
+        ("10.244.1.5", "172.18.0.1", "cni0"),
+        ("10.244.1.5", "172.18.0.2", "cni0"),
+        ("172.18.0.1", "10.96.0.20", ""),  # itself
+        ("172.18.0.1", "172.18.0.1", ""),
+        ("172.18.0.1", "172.18.0.2", ""),
+        ("10.244.2.5", "172.18.0.1", "eth0"),  # others, at its node port
+        ("172.18.0.2", "172.18.0.1", "eth0"),
+        ("203.0.113.10", "172.18.0.1", "eth0"),
+    }
+
+
+PROXY = service_layout.IP
+AROUND = service_layout.Surroundings(pods=("10.244.0.0/16",), services=("10.96.0.0/16",))
+
+
+def test_a_fault_matters_if_a_flow_ends_otherwise_from_end_to_end():
+    """Two slots of one backend: one gone matters; who it is for, if nobody dials it, does not."""
+    used, unused = "10.96.0.20 . tcp . 8080", "10.96.0.21 . tcp . 80"
+    kind = "65537"
+    held = {
+        "services": {used: service_walk.Entry(kind), unused: service_walk.Entry(kind)},
+        "cluster-ips": {"10.96.0.20": service_walk.Entry(), "10.96.0.21": service_walk.Entry()},
+        "service-ranges": {"10.96.0.0/16": service_walk.Entry()},
+        "pods": {"10.244.0.0/16": service_walk.Entry()},
+        "backends-tcp": {
+            "10.96.0.20 . 8080 . 0": service_walk.Entry("10.244.1.5 . 80"),
+            "10.96.0.21 . 80 . 0": service_walk.Entry("10.244.2.5 . 80"),
+        },
+    }
+    tables = {"worker-2": mutations.Tables({}, {"ip": held, "ip6": {}})}
+    around = {"worker-2": {"ip": AROUND, "ip6": AROUND}}
+    asked = [case for case in every() if case.kind == "service" and case.flow.port == 8080]
+    found = {
+        (b.where, b.what.partition(" ")[0]): b.meaningful
+        for b in mutations.breaks(tables, WORLD, asked, around)
+    }
+    assert found[f"ip services {{ {used} }}", "gone"]
+    assert not found[f"ip services {{ {unused} }}", "gone"]
+    assert found["ip backends-tcp { 10.96.0.20 . 8080 . 0 }", "gone"]
+    assert found["ip backends-tcp { 10.96.0.20 . 8080 . 0 }", "10.244.2.5"]
+    assert not found["ip backends-tcp { 10.96.0.21 . 80 . 0 }", "gone"]
+    assert not found["ip cluster-ips { 10.96.0.21 }", "gone"]
+    assert found["ip pods { 10.244.0.0/16 }", "gone"]  # the source would be masqueraded
+    apply = next(b.apply for b in mutations.breaks(tables, WORLD, asked, around) if used in b.where)
+    assert apply == f"delete element ip netemu-proxy services {{ {used} }}\n"
