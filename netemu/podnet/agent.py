@@ -90,7 +90,7 @@ class Podnet:
         self._software = plan.software_checksums(platform.release())
 
     def prepare(self) -> None:
-        """Sysctls, once. One that this kernel lacks is only mentioned, what is not essential not even that."""
+        """Sysctls, once. One that the kernel lacks is mentioned; what is not essential may be refused."""
         for row in sysctls.of(sysctls.NODE):
             try:
                 self._net.apply([ops.SetSysctl(row.key, row.value)])

@@ -4,6 +4,7 @@ One cell runs with every run of the tests, the matrix with -m slow.
 """
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -21,6 +22,7 @@ from netemu.lab import handle
 from netemu.podnet import flannel
 
 ROOT = Path(__file__).parents[2]
+FLANNELD = shutil.which("flanneld") or shutil.which("flannel")
 BIRD = shutil.which("bird", path=f"{os.defpath}:/usr/sbin:/usr/local/sbin")
 
 pytestmark = [
@@ -93,6 +95,38 @@ def test_the_quickstart_holds_in_every_network(netemu, tmp_path, network_of):
     if "bgp" in network_of and BIRD is None:
         pytest.skip("BIRD is not installed")
     quickstart(netemu, tmp_path, network_of)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(FLANNELD is None, reason="flannel's daemon is not installed")
+@pytest.mark.parametrize("pods", ["bridged", "routed"])
+def test_flannels_own_daemon_takes_podnets_place(netemu, tmp_path, pods):
+    ranges = ("10.244.0.0/16", "fd00:244::/56")
+    network_of = {"Network": ranges[0], "EnableIPv6": True, "IPv6Network": ranges[1]}
+    (tmp_path / "net-conf.json").write_text(json.dumps(network_of | {"Backend": {"Type": "vxlan"}}))
+    (tmp_path / "lab.yaml").write_text(f"name: ways\nnetwork: {{backend: flannel, pods: {pods}}}\n")
+    netemu("up", "-q", "-f", str(tmp_path / "lab.yaml"))
+    lab = handle.open("ways")
+    admin = re.sub("server: .*", "server: https://172.18.0.2:6443", lab.kubeconfig.read_text())
+    (tmp_path / "admin.conf").write_text(admin)
+    files = ("--kubeconfig-file", tmp_path / "admin.conf", "--net-config-path", tmp_path / "net-conf.json")
+    running = []
+    try:
+        for node_name in lab.nodes:
+            inside = ("shell", "--name", "ways", node_name, "--", "env", f"NODE_NAME={node_name}")
+            daemon = (FLANNELD, "--kube-subnet-mgr", "--ip-masq", "--iface", "eth0", *files)
+            command = (sys.executable, "-m", "netemu.cli.main", *inside, *daemon)
+            log = (tmp_path / f"{node_name}.log").open("wb")
+            running.append(subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log))
+        logs = [tmp_path / f"{node_name}.log" for node_name in lab.nodes]
+        at_work = "Waiting for all goroutines to exit"  # what it says last
+        asyncio.run(until(lambda: all(at_work in log.read_text() for log in logs), "the daemons"))
+        said = netemu("run", "-q", "--in", "ways", "scenarios/01-quickstart/")
+        assert re.search(r"quickstart: all hold", said), said
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
 
 
 async def come_and_go(lab):
