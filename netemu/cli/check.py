@@ -108,8 +108,8 @@ def _measured(
 
     from netemu.base import clock, ids
     from netemu.check import build, expectations, folders, imagine
-    from netemu.cli import matrix
-    from netemu.scenario import report, run
+    from netemu.cli import run as run_command
+    from netemu.scenario import run
 
     path = folders.expectations_file(folder, expect_file)
     wanted = expectations.load(path)
@@ -126,12 +126,7 @@ def _measured(
                 found = run.run(scenario, name=lab, keep=False, progress=progress, time=clock.SystemClock())
         except BaseExceptionGroup as group:
             raise options.single(group) from group
-    for file, render in ((json_file, report.to_json), (junit_file, report.to_junit)):
-        if file:
-            _write(file, render(found))
-    if "-" not in (json_file, junit_file):
-        for line in matrix.lines(found, screen.painter(sys.stdout), width=screen.columns()):
-            click.echo(line)
+    run_command.deliver(found, json_file, junit_file, verbose=False)
     return 0 if found.ok else 1
 
 

@@ -2,10 +2,14 @@
 
 import random
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from netemu.cli import options, screen
+
+if TYPE_CHECKING:
+    from netemu.scenario import report
 
 _EXAMPLE = """
 sudo netemu run scenarios/01-quickstart/
@@ -39,8 +43,7 @@ def command(
     failed; 2: bad input, or the lab could not be made.
     """
     from netemu.base import clock, ids
-    from netemu.cli import matrix
-    from netemu.scenario import report, run, scenarios
+    from netemu.scenario import run, scenarios
 
     wanted = scenarios.load(scenario)
     time = clock.SystemClock()
@@ -53,6 +56,17 @@ def command(
                 found = run.run(wanted, name=lab, keep=keep, progress=progress, time=time)
     except BaseExceptionGroup as group:
         raise options.single(group) from group
+    deliver(found, json_file, junit_file, verbose=verbose)
+    if keep and not inside and "-" not in (json_file, junit_file):
+        click.echo(f"the lab stays up: netemu status --name {found.lab}")
+    return 0 if found.ok else 1
+
+
+def deliver(found: "report.Report", json_file: str | None, junit_file: str | None, *, verbose: bool) -> None:
+    """Write a report to the files that were asked for; else, to people."""
+    from netemu.cli import matrix
+    from netemu.scenario import report
+
     for file, render in ((json_file, report.to_json), (junit_file, report.to_junit)):
         if file:
             _write(file, render(found))
@@ -60,9 +74,6 @@ def command(
         paint = screen.painter(sys.stdout)
         for line in matrix.lines(found, paint, verbose=verbose, width=screen.columns()):
             click.echo(line)
-        if keep and not inside:
-            click.echo(f"the lab stays up: netemu status --name {found.lab}")
-    return 0 if found.ok else 1
 
 
 def _write(file: str, text: str) -> None:
