@@ -123,3 +123,31 @@ def test_what_was_asked_for_is_read_back():
     message = rtnetlink.new_route(ipaddress.ip_network("0.0.0.0/0"), 5, via=via)
     route = rtnetlink.parse(next(rtnetlink.replies(message)))
     assert (str(route.dst), route.via, route.index, route.table) == ("0.0.0.0/0", via, 5, 254)
+
+
+@pytest.mark.parametrize("address", ["172.18.0.3", "fd00:18::3"])
+def test_a_tunnel_and_where_it_sends_frames(address):
+    local = ipaddress.ip_address(address)
+    message = rtnetlink.new_vxlan("flannel.1", 1, local, link=4, port=8472, mac="0e:00:00:00:00:01", mtu=1450)
+    link = decoded(ifinfmsg, message)
+    assert (link.get_attr("IFLA_IFNAME"), link.get_attr("IFLA_MTU")) == ("flannel.1", 1450)
+    data = link.get_attr("IFLA_LINKINFO").get_attr("IFLA_INFO_DATA")
+    assert data.get_attr("IFLA_VXLAN_ID") == 1
+    assert data.get_attr("IFLA_VXLAN_LINK") == 4
+    assert data.get_attr("IFLA_VXLAN_PORT") == 8472
+    assert data.get_attr("IFLA_VXLAN_LEARNING") == 0
+    assert data.get_attr("IFLA_VXLAN_LOCAL" if local.version == 4 else "IFLA_VXLAN_LOCAL6") == address
+    entry = decoded(ndmsg, rtnetlink.new_forwarding(7, "0e:00:00:00:00:02", local))
+    assert (entry["family"], entry["ifindex"], entry["state"], entry["flags"]) == (7, 7, 0x80, 0x2)
+    assert entry.get_attr("NDA_LLADDR") == "0e:00:00:00:00:02"
+    assert entry.get_attr("NDA_DST") == address
+
+
+def test_routes_onlink_and_unreachable():
+    subnet = ipaddress.ip_network("10.244.2.0/24")
+    route = decoded(rtmsg, rtnetlink.new_route(subnet, 5, via=subnet[0], onlink=True, protocol=158))
+    assert (route["flags"], route["scope"], route["proto"], route["type"]) == (4, 0, 158, 1)
+    assert (route.get_attr("RTA_GATEWAY"), route.get_attr("RTA_OIF")) == ("10.244.2.0", 5)
+    nowhere = decoded(rtmsg, rtnetlink.new_route(subnet, 0, kind=rtnetlink.RTN_UNREACHABLE, metric=4096))
+    assert (nowhere["type"], nowhere["scope"]) == (7, 0)
+    assert (nowhere.get_attr("RTA_PRIORITY"), nowhere.get_attr("RTA_OIF")) == (4096, None)
