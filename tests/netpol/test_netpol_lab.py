@@ -192,3 +192,38 @@ def test_a_user_can_wait_until_policies_are_in_force(lab, server):
     assert seven.status.conditions[0].observedGeneration == seven.metadata.generation
     assert said["noted"] == "in force on 2/2 nodes at generation 1"
     assert took < 30
+
+
+def test_it_runs_alone_beside_any_network(lab, server, tmp_path):
+    """In a namespace of its own it polices the pods of the node that it is told to be."""
+    kubeconfig = tmp_path / "kubeconfig"
+    text = lab.kubeconfig.read_text()
+    (own,) = (line.split()[1] for line in text.splitlines() if "server:" in line)
+    kubeconfig.write_text(text.replace(own, f"https://{lab.addresses('control-plane-1')[0]}:6443"))
+    place = f"--net={lab.netns('outside')}"
+    flags = ("--kubeconfig", str(kubeconfig), "--node-name", "worker-1", "--metrics-bind-address", "")
+    with subprocess.Popen(
+        ["nsenter", place, *CLI, "netpol", *flags], stderr=subprocess.PIPE, text=True
+    ) as running_:
+        try:
+            asking(
+                lab,
+                lambda client: client.create(policy("alone", podSelector={"matchLabels": {"app": "server"}})),
+            )
+            deadline = time.monotonic() + 30
+            while f"{server} comment" not in (said := listed(place, "map", "ingress4")):
+                assert time.monotonic() < deadline, said
+                assert running_.poll() is None, running_.stderr.read()
+            assert "10.244.1.0/24" in listed(place, "set", "pod-ranges4")
+        finally:
+            running_.send_signal(signal.SIGINT)
+            running_.wait(30)
+    assert f"{server} comment" in listed(place, "map", "ingress4"), "the table stays"
+    subprocess.run(["nsenter", place, *CLI, "netpol", "cleanup"], check=True)
+    assert "No such file" in listed(place, "map", "ingress4")
+
+
+def listed(place, kind, name):
+    command = ("nsenter", place, "nft", "list", kind, "inet", "netemu-policy", name)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
