@@ -36,7 +36,7 @@ def expectations_file(folder: str, given: str | None) -> pathlib.Path:
 
 def read(files: tuple[str, ...], folder: str, namespace: str = "default") -> tuple[manifests.Manifest, ...]:
     """The objects of files. Rejected with file and line; also when there is none."""
-    found = manifests.read(files, namespace=namespace)
+    found = manifests.read(files, namespace=namespace, foreign=True)
     if not found:
         raise errors.Rejected(f"{folder}: holds no Kubernetes object")
     return found

@@ -312,7 +312,7 @@ def _api_server(node: core.Node) -> Iterator[discovery.EndpointSlice]:
 
 def read(paths: Iterable[str], *, namespace: str = "default") -> Imagined:
     """The world of files and directories. Rejected with file and line when something is wrong."""
-    found = manifests.read(paths, namespace=namespace)
+    found = manifests.read(paths, namespace=namespace, foreign=True)
     if not found:
         raise errors.Rejected(
             "these files hold no Kubernetes object", hint="name files or directories of YAML"

@@ -27,15 +27,18 @@ class Manifest(NamedTuple):
         return f"{self.kind.singular}/{self.name}"
 
 
-def read(paths: Iterable[str], *, namespace: str = "default") -> tuple[Manifest, ...]:
+def read(paths: Iterable[str], *, namespace: str = "default", foreign: bool = False) -> tuple[Manifest, ...]:
     """The objects of files and directories; Namespaces first, else in the order written.
 
-    `namespace` is for objects that name none. All problems of all files come in one Rejected.
+    `namespace` is for objects that name none. `foreign`: what is of a kind that netemu does not have, or no
+    object at all, is left out, not refused. All problems of all files come in one Rejected.
     """
     found: list[Manifest] = []
     problems: list[str] = []
     for path in paths:
         for document in _flat(documents.read(path)):
+            if foreign and _is_foreign(document.value):
+                continue
             try:
                 found.append(_check(document, namespace))
             except errors.Rejected as error:
@@ -43,6 +46,13 @@ def read(paths: Iterable[str], *, namespace: str = "default") -> tuple[Manifest,
     if problems:
         raise errors.Rejected("\n        ".join(problems))
     return tuple(sorted(found, key=lambda manifest: manifest.kind.kind != "Namespace"))
+
+
+def _is_foreign(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    known = {kind.kind for kind in kinds.SERVED + kinds.CUSTOM}
+    return value.get("kind") not in known if "kind" in value else "apiVersion" not in value
 
 
 def _flat(found: Iterable[documents.Document]) -> Iterator[documents.Document]:

@@ -227,6 +227,17 @@ def test_what_is_built_listens_where_the_manifests_say(folder, tmp_path):
     )
 
 
+def test_what_is_no_kind_of_kubernetes_is_left_out(folder, capsys):
+    (folder / "more.yaml").write_text(
+        "apiVersion: monitoring.coreos.com/v1\nkind: ServiceMonitor\nmetadata: {name: x}\n---\nreplicas: 3\n"
+    )
+    assert run(capsys, folder, "--static")[0] == 0
+    (folder / "more.yaml").write_text("apiVersion: apps/v2\nkind: Deployment\nmetadata: {name: x}\n")
+    code, _, error = run(capsys, folder, "--static")
+    assert code == 2
+    assert "more.yaml:2: netemu has no apps/v2 Deployment" in error
+
+
 def test_folders_without_what_is_needed(tmp_path, capsys):
     for arguments, message in (
         ([tmp_path], "expectations.yaml: no such file"),
