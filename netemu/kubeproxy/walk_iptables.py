@@ -101,7 +101,7 @@ class _Walk:
     def untranslated(self) -> Fate:
         """What the filter does with a packet that still has its destination."""
         hooks = ["FORWARD"] if self._packet.link else ["OUTPUT"]
-        if self._packet.destination in self._own:
+        if self._local(self._packet.destination):
             hooks = ["INPUT"] if self._packet.link else ["OUTPUT", "INPUT"]
         for hook in hooks:
             for end in self.through("filter", hook, 0):

@@ -85,7 +85,7 @@ def translate(world: worlds.World, flow: flows.Flow, *, at: str = "") -> Transla
     entered = at or (owner.node if owner is not None else flow.source.node)
     claim = _claimed(world, flow, entered)
     if claim is None:
-        return _unclaimed(world, flow)
+        return _unclaimed(world, flow, at)
     if claim.port is None and world.settings.proxy_mode == "iptables":
         return None  # no rule is for it: it follows the routes
     if entered:
@@ -192,10 +192,10 @@ def _is_in(address: str, network: str) -> bool:
     return ipaddress.ip_address(address) in ipaddress.ip_network(network.strip(), strict=False)
 
 
-def _unclaimed(world: worlds.World, flow: flows.Flow) -> Translation | None:
+def _unclaimed(world: worlds.World, flow: flows.Flow, at: str) -> Translation | None:
     if world.settings.proxy_mode == "iptables" or not _within(flow.host, world.settings.service_cidrs):
         return None
-    if flow.source.kind == "outside":
+    if flow.source.kind == "outside" and not at:
         return Translation("unreachable", (Reason("route", "Services are known inside the cluster only"),))
     return Translation("dropped", (Reason("service", f"no Service has the address {flow.host}"),))
 
