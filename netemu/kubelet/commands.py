@@ -87,15 +87,17 @@ async def execute(
     """Run a command for a client, to its end or the client's."""
     ends = Ends()
     try:
-        _connect(ends, wish)
+        inside = (await runtime.container_status(container_id)).pid if wish.tty else 0
+        _connect(ends, wish, inside)
         await _converse(client, ends, lambda: _run(runtime, container_id, command, client, ends))
     finally:
         ends.close()
 
 
-def _connect(ends: Ends, wish: channels.Wish) -> None:
+def _connect(ends: Ends, wish: channels.Wish, inside: int) -> None:
+    """`inside`: a process of the container, whose /dev/pts the terminal is one of."""
     if wish.tty:
-        ours, theirs = os.openpty()
+        ours, theirs = pipes.terminal(f"/proc/{inside}/root/dev/pts/ptmx")
         ends.terminal, ends.given = ours, [theirs]
         ends.sources[channels.STDOUT] = pipes.Source(os.dup(ours))
         if wish.stdin:

@@ -14,6 +14,7 @@ import struct
 import termios
 
 PIECE = 1 << 15
+_TIOCSPTLCK, _TIOCGPTPEER = 0x40045431, 0x5441  # ioctl_tty(2); termios has neither
 
 
 def _resolve(future: asyncio.Future[None]) -> None:
@@ -92,6 +93,23 @@ class Sink:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def terminal(ptmx: str) -> tuple[int, int]:
+    """A new terminal of the file system of that multiplexer: its master's and its client's side.
+
+    Where there is none (a container from before, a runtime elsewhere) it is one of our own.
+    """
+    try:
+        ours = os.open(ptmx, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return os.openpty()
+    try:
+        fcntl.ioctl(ours, _TIOCSPTLCK, struct.pack("i", 0))
+        return ours, fcntl.ioctl(ours, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        os.close(ours)
+        raise
 
 
 def resize(terminal: int, columns: int, rows: int) -> None:

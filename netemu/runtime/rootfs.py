@@ -205,8 +205,6 @@ def enter(
     bindings: Sequence[Binding],
     links: Sequence[tuple[str, str]],
     security: cri.Security,
-    *,
-    terminal: bool,
 ) -> None:
     """Make a container's root and go there, from the pod's network and pid namespace (pid: for children)."""
     privileged = security.privileged
@@ -224,8 +222,7 @@ def enter(
     _devices(_NEW + "/dev")
     _mount_proc(_NEW + "/proc")
     mounts.sysfs(_NEW + "/sys", readonly=not privileged)
-    if terminal:
-        mounts.devpts(_NEW + "/dev/pts")
+    mounts.devpts(_NEW + "/dev/pts")
     os.chdir(_NEW)
     mounts.move(".", "/")  # as switch_root(8): to unmount the old root would wait for the kernel's readers
     os.chroot(".")

@@ -41,7 +41,7 @@ class Spawner:
             bindings = _take(taken, files, config)
             with self._home.left():
                 linux.setns(pause, elsewhere.POD | linux.CLONE_NEWPID)
-                rootfs.enter(self._template, bindings, _links(image), config.security, terminal=config.tty)
+                rootfs.enter(self._template, bindings, _links(image), config.security)
                 here = self._home.mounts_here()
             taken.callback(os.close, here)
             return self._spawn(what, stdio, pause, ((here, linux.CLONE_NEWNS), (pause, elsewhere.POD)))

@@ -17,7 +17,7 @@ import pytest
 from netemu.http import messages
 from netemu.http import server as http
 from netemu.kubelet import forwarding, streams
-from netemu.wire import spdy, websocket
+from netemu.wire import cri, spdy, websocket
 
 MASK = b"\1\2\3\4"
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -43,6 +43,10 @@ class Processes:
                 process.kill()
                 await process.wait()
             await self._note(self.running.discard, process.pid)
+
+    async def container_status(self, container_id: str) -> cri.Container:
+        """Its process is this one, whose /dev/pts the terminals are of then."""
+        return cri.Container(container_id, "s1", cri.ContainerConfig("c", "busybox"), "RUNNING", os.getpid())
 
     async def _note(self, what: Callable[[int], None], pid: int) -> None:
         async with self.changed:
@@ -278,7 +282,7 @@ def test_a_terminal_has_the_clients_size() -> None:
     async def story(kubelet: Kubelet) -> None:
         ours = Messages(
             await kubelet.command(
-                "v5.channel.k8s.io", "sh", "-c", "read x; stty size", path="/exec?input=1&output=1&tty=1"
+                "v5.channel.k8s.io", "sh", "-c", "read x; tty; stty size", path="/exec?input=1&output=1&tty=1"
             )
         )
         ours.send(b'\4{"Width":123,"Height":45}')
@@ -286,6 +290,7 @@ def test_a_terminal_has_the_clients_size() -> None:
         ours.send(b"\0\n")
         said, _ = await ours.to_the_end()
         assert b"45 123\r\n" in said[1]
+        assert b"/dev/pts/" in said[1]
 
     tell(story)
 
