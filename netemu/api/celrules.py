@@ -1,7 +1,8 @@
 """x-kubernetes-validations: rules in CEL that stand in the schemas of custom kinds, held against an object.
 
-Source: KEP-2876; apiextensions-apiserver pkg/apiserver/schema/cel. Expressions are not checked against the
-schema's types; what of an object has not changed is not judged anew (KEP-4008).
+Loaded when somebody first writes such a rule. Expressions are not checked against the schema's types; what of
+an object has not changed is not judged anew. Source: KEP-2876, KEP-4008; apiextensions-apiserver
+pkg/apiserver/schema/cel.
 """
 
 from __future__ import annotations
@@ -21,11 +22,6 @@ _INT_OR_STRING = "x-kubernetes-int-or-string"
 _KEYS = "x-kubernetes-list-map-keys"
 _ROOT_METADATA = ("name", "generateName")
 _BOTH = ("self", "oldSelf")
-
-
-def present(schema: Document) -> bool:
-    """Whether there is any rule in it."""
-    return bool(schema.get(_RULES)) or any(present(below) for _, below in _below(schema))
 
 
 def _below(schema: Document) -> Iterator[tuple[str, Document]]:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from netemu.api import celrules, fieldsets, formats, re2
+from netemu.api import fieldsets, re2
 from netemu.api.validation import findings
 
 Document = dict[str, Any]
@@ -22,6 +22,7 @@ _EMBEDDED = "x-kubernetes-embedded-resource"
 _INT_OR_STRING = "x-kubernetes-int-or-string"
 _LIST_TYPE, _LIST_KEYS = "x-kubernetes-list-type", "x-kubernetes-list-map-keys"
 _MAP_TYPE = "x-kubernetes-map-type"
+_RULES = "x-kubernetes-validations"
 _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
@@ -55,11 +56,13 @@ class Schema:
         wrong = list(self._check(document))
         yield from wrong
         if not wrong and self._ruled:
+            from netemu.api import celrules
+
             yield from celrules.check(document, self.document, old)
 
     @functools.cached_property
     def _ruled(self) -> bool:
-        return celrules.present(self.document)
+        return _has_rule(self.document)
 
     def _check(self, document: Document) -> findings.Findings:
         schema = {**self.document, "type": "object"}
@@ -151,9 +154,12 @@ def _check_text(value: str, schema: Document, path: str) -> findings.Findings:
     pattern = schema.get("pattern")
     if pattern and not re2.compiled(pattern).search(value):
         yield _wrong(path, value, f"should match '{pattern}'")
-    fits = formats.CHECKS.get(schema.get("format", ""))
-    if fits is not None and not fits(value):
-        yield _wrong(path, value, f'must be of type {schema["format"]}: "{value}"')
+    if schema.get("format"):
+        from netemu.api import formats
+
+        fits = formats.CHECKS.get(schema["format"])
+        if fits is not None and not fits(value):
+            yield _wrong(path, value, f'must be of type {schema["format"]}: "{value}"')
 
 
 def _check_number(value: float, schema: Document, path: str) -> findings.Findings:
@@ -278,6 +284,10 @@ def _has_default(schema: Document) -> bool:
     return "default" in schema or any(_has_default(below) for _, below in _inner(schema))
 
 
+def _has_rule(schema: Document) -> bool:
+    return _RULES in schema or any(_has_rule(below) for _, below in _inner(schema))
+
+
 def _node(schema: Document) -> fieldsets.Node:
     type_ = schema.get("type")
     if type_ == "object":
@@ -313,7 +323,11 @@ def faults(schema: Any, path: str) -> findings.Findings:
     if schema.get("type") != "object":
         yield findings.invalid(f"{path}.type", schema.get("type", ""), "must be object at the root")
     wrong = list(_faults(schema, path))
-    yield from wrong or celrules.faults(schema, path)
+    yield from wrong
+    if not wrong and _has_rule(schema):
+        from netemu.api import celrules
+
+        yield from celrules.faults(schema, path)
 
 
 def _faults(schema: Any, path: str) -> findings.Findings:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from netemu.api import codec, kinds, meta, selectors
-from netemu.api.cel import parsing, programs, values
 
 Document = dict[str, Any]
 _GROUP = "admissionregistration.k8s.io"
@@ -120,6 +119,8 @@ def labels(document: Document) -> dict[str, str]:
 def meets(hook: Hook, review: Document) -> bool:
     """Whether the hook's matchConditions hold for what it would be asked. Failed or Malformed when one cannot
     be evaluated and none is false."""
+    from netemu.api.cel import parsing, programs, values
+
     request = review["request"]
     known = {"object": request["object"], "oldObject": request["oldObject"], "request": request}
     failure: Exception | None = None
