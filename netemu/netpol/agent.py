@@ -10,14 +10,17 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address, ip_network
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from netemu.api import clusterpolicies, core, meta, networking
 from netemu.base import backoff, clock, errors
 from netemu.client import api, informers
 from netemu.client import errors as refusals
 from netemu.kernel import firewall, generations, linux, logged
-from netemu.netpol import admission, changes, drops, layout, policies, policing, reporting, telling, terms
+from netemu.netpol import admission, changes, layout, policies, policing, reporting, telling, terms
+
+if TYPE_CHECKING:
+    from netemu.netpol import drops
 
 BREATHER = 0.01  # seconds between two transactions while changes keep coming
 CHECK_INTERVAL = 5.0  # seconds between looks at whether the table is still ours
@@ -224,6 +227,8 @@ class Loop:
 
     def known(self, *pair: str) -> drops.Known:
         """What is known about who has these addresses, and about all that may part them."""
+        from netemu.netpol import drops
+
         points = ((text, self._enforcer.book.state.at(ip_address(text))) for text in pair)
         pods = {text: point.pod.key for text, point in points if point is not None and point.pod is not None}
         return drops.Known(

@@ -63,7 +63,7 @@ class State:
         self._selecting: dict[terms.Key, dict[terms.Key, policies.Policy]] = {}  # only of this node's pods
         self._sides: Counter[sides.Side] = Counter()
         self._terms: Counter[terms.Term] = Counter()
-        self._holders: dict[terms.Term, set[resolve.Place]] = {}
+        self._holders: dict[terms.Term, dict[resolve.Place, None]] = {}
         self._sorted: dict[int, list[int]] | None = None
         self._subjects: dict[terms.Bucket, dict[terms.Key, policies.Policy]] = {}
         self._asked: dict[terms.Bucket, dict[terms.Term, None]] = {}  # terms that speak of pods
@@ -127,15 +127,17 @@ class State:
             for bucket in terms.buckets(come):
                 self._labelled.setdefault(bucket, {})[come.key] = come
 
-    def _place(self, pods: Mapping[terms.Key, terms.Pod | None], changes: Changes) -> set[terms.Address]:
+    def _place(
+        self, pods: Mapping[terms.Key, terms.Pod | None], changes: Changes
+    ) -> dict[terms.Address, None]:
         """Who is at each address; those at which somebody may count for something else now."""
-        dirty: set[terms.Address] = set()
+        dirty: dict[terms.Address, None] = {}
         for key, old in pods.items():
             for pod in (old, self.pods.get(key)):
-                dirty.update(pod.addresses if pod is not None else ())
+                dirty.update(dict.fromkeys(pod.addresses if pod is not None else ()))
         if changes.nodes:
-            dirty.update(a for a, point in self._points.items() if point.node is not None)
-            dirty.update(a for node in self.nodes.values() for a in node.addresses)
+            dirty.update((a, None) for a, point in self._points.items() if point.node is not None)
+            dirty.update((a, None) for node in self.nodes.values() for a in node.addresses)
         for address in dirty:
             self._points.pop(address, None)
         for node in self.nodes.values() if dirty else ():
@@ -163,7 +165,7 @@ class State:
     def _stand(
         self, pods: Iterable[terms.Key], changed: Mapping[terms.Key, policies.Policy | None]
     ) -> dict[terms.Key, tuple[resolve.Standing | None, resolve.Standing | None]]:
-        fresh = set(pods)
+        fresh = dict.fromkeys(pods)
         for key in fresh:
             pod = self.pods.get(key)
             if pod is not None and pod.node == self._node:
@@ -171,14 +173,14 @@ class State:
                 self._selecting[key] = {k: p for k, p in every if p.subject.selects(pod, self.spaces)}
             else:
                 self._selecting.pop(key, None)
-        dirty = set(fresh)
-        for key in self._selecting.keys() - fresh:
+        dirty = dict(fresh)
+        for key in [key for key in self._selecting if key not in fresh]:
             selecting, pod = self._selecting[key], self.pods[key]
             for name, policy in changed.items():
                 selects = policy is not None and policy.subject.selects(pod, self.spaces)
                 if name in selecting or selects:
                     put(selecting, name, policy if selects else None)
-                    dirty.add(key)
+                    dirty[key] = None
         found = {}
         for key in dirty:
             previous, standing = self.standings.get(key), None
@@ -193,7 +195,7 @@ class State:
 
     def _ask(
         self, standings: Mapping[terms.Key, tuple[resolve.Standing | None, resolve.Standing | None]]
-    ) -> tuple[set[terms.Term], set[terms.Term]]:
+    ) -> tuple[dict[terms.Term, None], dict[terms.Term, None]]:
         """The terms that come into use, and those that nobody asks for any more."""
         touched: dict[sides.Side, int] = {}
         for old, new in standings.values():
@@ -209,8 +211,8 @@ class State:
             for term in side.asked if step else ():
                 asked.setdefault(term, self._terms[term])
                 self._terms[term] += step
-        come = {term for term, had in asked.items() if not had and self._terms[term]}
-        gone = {term for term, had in asked.items() if had and not self._terms[term]}
+        come = {term: None for term, had in asked.items() if not had and self._terms[term]}
+        gone = {term: None for term, had in asked.items() if had and not self._terms[term]}
         for term in asked:
             if not self._terms[term]:
                 del self._terms[term]
@@ -229,14 +231,17 @@ class State:
     # -- signatures
 
     def _sign(
-        self, dirty: set[terms.Address], come: set[terms.Term], gone: set[terms.Term]
+        self,
+        dirty: Mapping[terms.Address, None],
+        come: Mapping[terms.Term, None],
+        gone: Mapping[terms.Term, None],
     ) -> dict[resolve.Place, tuple[sides.Signature | None, sides.Signature | None]]:
         signed: dict[resolve.Place, sides.Signature] = {}
         lost: dict[resolve.Place, set[terms.Term]] = {}
         for term in gone:
             for place in self._holders.pop(term, ()):
                 lost.setdefault(place, set()).add(term)
-        blocks = any(isinstance(term.who, terms.Block) and not term.names for term in come | gone)
+        blocks = any(isinstance(term.who, terms.Block) and not term.names for term in (*come, *gone))
         if blocks:
             self._cells = _Cells(resolve.ranges(self._terms))
         won: dict[resolve.Place, set[sides.Match]] = {}
@@ -247,7 +252,7 @@ class State:
                 where = terms.match(term, point, self.spaces)
                 if where:
                     won.setdefault(point.address, set()).add((term, where))
-        for place in lost.keys() | won.keys():
+        for place in {**lost, **won}:
             had = self.signatures.get(place, sides.NOBODY)
             kept = {match for match in had if match[0] not in lost.get(place, ())}
             signed[place] = frozenset(kept | won.get(place, set()))
@@ -282,9 +287,9 @@ class State:
         before, after = ({term for term, _ in one or ()} for one in (old, new))
         for term in before - after:
             if term in self._holders:
-                self._holders[term].discard(place)
+                self._holders[term].pop(place, None)
         for term in after - before:
-            self._holders.setdefault(term, set()).add(place)
+            self._holders.setdefault(term, {})[place] = None
         return True
 
     def _candidates(self, term: terms.Term) -> Iterator[terms.Point]:
