@@ -4,7 +4,6 @@ Knows the order in which a packet meets names, Services, policies and pods; the 
 modules of those names. Whether a process listens it knows only where a container declares the port.
 """
 
-import ipaddress
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -95,8 +94,8 @@ class _Journey:
         host = self.flow.host
         if host in self.world.owners:
             return self._to_address(host)
-        if worlds.is_address(host):
-            return self._to_address(str(ipaddress.ip_address(host)))
+        if address := worlds.literal(host):
+            return self._to_address(address)
         return self._to_name(host)
 
     # --- names

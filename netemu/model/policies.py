@@ -21,12 +21,11 @@ class Subject(NamedTuple):
     party: worlds.Party
     pod: core.Pod
     named: Mapping[tuple[str, str], int]
-    names: int
     programs: Mapping[str, rules.Program]
 
     def arrival(self, protocol: str, port: int) -> rules.Arrival:
         """A connection that arrives here."""
-        return rules.Arrival(protocol, port, self.named, self.names)
+        return rules.Arrival(protocol, port, self.named)
 
 
 class Place(NamedTuple):
@@ -49,9 +48,7 @@ class Policies:
         self._places: dict[str, Place] = {}
         self._masks: dict[int, int] = {}
         self._pod_masks: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
-        self._names: dict[frozenset[tuple[tuple[str, str], int]], int] = {}
         self._near: dict[tuple[int, int], rules.Program] = {}
-        self._decided: dict[tuple[int, int, str, int, int], rules.Decision] = {}
         self._compiled: dict[str, list[_Compiled]] = {}
         for policy in world.policies:
             found = self._compile(policy)
@@ -91,14 +88,10 @@ class Policies:
         if (exempt := _exempt(subject, place)) is not None:
             return rules.decide(program, place.mask, what, exempt)
         pair = (id(program), place.number)  # programs live as long as this does
-        key = (*pair, what.protocol, what.port, what.names)
-        found = self._decided.get(key)
-        if found is None:
-            near = self._near.get(pair)
-            if near is None:
-                near = self._near[pair] = program.near(place.mask)
-            found = self._decided[key] = rules.decide(near, place.mask, what, None)
-        return found
+        near = self._near.get(pair)
+        if near is None:
+            near = self._near[pair] = program.near(place.mask)
+        return rules.decide(near, place.mask, what, None)
 
     def isolating(self, subject: Subject, direction: rules.Direction) -> tuple[rules.Rule, ...]:
         """The rules of the NetworkPolicies that isolate the pod in that direction."""
@@ -110,9 +103,7 @@ class Policies:
         if programs is None:
             programs = {field: self._program(field, *key) for field in ("ingress", "egress")}
             self._programs[key] = programs
-        named = named_ports(pod)
-        names = self._names.setdefault(frozenset(named.items()), len(self._names))
-        return Subject(worlds.pod_party(pod), pod, named, names, programs)
+        return Subject(worlds.pod_party(pod), pod, named_ports(pod), programs)
 
     def _program(self, field: str, namespace: str, pairs: tuple[tuple[str, str], ...]) -> rules.Program:
         labels = dict(pairs)

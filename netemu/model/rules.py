@@ -59,7 +59,7 @@ class Program(NamedTuple):
     def near(self, mask: int) -> "Program":
         """The same program without the rules that do not speak of such a peer."""
         tiers = (self.admin, self.rules, self.baseline)
-        admin, allowing, baseline = (tuple(rule for rule in tier if rule.mask & mask) for tier in tiers)
+        admin, allowing, baseline = (tuple([r for r in tier if r.mask & mask]) for tier in tiers)
         return Program(admin, self.isolating, allowing, baseline)
 
 
@@ -79,12 +79,11 @@ DEFAULT = Decision(True, "default")
 
 
 class Arrival(NamedTuple):
-    """What a connection is where it arrives, after Services. `names` is unique for a pod's named ports."""
+    """What a connection is where it arrives, after Services. `named` are the named ports of the pod there."""
 
     protocol: str
     port: int
     named: Mapping[tuple[str, str], int] = {}
-    names: int = -1
 
 
 def decide(program: Program, mask: int, what: Arrival, exempt: Decision | None) -> Decision:

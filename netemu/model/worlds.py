@@ -241,9 +241,8 @@ def canonical(addresses: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(map(_spelt, addresses))
 
 
-@functools.lru_cache(maxsize=1 << 16)  # a cluster's addresses are asked for again and again
 def _spelt(address: str) -> str:
-    return str(ipaddress.ip_address(address))
+    return literal(address) or str(ipaddress.ip_address(address))  # which says what is wrong with it
 
 
 def is_running(pod: core.Pod) -> bool:
@@ -278,10 +277,15 @@ def declares(pod: core.Pod, port: int, protocol: str) -> str:
     return ""
 
 
+@functools.lru_cache(maxsize=1 << 16)
+def literal(text: str) -> str:
+    """An IP address in the one spelling used for comparing; "" if the text is none."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return ""
+
+
 def is_address(text: str) -> bool:
     """Whether the text is an IP address."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+    return bool(literal(text))

@@ -1,0 +1,19 @@
+"""The benchmark of the model asks what it says it asks, and its world is one in which policies matter."""
+
+from bench import model
+from netemu.model import expect
+
+
+def test_every_flow_once_and_both_ways_it_may_end():
+    world = model.world(12, 60)
+    asked = list(model.to_pods(world))
+    assert len(asked) == len(set(asked)) == 12 * 11 * len(model._PORTS) * 2 * 2
+    assert {expect.of(world).judge(flow).outcome for flow in asked} >= {"ok", "dropped"}
+    to_services = {expect.of(world).judge(flow).outcome for flow in model.to_services(world)}
+    assert "ok" in to_services
+
+
+def test_it_measures():
+    samples = model.measure(4, 4, 1)
+    assert [sample.unit for sample in samples] == ["ms", "µs/flow", "µs/flow", "µs/flow"]
+    assert all(value > 0 for sample in samples for value in sample.values)
