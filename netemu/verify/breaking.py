@@ -23,8 +23,9 @@ from netemu.netpol import layout as policies
 from netemu.verify import cases, fuzzing, measure, mutations, observing
 from netemu.wire import listings
 
-_AT_ONCE = 20  # faults tried before agents may tell the API that their nodes live
+_STILL = 15.0  # seconds until agents may tell the API again that their nodes live
 _SETTLED = 20.0
+_RULES = 8  # one whole rule for so many elements
 
 Progress = Callable[[str], None]
 
@@ -38,16 +39,16 @@ class Tried(NamedTuple):
 
 
 class Score(NamedTuple):
-    """What was tried. `elements`: how many faults there could have been, and how many change an answer."""
+    """What was tried. `possible`: faults that there could have been; `matter`: of them change an answer."""
 
     tried: tuple[Tried, ...]
-    elements: int
+    possible: int
     matter: int
 
     @property
     def meaningful(self) -> int:
         """Faults tried that change an answer of the model."""
-        return sum(one.broken.meaningful for one in self.tried)
+        return sum(bool(one.broken.meaningful) for one in self.tried)
 
     @property
     def reported(self) -> int:
@@ -61,15 +62,19 @@ class Score(NamedTuple):
             if own:
                 seen = sum(one.reported for one in own)
                 yield f"{table}: {seen} of {len(own)} faults reported ({100 * seen / len(own):.1f} %)"
+        rules = [one for one in self.tried if one.broken.meaningful is None]
+        if rules:
+            seen = sum(one.reported for one in rules)
+            yield f"whole rules gone: {seen} of {len(rules)} reported (not in the score)"
         for one in self.tried:
             if one.broken.meaningful and not one.reported:
                 yield f"missed: {one.broken}"
         for one in self.tried:
-            if not one.broken.meaningful and one.reported:
+            if one.broken.meaningful is False and one.reported:
                 yield f"reported, though the walk sees no change: {one.broken}: {one.example}"
         share = 100 * self.reported / self.meaningful if self.meaningful else 100.0
         tried = f"{self.reported} of {self.meaningful} tried"
-        possible = f"{self.elements} faults possible, {self.matter} change an answer"
+        possible = f"{self.possible} faults possible, {self.matter} change an answer"
         yield f"mutation score {share:.1f} % ({tried}; {possible})"
 
 
@@ -83,7 +88,10 @@ async def score(
     seconds: float | None,
     progress: Progress,
 ) -> Score:
-    """Try up to `most` faults that change an answer. Rejected when lab and model differ before any fault."""
+    """Try up to `most` faults that change an answer, and some of whole rules.
+
+    Rejected when lab and model differ before any fault, or after one was mended.
+    """
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds if seconds else float("inf")
     await _agree(meter, "before any fault was planted")
@@ -91,20 +99,20 @@ async def score(
     asked = cases.every(world, outside_port=measure.OUTSIDE_PORT, wanted=fuzzing.wanted)
     tables = {node: _tables(lab, node) for node in lab.nodes}
     found = list(mutations.breaks(tables, world, asked, _around(lab, world)))
-    chosen = [one for one in found if one.meaningful]
-    matter = len(chosen)
-    dice.shuffle(chosen)
+    matter, rules = ([one for one in found if one.meaningful is kind] for kind in (True, None))
+    for one in (matter, rules):
+        dice.shuffle(one)
+    chosen = [*matter[:most], *rules[: most // _RULES]]
     tried: list[Tried] = []
-    for start in range(0, min(most, len(chosen)), _AT_ONCE):
+    while len(tried) < len(chosen) and loop.time() < end:
+        awake = min(loop.time() + _STILL, end)
         with _still(lab):
-            for broken in chosen[start : min(start + _AT_ONCE, most)]:
-                if loop.time() < end:
-                    progress(f"fault {len(tried) + 1}: {broken}")
-                    tried.append(await _try(lab, meter, broken, asked, world))
-        if loop.time() >= end:
-            break
+            while len(tried) < len(chosen) and loop.time() < awake:
+                broken = chosen[len(tried)]
+                progress(f"fault {len(tried) + 1}: {broken}")
+                tried.append(await _try(lab, meter, broken, asked, world))
         await _agree(meter, f"after the fault {tried[-1].broken} was mended")
-    return Score(tuple(tried), len(found), matter)
+    return Score(tuple(tried), len(found), len(matter))
 
 
 async def _try(

@@ -11,7 +11,7 @@ from netemu.client import errors as refusals
 from netemu.scenario import applying, ready
 from netemu.verify import clusters, observing
 
-PATIENCE = 60.0
+PATIENCE = 180.0  # seconds; a busy machine takes long
 _PAUSE = 0.01
 _JSON = (("content-type", "application/json"),)
 _MERGE = (("content-type", "application/merge-patch+json"),)

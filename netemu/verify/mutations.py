@@ -23,7 +23,10 @@ _SKIPPED = ("kinds", "affinity", "counters")
 
 
 class Break(NamedTuple):
-    """One fault. `apply` and `undo` are nft documents; `meaningful`: some flow ends differently by it."""
+    """One fault. `apply` and `undo` are nft documents.
+
+    `meaningful`: some flow ends differently by it; None of a whole rule, for the walks know those by heart.
+    """
 
     node: str
     table: str
@@ -31,7 +34,7 @@ class Break(NamedTuple):
     what: str
     apply: str
     undo: str
-    meaningful: bool
+    meaningful: bool | None
 
     def __str__(self) -> str:
         return f"{self.node}: {self.where}: {self.what}"
@@ -57,7 +60,7 @@ def breaks(
     flows: Iterable[cases.Case],
     around: Mapping[str, Mapping[str, services.Surroundings]],
 ) -> Iterator[Break]:
-    """Every fault of one element in the tables of each node. Rules are not broken: the walks know those.
+    """Every fault of one element in the tables of each node, and of one rule for policies.
 
     `around`: by node and family.
     """
@@ -109,8 +112,10 @@ def _policy_breaks(
     for found in policy_mutations.mutations(held):
         if (after := found.held) is not None:
             pairs = zip(packets, before, strict=True)
-            changed = any(policy_walk.accepted(after, *one) != was for one, was in pairs)
-            yield Break(node, POLICIES, found.where, found.what, found.apply, found.undo, changed)
+            changed: bool | None = any(policy_walk.accepted(after, *one) != was for one, was in pairs)
+        else:
+            changed = None
+        yield Break(node, POLICIES, found.where, found.what, found.apply, found.undo, changed)
 
 
 def _service_breaks(
@@ -191,8 +196,8 @@ def dialled(node: str, world: worlds.World, flows: Iterable[cases.Case]) -> Iter
     """The first packets that a node's Service tables see, of flows about which policies leave no doubt."""
     for case in flows:
         flow = case.flow
-        if not worlds.is_address(flow.host) or case.kind not in ("service", "node-port", "balancer"):
-            continue
+        if not worlds.is_address(flow.host) or case.kind not in ("service", "node-port"):
+            continue  # what a node does not take for a load balancer's, another one does
         verdict = expect.expect(world, flow)
         if verdict.words not in ({"ok"}, {"refused"}) and not all(
             reason.kind in ("service", "route") for reason in verdict.reasons
