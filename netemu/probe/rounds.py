@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from netemu.kernel import netns
-from netemu.probe import flows, names, questions
+from netemu.probe import crafted, flows, names, questions
 from netemu.probe.questions import Outcome
 
 OVERFLOWED = "no answer; but the machine's table of neighbours overflowed meanwhile (gc_thresh3)"
@@ -123,7 +123,7 @@ class _Round:
         ports: Iterator[int],
     ) -> None:
         self._watch = _Watch()
-        self._raws: dict[str | int, flows.Raw] = {}
+        self._raws: dict[str | int, crafted.Raw] = {}
         self._controls, self._prober, self._ports = controls, prober, ports
         self._flows = [self._flow(question) for question in asked]
         self._checking: list[flows.Flow] = []
@@ -167,16 +167,16 @@ class _Round:
 
     def _flow(self, question: questions.Question) -> flows.Flow:
         address = question.host
-        raw = self._raws.setdefault(question.source.netns, flows.Raw(question.source.netns, self._watch))
+        raw = self._raws.setdefault(question.source.netns, crafted.Raw(question.source.netns, self._watch))
         match question.protocol:
             case "TCP":
                 return flows.Tcp(question, address, self._watch)
             case "UDP":
                 return flows.Udp(question, address, self._watch, self._ports)
             case "SCTP":
-                return flows.Sctp(question, address, self._watch, raw, next(self._ports))
+                return crafted.Sctp(question, address, self._watch, raw, next(self._ports))
             case _:
-                return flows.Echo(question, address, self._watch, raw, next(self._ports))
+                return crafted.Echo(question, address, self._watch, raw, next(self._ports))
 
     def _send(self, wanted: Iterable[flows.Flow]) -> None:
         """One visit to each namespace."""
