@@ -6,6 +6,7 @@ something is written there. The names of all are bound below DIR/ns, in the lab'
 
 import contextlib
 import os
+import shutil
 import socket
 
 import cni
@@ -56,14 +57,23 @@ def make_node(place: layout.Layout, lab: config.LabConfig, node: config.Node) ->
         with open(f"{upper}/etc/{name}", "w", encoding="utf-8") as file:
             file.write(text)
     cni.install(f"{upper}/opt/cni/bin")
-    plugins.prepare(lab.network.cni, upper)
-    others = plugins.take(lab.network.cni)
+    others = _bring_plugins(lab.network.cni, upper)
     try:
         made = netns.make(("net", "mnt", "uts"), lambda: _furnish(upper, node.name, others))
     finally:
         if others is not None:
             os.close(others)
     _keep(place, node.name, made)
+
+
+def _bring_plugins(wanted: plugins.Cni, upper: str) -> int | None:
+    """A configuration list of the lab's own for a node, and its plugins: a directory as it is seen here."""
+    if wanted.conflist:
+        shutil.copyfile(wanted.conflist, f"{upper}/etc/cni/net.d/{plugins.CONFIGURATION}")
+    if not wanted.bin:
+        return None
+    os.makedirs(f"{upper}/{plugins.PLACE}", exist_ok=True)
+    return mounts.clone(wanted.bin)
 
 
 def _furnish(upper: str, name: str, others: int | None) -> None:
@@ -78,7 +88,8 @@ def _furnish(upper: str, name: str, others: int | None) -> None:
             hint="netemu doctor says what this machine lacks",
         ) from None
     _own_sysfs()
-    plugins.furnish(others)
+    if others is not None:
+        mounts.attach(others, f"/{plugins.PLACE}")
     mounts.bind(f"{upper}/run", "/run")
 
 

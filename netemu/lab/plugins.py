@@ -1,15 +1,14 @@
-"""Whose CNI plugins connect the pods: `network.cni` of a Lab document, and how nodes get what it names."""
+"""Whose CNI plugins connect the pods: `network.cni` of a Lab document. Makes nothing."""
 
-import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from netemu.kernel import mounts
 from netemu.lab import documents
 from netemu.wire import cni, conflists
 
 CONFIGURATION = "10-lab.conflist"
-_PLACE = "opt/cni/lab"  # on a node: the directory that `bin` names
+PLACE = "opt/cni/lab"  # on a node: the directory that `bin` names
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Cni:
     @property
     def directories(self) -> tuple[str, ...]:
         """Where nodes find these plugins."""
-        return (f"/{_PLACE}",) if self.bin else ()
+        return (f"/{PLACE}",) if self.bin else ()
 
     def document(self) -> dict[str, str]:
         """What `parse` reads back to this."""
@@ -38,41 +37,18 @@ def parse(document: Any, where: documents.Where) -> Cni:
     reader = documents.Reader(document, where, ("network", "cni"))
     reader.known("conflist", "bin")
     found = {}
-    for key, kind, there in (("conflist", "file", os.path.isfile), ("bin", "directory", os.path.isdir)):
+    for key, kind, there in (("conflist", "file", Path.is_file), ("bin", "directory", Path.is_dir)):
         value = document.get(key, "")
         if not isinstance(value, str):
             reader.refuse((key,), f"network.cni.{key} must be the path of a {kind}, not {value!r}")
-        found[key] = os.path.abspath(value) if value else ""
-        if value and not there(found[key]):
+        found[key] = str(Path(value).absolute()) if value else ""
+        if value and not there(Path(value)):
             reader.refuse((key,), f"network.cni.{key}: there is no {kind} {found[key]}")
     if found["conflist"]:
         try:
-            with open(found["conflist"], "rb") as file:
-                conflists.complete(conflists.parse(file.read()))
+            conflists.complete(conflists.parse(Path(found["conflist"]).read_bytes()))
         except cni.Failure as failure:
             reader.refuse(("conflist",), f"{found['conflist']}: {failure}")
         except OSError as problem:
             reader.refuse(("conflist",), f"{found['conflist']}: {problem.strerror}")
     return Cni(**found)
-
-
-def prepare(wanted: Cni, upper: str) -> None:
-    """Files of a node below `upper`, before its namespaces are made."""
-    if wanted.conflist:
-        with open(wanted.conflist, "rb") as source:
-            text = source.read()
-        with open(f"{upper}/etc/cni/net.d/{CONFIGURATION}", "wb") as file:
-            file.write(text)
-    if wanted.bin:
-        os.makedirs(f"{upper}/{_PLACE}", exist_ok=True)
-
-
-def take(wanted: Cni) -> int | None:
-    """The directory of plugins as it is seen here, for `furnish`: a descriptor, the caller's."""
-    return mounts.clone(wanted.bin) if wanted.bin else None
-
-
-def furnish(tree: int | None) -> None:
-    """In a node's own mount namespace: show it what `take` has taken."""
-    if tree is not None:
-        mounts.attach(tree, f"/{_PLACE}")
