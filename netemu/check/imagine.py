@@ -18,6 +18,7 @@ from netemu.api import (
     kinds,
     networking,
     selectors,
+    structural,
     validation,
 )
 from netemu.base import errors
@@ -26,6 +27,7 @@ from netemu.controllers.nodeipam import plan as nodes_plan
 from netemu.dns import manifests as dns
 from netemu.lab import addressing, config
 from netemu.model import worlds
+from netemu.netpol import definitions
 from netemu.scenario import documents, manifests
 
 MOST_REPLICAS = 2  # pods of one workload are alike; two show what happens between them
@@ -88,11 +90,17 @@ def _given(found: Iterable[manifests.Manifest]) -> Iterator[Document]:
     """Each object with its Namespace and with defaults, validated."""
     for manifest in found:
         document = _complete(manifest.kind, manifest.document.value, manifest.namespace)
-        wrong = validation.check(manifest.kind, document, None)
-        for problem in wrong[:1]:
+        for problem in _faults(manifest.kind, document)[:1]:
             where = documents.path_of(problem.field)
             raise manifest.document.rejected(where, str(problem))
         yield document
+
+
+def _faults(kind: kinds.Kind, document: Document) -> Sequence[validation.FieldError]:
+    """What a server says is wrong: by its rules, or by the schema of a custom kind."""
+    if kind.kind == "ClusterNetworkPolicy":
+        return tuple(structural.Schema(definitions.schema()).check(document))
+    return tuple(validation.check(kind, document, None))
 
 
 def _complete(kind: kinds.Kind, value: Document, namespace: str) -> Document:

@@ -152,6 +152,22 @@ def test_broken_manifests_say_where(tmp_path, capsys):
     assert "p.yaml:8: spec.ingress[0].from[0].ipBlock.cidr" in error
 
 
+@pytest.mark.parametrize(
+    ("spec", "where"),
+    [
+        ("{tier: Boss, priority: 1, subject: {namespaces: {}}}", "spec.tier"),
+        ("{tier: Admin, priority: 2000, subject: {namespaces: {}}}", "spec.priority"),
+        ("{tier: Admin, priority: 1, subject: {}}", "spec.subject"),
+    ],
+)
+def test_cluster_policies_are_held_to_their_schema(tmp_path, capsys, spec, where):
+    head = "apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\nmetadata: {name: x}\n"
+    (tmp_path / "p.yaml").write_text(f"{head}spec: {spec}\n")
+    code, _, error = run(capsys, "-f", str(tmp_path), "a", "b:1")
+    assert code == 2
+    assert f"p.yaml:4: {where}: " in error
+
+
 def test_what_is_imagined(shop):
     found = imagine.read([shop])
     world = found.world
