@@ -1,6 +1,6 @@
 """Questions that ordinary sockets cannot put: SCTP where the kernel has none, and echo requests. Raw sockets.
 
-As in `flows`: what is sent, how an answer is recognised; no clock, no loop. Packets are told apart by the ports
+As in `flows`: what is sent, how an answer is recognised; no clock, no loop. Packets are told apart by ports
 and marks that each flow has of its own.
 """
 
