@@ -9,20 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from ipaddress import ip_address, ip_network
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from netemu.kubeproxy import affinity, layout
-from netemu.wire import nft
+from netemu.wire import listings, nft
 
-
-class Entry(NamedTuple):
-    """An element's value (empty in a set) and the comment that leads back to its object."""
-
-    value: str = ""
-    comment: str = ""
-    expires: int = 0  # seconds, of an entry of the affinity map
-
-
+Entry = listings.Entry  # an element's value and the comment that leads back to its object
 Held = Mapping[str, Mapping[str, Entry]]  # set or map -> key -> entry, of the table of one family
 
 
@@ -56,14 +48,7 @@ class Fate(NamedTuple):
     remembered: str = ""  # the backend that this client has, if the table tells
 
 
-def read(listing: Mapping[str, Any]) -> dict[str, dict[str, Entry]]:
-    """All sets and maps of libnftables' JSON of one table."""
-    held = {}
-    for entry in listing["nftables"]:
-        for noun in ("set", "map"):
-            if noun in entry:
-                held[entry[noun]["name"]] = dict(map(_entry, entry[noun].get("elem", ())))
-    return held
+read = listings.elements  # all sets and maps of libnftables' JSON of one table
 
 
 def of(elements: Iterable[nft.Element]) -> dict[str, dict[str, Entry]]:
@@ -207,23 +192,3 @@ def covers(text: str, address: str) -> bool:
     if dash:
         return int(ip_address(low)) <= int(one) <= int(ip_address(high))
     return one in ip_network(text)
-
-
-def _entry(element: Any) -> tuple[str, Entry]:
-    key, value = element if isinstance(element, list) else (element, "")
-    inner = key.get("elem", {}) if isinstance(key, dict) else {}
-    words = _spelled(inner.get("val", key))
-    return words, Entry(_spelled(value), inner.get("comment", ""), inner.get("expires", 0))
-
-
-def _spelled(value: Any) -> str:
-    """As nft's text has it: concatenations by dots, ranges by a dash, prefixes by a slash."""
-    if isinstance(value, dict):
-        if "concat" in value:
-            return nft.key(*map(_spelled, value["concat"]))
-        if "prefix" in value:
-            return f"{value['prefix']['addr']}/{value['prefix']['len']}"
-        if "range" in value:
-            return "-".join(map(_spelled, value["range"]))
-        return " ".join(value)  # a verdict
-    return str(value)
