@@ -48,6 +48,11 @@ def key(kind: kinds.Kind, namespace: str, name: str) -> str:
     return f"{prefix(kind)}{namespace}/{name}"
 
 
+def _in_key(namespace: str) -> str:
+    """`a-b/` comes before `a/`: pages begun here go on in the store."""
+    return f"{namespace}/"
+
+
 class Collection:
     """The objects of one resource."""
 
@@ -77,8 +82,8 @@ class Collection:
         return name in self._entries.get(namespace, ())
 
     def all(self, namespace: str = "") -> Iterator[entries.Entry]:
-        """Objects of a namespace, or (empty) of all, by namespace and name."""
-        for space in (namespace,) if namespace else sorted(self._entries):
+        """Objects of a namespace, or (empty) of all, in the order of the store's keys."""
+        for space in (namespace,) if namespace else sorted(self._entries, key=_in_key):
             found = self._entries.get(space, {})
             for name in sorted(found):
                 yield found[name]

@@ -38,31 +38,32 @@ async def listing(call: contexts.Call) -> messages.Response:
     options = selections.options(call.request)
     _not_future(call, options.revision or 0)
     exact = max(options.pinned, 0) or (options.revision or 0) * _is_exact(options)
-    revision = exact or call.parts.cache.revision
-    source: Iterator[entries.Entry]
+    limit = 0 if options.revision == 0 else options.limit
     if exact:
-        records = _past(call, options, revision)
-        source = map(call.collection.entry, records)
-        if call.collection.converting:
-            source = iter(await call.collection.past(tuple(records)))
+        items, more, remaining = await _past(call, options, exact, limit, match)
     else:
         if call.collection.converting:
             await call.collection.prepare(call.namespace)
-            revision = call.parts.cache.revision
-        source = call.collection.all(call.namespace)
-    if options.pinned < 0:
-        start = tuple(options.after.split("/", 1))
-        source = (entry for entry in source if (entry.namespace, entry.name) > start)
-    chosen: Iterator[entries.Entry] = source if match is None else filter(match, source)
-    limit = 0 if options.revision == 0 else options.limit
-    items, more = _page(chosen, limit)
+        source = _present(call, options)
+        chosen = source if match is None else filter(match, source)
+        items, more = _page(chosen, limit)
+        remaining = more + sum(1 for _ in chosen) if more and match is None else 0
+    revision = exact or call.parts.cache.revision
     about: dict[str, Any] = {"resourceVersion": str(revision)}
     if more:
         about["continue"] = selections.next_page(revision, items[-1])
-        if match is None:
-            about["remainingItemCount"] = more + sum(1 for _ in chosen)
+        if remaining:
+            about["remainingItemCount"] = remaining
     body = forms.listing(form, call.kind, items, about, call.parts.clock.now())
     return messages.Response(200, rendering.HEADERS, body)
+
+
+def _present(call: contexts.Call, options: selections.Options) -> Iterator[entries.Entry]:
+    """What there is now, in the store's order; after a page that was of another time, the rest."""
+    source = call.collection.all(call.namespace)
+    if options.pinned < 0:
+        return (entry for entry in source if f"{entry.namespace}/{entry.name}" > options.after)
+    return source
 
 
 def _is_exact(options: selections.Options) -> bool:
@@ -82,33 +83,60 @@ def _page(source: Iterator[entries.Entry], limit: int) -> tuple[list[entries.Ent
     return items, 0
 
 
-def _past(call: contexts.Call, options: selections.Options, revision: int) -> Iterator[revisions.Record]:
-    """Objects as of a revision, read from the store piece by piece."""
+async def _past(
+    call: contexts.Call,
+    options: selections.Options,
+    revision: int,
+    limit: int,
+    match: selections.Match | None,
+) -> tuple[list[entries.Entry], int, int]:
+    """A page as of a revision, whether there is one more, and (without a selection) how many there are."""
+    if match is None:
+        page = _read(call, options, revision, after=options.after, limit=limit, count=True)
+        return await call.collection.past(page.records), page.remaining, page.remaining
+    items: list[entries.Entry] = []
+    after = options.after
+    while True:
+        page = _read(call, options, revision, after=after, limit=_CHUNK)
+        for entry in filter(match, await call.collection.past(page.records)):
+            if limit and len(items) == limit:
+                return items, 1, 0
+            items.append(entry)
+        if len(page.records) < _CHUNK:
+            return items, 0, 0
+        after = page.records[-1].key.removeprefix(cache.prefix(call.kind))
+
+
+def _read(
+    call: contexts.Call,
+    options: selections.Options,
+    revision: int,
+    *,
+    after: str,
+    limit: int,
+    count: bool = False,
+) -> revisions.Page:
+    """Records of the kind as of a revision, after an object's namespace/name. Expired."""
     prefix = cache.prefix(call.kind)
     span = f"{prefix}{call.namespace}/" if call.namespace else prefix
-    after = prefix + options.after if options.after else ""
-    while True:
-        try:
-            page = call.parts.store.read(span, after=after, limit=_CHUNK, at=revision)
-        except revisions.Compacted:
-            if not options.pinned:
-                raise statuses.expired(
-                    f"The resourceVersion for the provided list is too old: {revision}"
-                ) from None
+    begin = prefix + after if after else ""
+    try:
+        return call.parts.store.read(span, after=begin, limit=limit, at=revision, count=count)
+    except revisions.Compacted:
+        if not options.pinned:
             raise statuses.expired(
-                "The provided continue parameter is too old to display a consistent list result. "
-                "You can start a new list without the continue parameter, or use the continue token in this "
-                "response to retrieve the remainder of the results. Continuing with the provided token "
-                "results in an inconsistent list - objects that were created, modified, or deleted between "
-                "the time the first chunk was returned and now may show up in the list.",
-                remainder=selections.rest(options.after),
+                f"The resourceVersion for the provided list is too old: {revision}"
             ) from None
-        except revisions.Future as error:
-            raise statuses.version_too_large(revision, error.current) from None
-        yield from page.records
-        if len(page.records) < _CHUNK:
-            return
-        after = page.records[-1].key
+        raise statuses.expired(
+            "The provided continue parameter is too old to display a consistent list result. "
+            "You can start a new list without the continue parameter, or use the continue token in this "
+            "response to retrieve the remainder of the results. Continuing with the provided token "
+            "results in an inconsistent list - objects that were created, modified, or deleted between "
+            "the time the first chunk was returned and now may show up in the list.",
+            remainder=selections.rest(options.after),
+        ) from None
+    except revisions.Future as error:
+        raise statuses.version_too_large(revision, error.current) from None
 
 
 async def watch(call: contexts.Call) -> messages.Response:

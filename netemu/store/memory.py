@@ -55,13 +55,19 @@ class MemoryStore:
         self._subscribers.publish((change,))
 
     def read(
-        self, prefix: str, *, after: str = "", limit: int = 0, at: revisions.Revision = 0
+        self,
+        prefix: str,
+        *,
+        after: str = "",
+        limit: int = 0,
+        at: revisions.Revision = 0,
+        count: bool = False,
     ) -> revisions.Page:
         state = self._current if at in (0, self.revision) else self._state(at)
         keys = sorted(key for key in state if key.startswith(prefix) and key > after)
         shown = keys[:limit] if limit else keys
         records = tuple(state[key] for key in shown)
-        return revisions.Page(records, at or self.revision, len(keys) - len(shown))
+        return revisions.Page(records, at or self.revision, len(keys) - len(shown) if count else 0)
 
     def _state(self, at: revisions.Revision) -> dict[str, revisions.Record]:
         if at > self.revision:

@@ -32,7 +32,7 @@ class Change(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Records in key order as of `revision`; `remaining` more follow after the last one."""
+    """Records in key order as of `revision`; `remaining` more follow after the last one, if it was asked."""
 
     records: tuple[Record, ...]
     revision: Revision
@@ -102,8 +102,11 @@ class Store(Protocol):
         """Delete the key, if it is still at revision `expected`. Changed; Failed."""
         ...
 
-    def read(self, prefix: str, *, after: str = "", limit: int = 0, at: Revision = 0) -> Page:
-        """Records whose key has the prefix and is greater than `after`, as of revision `at` (0: the last).
+    def read(
+        self, prefix: str, *, after: str = "", limit: int = 0, at: Revision = 0, count: bool = False
+    ) -> Page:
+        """Records whose key has the prefix and is greater than `after`, as of revision `at` (0: the last);
+        with `count` also how many there are beyond the limit.
 
         Compacted when `at` is forgotten, Future when it has not been.
         """

@@ -175,7 +175,13 @@ class SqliteStore:
     # -- reading
 
     def read(
-        self, prefix: str, *, after: str = "", limit: int = 0, at: revisions.Revision = 0
+        self,
+        prefix: str,
+        *,
+        after: str = "",
+        limit: int = 0,
+        at: revisions.Revision = 0,
+        count: bool = False,
     ) -> revisions.Page:
         revision = at or self.revision
         if revision > self.revision:
@@ -188,7 +194,7 @@ class SqliteStore:
             remaining = 0
         else:
             rows = self._db.execute(f"{_STATE} LIMIT ?", (*span, limit)).fetchall()
-            remaining = self._count(span) - len(rows) if len(rows) == limit else 0
+            remaining = self._count(span) - len(rows) if count and len(rows) == limit else 0
         return revisions.Page(tuple(revisions.Record(k, v, r, c) for k, v, r, c in rows), revision, remaining)
 
     def _count(self, span: tuple[str, str, str, int]) -> int:

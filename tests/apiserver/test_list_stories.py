@@ -1,7 +1,10 @@
 """Lists: selectors, pages, revisions, forms."""
 
 import json
+from pathlib import Path
 from typing import Any
+
+from netemu.store import sqlite
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
@@ -147,6 +150,48 @@ def test_tables_and_metadata_only(world: Any) -> None:
         assert (refused.status, refused.reason) == (406, "NotAcceptable")
 
     world(story)
+
+
+def test_pages_go_on_in_the_order_they_began(world: Any, tmp_path: Path) -> None:
+    """Though one namespace's name begins another's; selected or not, and when the past is forgotten."""
+
+    async def story(w: Any) -> None:
+        wanted = set()
+        for namespace in ("a", "a-b", "a0", "ab"):
+            await w.make("/api/v1/namespaces", {"metadata": {"name": namespace}})
+            for name in ("x", "x-y", "y"):
+                document = w.config_map(name)
+                document["metadata"]["labels"] = {"mine": "yes"}
+                await w.make(f"/api/v1/namespaces/{namespace}/configmaps", document)
+                wanted.add((namespace, name))
+
+        async def pages(query: str, *, forgetting: bool = False) -> list[tuple[str, str]]:
+            seen, token = [], ""
+            while True:
+                answer = await w.ask("GET", f"/api/v1/configmaps?limit=2{query}&continue={token}")
+                if answer.status == 410:
+                    token = answer.body["metadata"]["continue"]
+                    continue
+                assert len(answer.body["items"]) <= 2
+                seen += [(i["metadata"]["namespace"], i["metadata"]["name"]) for i in answer.body["items"]]
+                token = answer.body["metadata"].get("continue", "")
+                if not token:
+                    return seen
+                left = answer.body["metadata"].get("remainingItemCount")
+                assert left == (None if query else len(everything) - len(seen))
+                if forgetting:
+                    await w.make(MAPS, w.config_map(f"later-{len(seen)}"))
+                    await w.store.compact(w.store.revision)
+
+        whole = (await w.ask("GET", "/api/v1/configmaps")).body["items"]
+        everything = [(i["metadata"]["namespace"], i["metadata"]["name"]) for i in whole]
+        assert everything == sorted(everything, key="/".join)
+        assert await pages("") == everything
+        assert set(await pages("&labelSelector=mine")) == wanted
+        assert wanted <= set(await pages("&labelSelector=mine", forgetting=True))
+
+    world(story)
+    world(story, store=sqlite.open(tmp_path / "store.db"))
 
 
 def test_a_list_of_all_namespaces(world: Any) -> None:

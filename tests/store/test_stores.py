@@ -102,13 +102,13 @@ def test_pages_are_consistent_while_others_write(opener: Opener, tmp_path: Path)
         for n in range(10):
             await store.create(f"p/{n}", b"old")
         await store.create("q/0", b"other prefix")
-        first = store.read("p/", limit=4)
+        first = store.read("p/", limit=4, count=True)
         assert (len(first.records), first.remaining, first.revision) == (4, 6, 11)
         await store.delete("p/7", store.read("p/7").records[0].revision)
         await store.update("p/8", b"new", 9)
         await store.create("p/55", b"new")
-        second = store.read("p/", after=first.records[-1].key, limit=4, at=first.revision)
-        third = store.read("p/", after=second.records[-1].key, limit=4, at=first.revision)
+        second = store.read("p/", after=first.records[-1].key, limit=4, at=first.revision, count=True)
+        third = store.read("p/", after=second.records[-1].key, limit=4, at=first.revision, count=True)
         keys = [r.key for page in (first, second, third) for r in page.records]
         assert keys == [f"p/{n}" for n in range(10)]
         assert {r.value for r in third.records} == {b"old"}
@@ -197,7 +197,13 @@ def test_the_stores_agree_on_a_random_walk(tmp_path: Path) -> None:
                 except errors.NetemuError as error:
                     outcome = (type(error), str(error))
                 outcomes.append(
-                    (outcome, store.revision, store.compacted, store.read(""), store.read("", limit=3))
+                    (
+                        outcome,
+                        store.revision,
+                        store.compacted,
+                        store.read(""),
+                        store.read("", limit=3, count=True),
+                    )
                 )
                 outcomes[-1] += (store.changes("", store.compacted),)
                 if store.revision:
