@@ -792,19 +792,15 @@ def predicted(world: worlds.World, case: Case) -> str | dict[str, str]:
 def same_fate(case: Case, fate_of: Any) -> str:
     """As `wrong_in_walk`; but of the node itself the model does not say by which address it is seen.
 
-    And iptables refuses node ports that nobody serves at every address of the node, where nobody listens.
+    And iptables refuses or drops node ports that nobody serves at every address of the node.
     """
+    allowed = [case.expected]
     if case.expected == "untouched" and case.way in ("node", "bridge", "loopback"):
-        tried = [
-            wrong_in_walk(fate_of, replace(case, expected=word), _Place) for word in ("closed", "refused")
-        ]
-        return "" if "" in tried else tried[0]
-    if case.client != "here" or isinstance(case.expected, str):
-        return wrong_in_walk(fate_of, case, _Place)
-    hows = (("masq",), ("own",))
-    tried = (replace(case, expected=dict.fromkeys(case.expected, how)) for (how,) in hows)
-    mixed = replace(case, expected={n: "own" if n == "here" else "masq" for n in case.expected})
-    wrong = [wrong_in_walk(fate_of, one, _Place) for one in (*tried, mixed)]
+        allowed += ["refused", "dropped"]
+    elif isinstance(case.expected, dict) and case.client == "here":
+        hows = itertools.product(("own", "masq"), repeat=len(case.expected))
+        allowed = [dict(zip(case.expected, how, strict=True)) for how in hows]
+    wrong = [wrong_in_walk(fate_of, replace(case, expected=one), _Place) for one in allowed]
     return "" if "" in wrong else wrong[0]
 
 
