@@ -97,6 +97,7 @@ ALL: tuple[Kind, ...] = (
     Kind(
         type=core.Pod,
         plural="pods",
+        counted=True,
         short_names=("po",),
         categories=("all",),
         subresources=(
@@ -153,6 +154,7 @@ ALL: tuple[Kind, ...] = (
     Kind(
         type=core.ReplicationController,
         plural="replicationcontrollers",
+        counted=True,
         short_names=("rc",),
         categories=("all",),
         subresources=(_SCALE, _status(core.ReplicationController)),
@@ -182,6 +184,7 @@ ALL: tuple[Kind, ...] = (
     Kind(
         type=apps.Deployment,
         plural="deployments",
+        counted=True,
         short_names=("deploy",),
         categories=("all",),
         subresources=(_SCALE, _status(apps.Deployment)),
@@ -189,6 +192,7 @@ ALL: tuple[Kind, ...] = (
     Kind(
         type=apps.ReplicaSet,
         plural="replicasets",
+        counted=True,
         short_names=("rs",),
         categories=("all",),
         subresources=(_SCALE, _status(apps.ReplicaSet)),
@@ -197,6 +201,7 @@ ALL: tuple[Kind, ...] = (
     Kind(
         type=apps.DaemonSet,
         plural="daemonsets",
+        counted=True,
         short_names=("ds",),
         categories=("all",),
         subresources=(_status(apps.DaemonSet),),
@@ -204,6 +209,7 @@ ALL: tuple[Kind, ...] = (
     Kind(
         type=apps.StatefulSet,
         plural="statefulsets",
+        counted=True,
         short_names=("sts",),
         categories=("all",),
         subresources=(_SCALE, _status(apps.StatefulSet)),
@@ -219,6 +225,7 @@ ALL: tuple[Kind, ...] = (
     Kind(
         type="batch/v1:batch.CronJob",
         plural="cronjobs",
+        counted=True,
         short_names=("cj",),
         categories=("all",),
         subresources=(_status("batch/v1:batch.CronJob"),),
@@ -226,12 +233,13 @@ ALL: tuple[Kind, ...] = (
     Kind(
         type="batch/v1:batch.Job",
         plural="jobs",
+        counted=True,
         categories=("all",),
         subresources=(_status("batch/v1:batch.Job"),),
         selectable=(Selectable("status.successful", ("status.succeeded",)),),
     ),
     Kind(type=coordination.Lease, plural="leases"),
-    Kind(type=discovery.EndpointSlice, plural="endpointslices"),
+    Kind(type=discovery.EndpointSlice, plural="endpointslices", counted=True),
     Kind(
         type=networking.IPAddress,
         plural="ipaddresses",
@@ -244,7 +252,7 @@ ALL: tuple[Kind, ...] = (
             "spec.parentRef.name",
         ),
     ),
-    Kind(type=networking.NetworkPolicy, plural="networkpolicies", short_names=("netpol",)),
+    Kind(type=networking.NetworkPolicy, plural="networkpolicies", counted=True, short_names=("netpol",)),
     Kind(
         type=networking.ServiceCIDR,
         plural="servicecidrs",
@@ -254,6 +262,7 @@ ALL: tuple[Kind, ...] = (
     Kind(
         type=networking.Ingress,
         plural="ingresses",
+        counted=True,
         short_names=("ing",),
         subresources=(_status(networking.Ingress),),
     ),
@@ -261,6 +270,7 @@ ALL: tuple[Kind, ...] = (
     Kind(
         type=policy.PodDisruptionBudget,
         plural="poddisruptionbudgets",
+        counted=True,
         short_names=("pdb",),
         subresources=(_status(policy.PodDisruptionBudget),),
     ),
@@ -268,7 +278,7 @@ ALL: tuple[Kind, ...] = (
     _cluster("rbac.authorization.k8s.io/v1:rbac.ClusterRole", "clusterroles"),
     Kind(type="rbac.authorization.k8s.io/v1:rbac.RoleBinding", plural="rolebindings"),
     Kind(type="rbac.authorization.k8s.io/v1:rbac.Role", plural="roles"),
-    _cluster("scheduling.k8s.io/v1:scheduling.PriorityClass", "priorityclasses", "pc"),
+    _cluster("scheduling.k8s.io/v1:scheduling.PriorityClass", "priorityclasses", "pc", counted=True),
     _cluster("storage.k8s.io/v1:storage.CSIDriver", "csidrivers"),
     _cluster("storage.k8s.io/v1:storage.CSINode", "csinodes"),
     Kind(type="storage.k8s.io/v1:storage.CSIStorageCapacity", plural="csistoragecapacities"),
@@ -295,25 +305,30 @@ ALL: tuple[Kind, ...] = (
     _cluster(
         "admissionregistration.k8s.io/v1:admission.MutatingWebhookConfiguration",
         "mutatingwebhookconfigurations",
+        counted=True,
     ),
     _cluster(
         "admissionregistration.k8s.io/v1:admission.ValidatingAdmissionPolicy",
         "validatingadmissionpolicies",
+        counted=True,
         subresources=(_status("admissionregistration.k8s.io/v1:admission.ValidatingAdmissionPolicy"),),
     ),
     _cluster(
         "admissionregistration.k8s.io/v1:admission.ValidatingAdmissionPolicyBinding",
         "validatingadmissionpolicybindings",
+        counted=True,
     ),
     _cluster(
         "admissionregistration.k8s.io/v1:admission.ValidatingWebhookConfiguration",
         "validatingwebhookconfigurations",
+        counted=True,
     ),
     _cluster(
         "apiextensions.k8s.io/v1:extensions.CustomResourceDefinition",
         "customresourcedefinitions",
         "crd",
         "crds",
+        counted=True,
         categories=("api-extensions",),
         subresources=(_status("apiextensions.k8s.io/v1:extensions.CustomResourceDefinition"),),
     ),

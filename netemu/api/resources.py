@@ -48,6 +48,7 @@ class Kind:
     """Names as discovery shows them. A kind equals itself only, and so is a cheap key.
 
     type     its record; "batch/v1:batch.Job" is imported when first asked for: most programs never do
+    counted  whether metadata.generation counts changes of what is wanted (each strategy's PrepareForCreate)
     stored   the kind in whose form objects are kept, if this one is only another view of them
     custom   the schema of a kind that users defined (`api.structural`), whose `type` knows only its metadata
     """
@@ -61,6 +62,7 @@ class Kind:
     subresources: tuple[Subresource, ...] = ()
     verbs: tuple[str, ...] = ALL_VERBS
     selectable: tuple[Selectable, ...] = ()
+    counted: bool = False
     stored: Kind | None = None
     custom: Any = None
     group: str = field(init=False)

@@ -15,29 +15,6 @@ from netemu.base import ids
 
 Document = statuses.Document
 _LONGEST_BASE = 58  # 63 less the five characters of the suffix
-# Kinds whose metadata.generation upstream counts (each strategy's PrepareForCreate).
-_COUNTED = frozenset(
-    {
-        ("", "pods"),
-        ("", "replicationcontrollers"),
-        ("admissionregistration.k8s.io", "mutatingwebhookconfigurations"),
-        ("admissionregistration.k8s.io", "validatingadmissionpolicies"),
-        ("admissionregistration.k8s.io", "validatingadmissionpolicybindings"),
-        ("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
-        ("apiextensions.k8s.io", "customresourcedefinitions"),
-        ("apps", "daemonsets"),
-        ("apps", "deployments"),
-        ("apps", "replicasets"),
-        ("apps", "statefulsets"),
-        ("batch", "cronjobs"),
-        ("batch", "jobs"),
-        ("discovery.k8s.io", "endpointslices"),
-        ("networking.k8s.io", "ingresses"),
-        ("networking.k8s.io", "networkpolicies"),
-        ("policy", "poddisruptionbudgets"),
-        ("scheduling.k8s.io", "priorityclasses"),
-    }
-)
 _SERVER_SET = ("uid", "creationTimestamp", "resourceVersion", "generation", "selfLink", "managedFields")
 _KEPT = (
     "uid",
@@ -50,7 +27,7 @@ _KEPT = (
 
 def counted(kind: kinds.Kind) -> bool:
     """Whether metadata.generation counts changes of the kind's spec."""
-    return kind.custom is not None or (kind.group, kind.plural) in _COUNTED
+    return kind.counted or kind.custom is not None
 
 
 def begin(kind: kinds.Kind, document: Document, namespace: str, rng: random.Random, now: float) -> bool:
