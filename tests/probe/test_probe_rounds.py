@@ -39,11 +39,17 @@ def cable():
     try:
         peer = f"/proc/{os.getpid()}/fd/{there}"
         run(here, *["ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns"], peer)
-        for place, host in ((here, 1), (there, 2)):
+        for place, host, other in ((here, 1, 2), (there, 2, 1)):
+            run(place, *f"ip link set eth0 address 02:00:00:00:00:0{host}".split())
             for link in ("lo", "eth0"):
                 run(place, *f"ip link set {link} up".split())
             run(place, *f"ip addr add 10.1.0.{host}/24 dev eth0".split())
             run(place, *f"ip addr add fd01::{host}/64 dev eth0 nodad".split())
+            for address in (
+                f"10.1.0.{other}",
+                f"fd01::{other}",
+            ):  # the machine's table of neighbours may be full
+                run(place, *f"ip neigh add {address} lladdr 02:00:00:00:00:0{other} dev eth0".split())
         run(here, *["ip", "neigh", "add", "10.1.0.99", "lladdr", "02:00:00:00:00:99", "dev", "eth0"])
         yield here, there
     finally:
