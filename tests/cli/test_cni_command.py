@@ -150,7 +150,7 @@ def test_a_broken_plugin_is_told_which_rules_it_breaks(machine, tmp_path):
         "missing CNI_ variables are refused with code 4",
         "what is not a JSON object is refused with code 6",
         "an unknown cniVersion is refused with code 1",
-        "the result has the configuration's cniVersion, in each of them",
+        "the result has the configuration's cniVersion, in each",
         "what the result says is there: link, MAC, addresses, routes",
         "8 at once all succeed, no address twice",
         "takes away all that ADD made, and prints nothing",

@@ -5,6 +5,7 @@ Knows how a runtime behaves; what a plugin must do about it is in cases.
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from typing import Any, NamedTuple
 
@@ -152,3 +153,50 @@ def accepted(heard: stage.Heard, *, silent: bool = True) -> None:
         raise Unmet(said(heard))
     if silent and heard.stdout.strip():
         raise Unmet(f"printed {heard.stdout[:80].decode(errors='replace')!r}")
+
+
+# -- what cases have in common
+
+
+def read(document: dict[str, Any]) -> Any:
+    """A cni.Result. Unmet when the document is none."""
+    try:
+        return cni.result(document)
+    except cni.Failure as failure:
+        raise Unmet(f"not a result: {failure}") from None
+
+
+def traces(on: Trial) -> tuple[frozenset[str], frozenset[str]]:
+    """What a plugin may leave on the machine: links and addresses given away."""
+    return on.stage.links(), on.stage.leases()
+
+
+def same(before: tuple[frozenset[str], ...], after: tuple[frozenset[str], ...]) -> None:
+    """Nothing may be there afterwards that was not before. Unmet."""
+    for old, new in zip(before, after, strict=True):
+        if more := sorted(new - old):
+            raise Unmet(f"left behind: {', '.join(more)}")
+
+
+async def until_same(on: Trial, before: tuple[frozenset[str], ...]) -> None:
+    """The kernel takes links of a dropped namespace away in its own time."""
+    for _ in range(100):
+        try:
+            same(before, traces(on))
+        except Unmet:
+            await asyncio.sleep(0.05)
+        else:
+            return
+    same(before, traces(on))
+
+
+def not_ipam(on: Trial) -> None:
+    """Inapplicable for a plugin that only gives addresses."""
+    if on.subject.part == subjects.IPAM:
+        raise Inapplicable("IPAM plugins do not enter namespaces")
+
+
+def makes_interface(on: Trial) -> None:
+    """Inapplicable for a plugin that makes no interface of its own."""
+    if on.subject.part != subjects.INTERFACE or on.subject.kind == "loopback":
+        raise Inapplicable("it makes no interface")
