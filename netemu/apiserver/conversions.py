@@ -84,7 +84,7 @@ def _response(raw: bytes, uid: str) -> Document:
         review = msgspec.json.decode(raw)
         response: Document = review["response"]
         right = (review.get("apiVersion"), response.get("uid")) == (_API, uid)
-    except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
+    except (msgspec.DecodeError, RecursionError, KeyError, TypeError, AttributeError):
         raise callbacks.Failed("the answer is no ConversionReview") from None
     if not right:
         raise callbacks.Failed("the answer's apiVersion or response.uid is not the question's")

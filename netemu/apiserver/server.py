@@ -131,6 +131,8 @@ class ApiServer:
             self._registry.run(itself),
         )
         self._tasks = [asyncio.create_task(loop) for loop in loops]
+        for task in self._tasks:
+            task.add_done_callback(_told)
         context = tls.server(*self._identity.server, self._identity.ca)
         self._http = await server.serve(self.handle, sockets, context, refuse=statuses.refuse)
         self._ready = True
@@ -229,6 +231,12 @@ class ApiServer:
                 except revisions.Failed as error:
                     _log.warning("compaction failed error=%s", error)
             await parts.clock.sleep(_COMPACT_EVERY)
+
+
+def _told(task: asyncio.Task[None]) -> None:
+    """A loop that ends by itself has a bug."""
+    if not task.cancelled() and (bug := task.exception()) is not None:
+        _log.error("bug in a loop of the server", exc_info=bug)
 
 
 class _Local:

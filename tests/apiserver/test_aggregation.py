@@ -34,6 +34,7 @@ class Stars:
         self._authority = world.authority
         self.asked: list[messages.Request] = []
         self.healthy = True
+        self.garbage = b""
 
     async def __aenter__(self) -> "Stars":
         address = [ipaddress.ip_address("127.0.0.9")]
@@ -54,6 +55,8 @@ class Stars:
         said: Any = {BASE: RESOURCES, f"{BASE}/stars": LISTED, f"/openapi/v3{BASE}": SCHEMA}.get(request.path)
         if request.parameter("watch"):
             return messages.Response(200, (("content-type", "application/json"),), self._watch())
+        if self.garbage:
+            return messages.Response(200, (("content-type", "application/json"),), self.garbage)
         if said is None or not self.healthy:
             return messages.Response(404 if self.healthy else 500)
         return messages.Response(200, (("content-type", "application/json"),), json.dumps(said).encode())
@@ -167,6 +170,14 @@ def test_aggregated_discovery_shows_its_resources_or_that_they_are_stale(world: 
                 ["st"],
             )
             assert resource["subresources"][0]["subresource"] == "status"
+            stars.garbage = b"{"
+            while (await shown())["freshness"] != "Stale":
+                w.clock.advance(31)
+                await asyncio.sleep(0.01)
+            stars.garbage = b""
+            while (await shown())["freshness"] != "Current":
+                w.clock.advance(31)
+                await asyncio.sleep(0.01)
             stars.healthy = False
             while (await shown())["freshness"] != "Stale":
                 w.clock.advance(31)

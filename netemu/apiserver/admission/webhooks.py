@@ -188,7 +188,7 @@ def _response(raw: bytes, uid: str) -> Any:
         answer = msgspec.json.decode(raw)
         response = answer["response"]
         right = answer.get("apiVersion") == "admission.k8s.io/v1" and response.get("uid") == uid
-    except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
+    except (msgspec.DecodeError, RecursionError, KeyError, TypeError, AttributeError):
         raise callbacks.Failed("the answer is no AdmissionReview") from None
     if not right:
         raise callbacks.Failed("the answer's apiVersion or response.uid is not the question's")

@@ -31,6 +31,7 @@ _SERVICES, _SLICES = kinds.of(core.Service), kinds.of(discovery.EndpointSlice)
 _MERGE = (("content-type", "application/merge-patch+json"),)
 _JSON = (("content-type", "application/json"),)
 _ACCEPT = (("accept", "application/json"),)
+_UNREADABLE = (msgspec.DecodeError, RecursionError)
 _ITSELF = authentication.User("system:kube-aggregator", ("system:masters",))
 _TRUSTED = ("x-remote-", "impersonate-")
 _TEXT = (("content-type", "text/plain; charset=utf-8"), ("x-content-type-options", "nosniff"))
@@ -203,7 +204,7 @@ class Registry:
                 except callbacks.Failed:
                     schema = b""  # it may have none
             return groups.PASSED, (learned, schema)
-        except (callbacks.Failed, errors.NetemuError, ValueError, TimeoutError) as error:
+        except (callbacks.Failed, errors.NetemuError, ValueError, TimeoutError, *_UNREADABLE) as error:
             said = str(error) or "no answer in time"
             message = f"failing or missing response from {self._shown(spec, path)}: {said}"
             return groups.Verdict("False", "FailedDiscoveryCheck", message), None
