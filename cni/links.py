@@ -7,7 +7,7 @@ import errno
 import posix as os
 
 from cni import keeping
-from netemu.wire import cni, rtnetlink
+from netemu.wire import addresses, cni, rtnetlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,6 +95,22 @@ def route(index: int, route: cni.Route, plan: cni.Result) -> bytes:
 
 
 _FORWARDING = {4: "/proc/sys/net/ipv4/ip_forward", 6: "/proc/sys/net/ipv6/conf/all/forwarding"}
+
+
+def subnet_by_gateway(index: int, ip: cni.Address) -> list[bytes]:
+    """Routes that make the gateway the only neighbour of a container: it alone is reached directly."""
+    messages = [rtnetlink.new_route(addresses.ip_network(ip.gateway), index, source=ip.address.ip)]
+    subnet = ip.address.network
+    if subnet.prefixlen < subnet.max_prefixlen:
+        messages.append(rtnetlink.new_route(subnet, index, via=ip.gateway, source=ip.address.ip))
+    return messages
+
+
+def obstinate(ifname: str) -> None:
+    """Go on asking the gateway, though it says that the other one is on the same link."""
+    for family in ("ipv4", "ipv6") if has_ipv6() else ("ipv4",):
+        for name in ("all", ifname):
+            write(f"/proc/sys/net/{family}/conf/{name}/accept_redirects", "0")
 
 
 def has_ipv6() -> bool:

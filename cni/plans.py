@@ -7,7 +7,7 @@ from netemu.wire import addresses, cni, records
 Options = records.record(
     "Options",
     "bridge gateway default_gateway force_address mtu hairpin promiscuous dad mac masquerade"
-    " isolated true_mac shown",
+    " isolated true_mac shown via_gateway",
 )
 # Options that change who may talk to whom: ignoring one would be worse than refusing it.
 REFUSED = ("vlan", "vlanTrunk")
@@ -32,6 +32,7 @@ def options(call: cni.Call, configuration: "cni.Document") -> Options:
         masquerade=links.masquerades(configuration),
         isolated=links.flag(configuration, "portIsolation"),
         true_mac=links.flag(configuration, "macspoofchk"),
+        via_gateway=links.flag(configuration, "viaGateway"),
         shown=not links.flag(configuration, "disableContainerInterface"),
     )
     try:
@@ -42,6 +43,8 @@ def options(call: cni.Call, configuration: "cni.Document") -> Options:
         raise cni.Failure(
             cni.INVALID_CONFIGURATION, "cannot set hairpin mode and promiscuous mode at the same time"
         )
+    if found.via_gateway and not found.gateway:
+        raise cni.Failure(cni.INVALID_CONFIGURATION, "viaGateway needs isGateway")
     if not found.shown and (configuration.get("ipam") or {}).get("type"):
         raise cni.Failure(
             cni.INVALID_CONFIGURATION, "cannot use IPAM when the container interface is disabled"

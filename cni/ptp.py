@@ -80,15 +80,11 @@ def _container(call: cni.Call, inside: rtnl.Rtnl, plan: cni.Result, near_mac: st
             links.write(f"/proc/sys/net/ipv6/conf/{call.ifname}/disable_ipv6", "0")
     messages = [rtnetlink.set_link(index=link.index, up=True)]
     for ip in plan.ips:
-        gateway = addresses.ip_network(ip.gateway)
         messages += [
             rtnetlink.new_address(link.index, ip.address, prefix_route=False),
             rtnetlink.new_neighbour(link.index, ip.gateway, near_mac),
-            rtnetlink.new_route(gateway, link.index, source=ip.address.ip),
+            *links.subnet_by_gateway(link.index, ip),
         ]
-        subnet = ip.address.network
-        if subnet.prefixlen < subnet.max_prefixlen:
-            messages.append(rtnetlink.new_route(subnet, link.index, via=ip.gateway, source=ip.address.ip))
     inside.run(messages + [links.route(link.index, route, plan) for route in plan.routes])
 
 

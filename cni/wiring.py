@@ -142,9 +142,15 @@ def _container_side(
         if not wish.shown:
             return link
         messages = [rtnetlink.set_link(index=link.index, up=True)]
-        messages += [rtnetlink.new_address(link.index, ip.address, dad=wish.dad) for ip in plan.ips]
-        if wish.gateway:
-            messages += [rtnetlink.new_neighbour(link.index, ip.gateway, bridge.mac) for ip in plan.ips]
+        if wish.via_gateway:
+            links.obstinate(call.ifname)
+        for ip in plan.ips:
+            direct = not wish.via_gateway
+            messages.append(rtnetlink.new_address(link.index, ip.address, dad=wish.dad, prefix_route=direct))
+            if wish.gateway:
+                messages.append(rtnetlink.new_neighbour(link.index, ip.gateway, bridge.mac))
+            if not direct:
+                messages += links.subnet_by_gateway(link.index, ip)
         messages += [links.route(link.index, route, plan) for route in plan.routes]
         inside.run(messages)
     return link

@@ -51,6 +51,23 @@ def test_pod_and_gateway_are_permanent_neighbours(machine, network):
         assert here[ip["gateway"]] == (mac["cni0"], ["PERMANENT"])
 
 
+def test_with_via_gateway_a_container_has_one_neighbour_for_good(machine, network):
+    """All others, of its own subnet too, are reached by the gateway: no neighbour can be lost."""
+    results = []
+    for name in ("a", "b"):
+        machine.namespace(name)
+        results.append(machine.call("ADD", network | {"viaGateway": True}, name).document)
+    for target in ips(results[1]):
+        for _ in range(3):  # the gateway says each time that there is a shorter way
+            assert machine.pings("a", target)
+    gateways = {"10.244.1.1", "fd00:244:0:1::1"}
+    assert {n["dst"] for n in machine.json("a", "neigh", "show", "nud", "all") if n["dst"][0] != "f" or
+            n["dst"].startswith("fd")} == gateways  # fmt: skip
+    checked = network | {"viaGateway": True, "prevResult": results[0]}
+    assert machine.call("CHECK", checked, "a").code == 0
+    assert machine.call("DEL", checked, "a").code == 0
+
+
 def test_del_leaves_nothing_and_may_be_repeated(machine, network, tmp_path):
     machine.namespace("a")
     result = machine.call("ADD", network, "a").document
