@@ -12,7 +12,7 @@ import binascii
 from collections.abc import Iterator
 from typing import Any
 
-from netemu.api.cel import library, parsing, programs, values
+from netemu.api.cel import parsing, programs, times, values
 from netemu.api.validation import findings
 
 Document = dict[str, Any]
@@ -179,8 +179,8 @@ def _object(value: Document, schema: Document, *, root: bool) -> Document:
 
 
 _TEXTS = {
-    "date-time": library.timestamp,
-    "date": lambda text: library.timestamp(f"{text}T00:00:00Z"),
-    "duration": library.duration,
+    "date-time": times.timestamp,
+    "date": lambda text: times.timestamp(f"{text}T00:00:00Z"),
+    "duration": times.duration,
     "byte": lambda text: base64.b64decode(text, validate=True),
 }

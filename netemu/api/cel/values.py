@@ -5,8 +5,12 @@ bool, int (64 bits), Uint, float, str, bytes, list, dict, None, and the classes 
 
 from __future__ import annotations
 
+import ipaddress
 import math
+from collections.abc import Callable, Iterable
+from fractions import Fraction
 from typing import Any, NamedTuple
+from urllib.parse import SplitResult
 
 from netemu.api.cel import parsing
 from netemu.base import errors
@@ -39,6 +43,28 @@ class Optional(NamedTuple):
 
     present: bool
     value: Any = None
+
+
+class Url(NamedTuple):
+    parts: SplitResult
+
+
+class Ip(NamedTuple):
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Cidr(NamedTuple):
+    network: ipaddress.IPv4Interface | ipaddress.IPv6Interface
+
+
+class Quantity(NamedTuple):
+    amount: Fraction
+
+
+class Format(NamedTuple):
+    """A named format; `problems` says what is wrong with a text."""
+
+    problems: Callable[[str], Iterable[str]]
 
 
 NONE = Optional(False)
@@ -97,6 +123,31 @@ def less(a: Any, b: Any) -> bool:
     if kind(a) != kind(b) or not isinstance(a, str | bytes | bool | Duration | Timestamp):
         raise overload("<")
     return bool(a < b)
+
+
+def need(name: str, value: Any, *classes: type) -> None:
+    """A function's argument is of one of these. Failed."""
+    if not isinstance(value, classes) or (isinstance(value, bool) and bool not in classes):
+        raise overload(name)
+
+
+def texts(name: str, *given: Any) -> None:
+    """A function's arguments are texts. Failed."""
+    for one in given:
+        need(name, one, str)
+
+
+def tried(make: Callable[[Any], Any]) -> Callable[[Any], bool]:
+    """Whether something can be made of a text."""
+
+    def fits(text: Any) -> bool:
+        try:
+            make(text)
+        except Failed:
+            return False
+        return True
+
+    return fits
 
 
 def overload(name: str) -> Failed:
