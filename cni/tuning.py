@@ -6,7 +6,7 @@ allmulti, txQLen, dataDir. What an interface had before is kept in
 which sysctls a configuration may set.
 """
 
-from cni import elements, frame, keeping, links
+from cni import checks, elements, frame, keeping, links
 from netemu.kernel import rtnl
 from netemu.wire import cni, documents, rtnetlink
 
@@ -163,6 +163,7 @@ def delete(call: cni.Call, configuration: "cni.Document") -> None:
 
 def check(call: cni.Call, configuration: "cni.Document") -> None:
     """CHECK_FAILED when a property or a sysctl has another value."""
+    checks.previous(configuration)
     wish, settings = wishes(call, configuration), sysctls(call, configuration)
     with frame.Netns(call.netns) as netns, rtnl.Inside(netns), rtnl.Rtnl() as inside:
         have = _state(_link(inside, call), wish)

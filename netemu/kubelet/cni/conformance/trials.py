@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import zlib
 from typing import Any, NamedTuple
 
 from netemu.kubelet.cni.conformance import stage, subjects
@@ -91,9 +92,8 @@ class Trial:
             if heard.code:
                 raise Inapplicable(f"the plugin before it failed: {said(heard)}")
             before = heard.document
-        heard = await self.stage.call(
-            "ADD", self.config(version, previous=before, changes=changes), **parameters
-        )
+        own = self._own(container_id) | (changes or {})
+        heard = await self.stage.call("ADD", self.config(version, previous=before, changes=own), **parameters)
         return Attached(container_id, netns, heard, before)
 
     async def detach(
@@ -116,7 +116,15 @@ class Trial:
         document = about.heard.document if not about.heard.code else about.before
         version = (document or {}).get("cniVersion") or self.version
         given = document if conflists.at_least(version, "0.4.0") else None
-        return self.config(version, previous=given, changes=changes)
+        return self.config(version, previous=given, changes=self._own(about.container_id) | (changes or {}))
+
+    def _own(self, container_id: str) -> Document:
+        """What no two containers can have: a port of the host."""
+        if "portMappings" not in self.subject.offers:
+            return {}
+        port = 10000 + zlib.crc32(container_id.encode()) % 20000
+        mapping = {"hostPort": port, "containerPort": 80, "protocol": "tcp"}
+        return {"runtimeConfig": {"portMappings": [mapping]}}
 
 
 def named(container_id: str, netns: str, ifname: str) -> dict[str, str]:
