@@ -363,6 +363,8 @@ class _At:
             return True
         of_family = [text for text in given if (":" in text) == (self._flow.family == 6)]
         own = self._world.seen(self._flow.source, self._flow.family)
+        if self._flow.source.kind == "node":  # its gateways to pods are addresses for pods only
+            own = frozenset({_primary(self._world.node(self._flow.source.name), self._flow.family)} & own)
         return not of_family or any(_within(address, of_family) for address in own)
 
     def _kept_here(self) -> tuple[bool, str]:

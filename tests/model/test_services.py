@@ -138,3 +138,12 @@ def test_how_external_ips_are_routed_is_left_open():
 def test_affinity_is_told():
     found = world((1, "n1"), sessionAffinity="ClientIP")
     assert ask(found, "10.96.0.1").stays == 10800
+
+
+def test_a_nodes_gateway_to_its_pods_does_not_make_it_one_of_the_allowed_sources():
+    itself = worlds.Party("node", "n1", "", "n1", ("172.18.0.2", "10.244.1.1"))
+    found = world((1, "n1"), loadBalancerSourceRanges=["10.244.0.0/16"])
+    assert ask(found, "198.51.100.1", source=POD).word == "ok"
+    assert ask(found, "198.51.100.1", source=itself).word == "dropped"
+    found = world((1, "n1"), loadBalancerSourceRanges=["172.18.0.0/16"])
+    assert ask(found, "198.51.100.1", source=itself).word == "ok"
