@@ -51,6 +51,7 @@ from netemu.store import revisions
 
 _log = logging.getLogger("apiserver")
 _ROOT = authentication.User("system:apiserver", ("system:masters", authentication.AUTHENTICATED))
+_KEYS, _ISSUER = "/openid/v1/jwks", "/.well-known/openid-configuration"
 _HEALTH = ("/healthz", "/livez", "/readyz")
 _TEXT = (("content-type", "text/plain; charset=utf-8"), ("x-content-type-options", "nosniff"))
 _COMPACT_EVERY = 60.0
@@ -205,6 +206,8 @@ class ApiServer:
         if path == "/version":
             body = msgspec.json.encode(_version(self._parts.config.git_version))
             return messages.Response(200, (("content-type", statuses.JSON),), body)
+        if path in (_KEYS, _ISSUER):
+            return self._about_tokens(path)
         if path == "":
             body = msgspec.json.encode({"paths": ["/api", "/apis", "/healthz", "/openapi/v3", "/version"]})
             return messages.Response(200, (("content-type", statuses.JSON),), body)
@@ -213,6 +216,15 @@ class ApiServer:
         elif path.startswith("/api"):
             found = discovery.answer(request, self._parts.catalog.served, self._registry.remotes)
         return found or messages.Response(404, _TEXT, b"404 page not found\n")
+
+    def _about_tokens(self, path: str) -> messages.Response:
+        if path == _KEYS:
+            body, media = self._parts.issuer.keys(), "application/jwk-set+json"
+        else:
+            config = self._parts.config
+            base = f"https://{config.endpoints[0]}:{config.port}" if config.endpoints else tokens.ISSUER
+            body, media = tokens.discovery(f"{base}{_KEYS}"), statuses.JSON
+        return messages.Response(200, (("content-type", media),), msgspec.json.encode(body))
 
     async def _forget(self) -> None:
         """Compact, once a minute, what happened longer ago than anybody should need it."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"
+_KEY = "netemu"  # the name of the only one
 _REMEMBERED = 4096
 _BOUND = ("pod", "secret", "node")
 
@@ -53,10 +54,17 @@ class Issuer:
         from cryptography.hazmat.primitives import hashes
         from cryptography.hazmat.primitives.asymmetric import ec, utils
 
-        header = _encode(msgspec.json.encode({"alg": "ES256", "typ": "JWT", "kid": "netemu"}))
+        header = _encode(msgspec.json.encode({"alg": "ES256", "typ": "JWT", "kid": _KEY}))
         signed = f"{header}.{_encode(msgspec.json.encode(_payload(claims)))}"
         r, s = utils.decode_dss_signature(self._private().sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
         return f"{signed}.{_encode(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+
+    def keys(self) -> dict[str, Any]:
+        """The public key as a JSON Web Key Set (RFC 7517, RFC 7518 6.2), for whoever verifies himself."""
+        numbers = self._private().public_key().public_numbers()
+        point = {axis: _encode(getattr(numbers, axis).to_bytes(32, "big")) for axis in ("x", "y")}
+        key = {"use": "sig", "kty": "EC", "kid": _KEY, "crv": "P-256", "alg": "ES256", **point}
+        return {"keys": [key]}
 
     def verify(self, token: str, audiences: tuple[str, ...] = ()) -> Claims | None:
         """What the token says if it is ours, not expired and meant for one of the audiences."""
@@ -100,6 +108,17 @@ class Issuer:
             assert isinstance(key, ec.EllipticCurvePrivateKey)
             self._key = key
         return self._key
+
+
+def discovery(keys_url: str) -> dict[str, Any]:
+    """Where the issuer's keys are, as OpenID Connect Discovery 1.0 says it."""
+    return {
+        "issuer": ISSUER,
+        "jwks_uri": keys_url,
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256"],
+    }
 
 
 def _payload(claims: Claims) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Who may ask: certificates and nothing else over the wire; what discovery and OpenAPI say."""
 
+import base64
 import json
 import ssl
 import time
@@ -168,3 +169,31 @@ def test_certificates_say_what_they_are_for() -> None:
     assert pair.key.startswith(b"-----BEGIN PRIVATE KEY")
     context = ssl.create_default_context(cadata=authority.certificate.decode())
     assert context.cert_store_stats()["x509_ca"] >= 1
+
+
+def test_whoever_wants_can_verify_tokens(world: Any) -> None:
+    """By the issuer's discovery document and its keys (RFC 7517)."""
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+    def number(text: str) -> bytes:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+    async def story(w: Any) -> None:
+        issuer = (await w.ask("GET", "/.well-known/openid-configuration")).body
+        assert issuer["jwks_uri"] == "https://172.18.0.2:6443/openid/v1/jwks"
+        answer = await w.ask("GET", "/openid/v1/jwks")
+        assert dict(answer.headers)["content-type"] == "application/jwk-set+json"
+        (key,) = answer.body["keys"]
+        path = "/api/v1/namespaces/default/serviceaccounts/default/token"
+        token = (await w.make(path, {}))["status"]["token"]
+        head, body, signature = token.split(".")
+        assert json.loads(number(head))["kid"] == key["kid"]
+        assert json.loads(number(body))["iss"] == issuer["issuer"]
+        x, y = (int.from_bytes(number(key[axis]), "big") for axis in ("x", "y"))
+        raw = number(signature)
+        public = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
+        pair = utils.encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
+        public.verify(pair, f"{head}.{body}".encode(), ec.ECDSA(hashes.SHA256()))
+
+    world(story)
