@@ -132,8 +132,13 @@ def assign(held: Backends, wanted: Backends) -> Backends:
 
 def _families(service: services.Service) -> tuple[layout.Family, ...]:
     """Those in which it has a cluster address; the others are not served."""
+    if len(service.cluster_ips) == 1:
+        return _SIX if ":" in service.cluster_ips[0] else _FOUR
     six = [":" in address for address in service.cluster_ips]
     return tuple(family for family in layout.FAMILIES if (family is layout.IP6) in six)
+
+
+_FOUR, _SIX = (layout.IP,), (layout.IP6,)
 
 
 def crowded(wanted: Wanted) -> bool:

@@ -16,6 +16,8 @@ COMMENT_LIMIT = 127  # bytes; one more is the terminating zero of NFTNL_UDATA_CO
 
 def quoted(comment: str) -> str:
     """A comment as nft reads it: in double quotes, so inner ones become apostrophes."""
+    if len(comment) <= COMMENT_LIMIT and comment.isascii() and '"' not in comment and "\n" not in comment:
+        return f'comment "{comment}"'  # nearly all of them
     text = comment.replace('"', "'").replace("\n", " ").encode()[:COMMENT_LIMIT].decode(errors="ignore")
     return f'comment "{text}"'
 
