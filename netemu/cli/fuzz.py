@@ -14,6 +14,8 @@ netemu fuzz --time 60
 netemu fuzz --mutations --steps 20
 """
 
+_ENOUGH = 0.95  # of the faults that change an answer must be reported
+
 
 @options.command("fuzz", example=_EXAMPLE)
 @click.option("--seed", type=int, help="The walk to go; a new one each time by default.")
@@ -27,7 +29,7 @@ netemu fuzz --mutations --steps 20
 @click.option("--keep", is_flag=True, help="Leave the lab up when something fails.")
 @click.option("--out", metavar="FILE", help="Write the manifests that fail there, too.")
 @options.quiet
-@options.lab
+@click.option("--name", default="fuzz", show_default=True, metavar="LAB", help="What to call the lab.")
 def command(
     *,
     seed: int | None,
@@ -45,14 +47,14 @@ def command(
 
     Makes a lab of its own (--name, which must not be up), with pods, policies, Services and labels by chance,
     always the same for a seed. What disagrees is made small: the fewest objects that still fail are printed,
-    with a command that goes the same walk again. Exit code 0: all agreed; 1: something did not.
+    with a command that goes the same walk again. Exit code 0: all agreed (of faults: 95 % were reported); 1: something did not.
     """
     import random
 
     from netemu.verify import fuzzlabs
 
     seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
-    asked = fuzzlabs.Asked(name if name != options.DEFAULT else "fuzz", seed, steps, seconds, proxy, pods)
+    asked = fuzzlabs.Asked(name, seed, steps, seconds, proxy, pods)
     with screen.Progress(quiet=quiet) as progress:
         if mutations:
             score = fuzzlabs.mutate(asked, progress)
@@ -61,7 +63,7 @@ def command(
     paint = screen.painter(sys.stdout)
     if mutations:
         click.echo("\n".join(score.lines()))
-        return 0 if score.reported == score.meaningful else 1
+        return 0 if score.reported >= _ENOUGH * score.meaningful else 1
     for line in _lines(walked, asked, paint):
         click.echo(line)
     if out and walked.failure:
