@@ -200,6 +200,28 @@ def test_informers_are_shared_and_may_be_asked_for_later() -> None:
     play(story)
 
 
+def test_a_kind_that_is_gone_is_followed_no_longer() -> None:
+    async def story(_: server.ApiServer, client: api.Client) -> None:
+        shared = informers.Informers(client, clock.SystemClock())
+        running = asyncio.ensure_future(shared.run())
+        await client.create(config_map("a"))
+        informer = shared.of(core.ConfigMap)
+        await informer.synced.wait()
+        left = shared.drop(core.ConfigMap)
+        assert "a" in [one.metadata.name for one in left]
+        heard: list[informers.Change[core.ConfigMap]] = []
+        again = shared.of(core.ConfigMap)
+        assert again is not informer
+        again.subscribe(heard.append)
+        await client.create(config_map("b"))
+        await until(lambda: key("b") in again.objects)
+        assert key("b") not in informer.objects
+        assert not running.done(), "one that is dropped ends no other"
+        running.cancel()
+
+    play(story)
+
+
 def test_a_handler_with_a_bug_ends_the_informer_loudly() -> None:
     async def story(_: server.ApiServer, client: api.Client) -> None:
         shared = informers.Informers(client, clock.SystemClock())

@@ -1,5 +1,7 @@
 """Services, nodes, ownership and namespaces on a real API server, told as stories."""
 
+import asyncio
+
 import msgspec
 import pytest
 
@@ -434,6 +436,32 @@ def test_custom_objects_own_and_are_owned(play):
         await cluster.settle()
         assert await cluster.names(wheel) == []
         assert "bottom" not in await cluster.names(core.Secret)
+
+    play(story)
+
+
+def test_what_custom_objects_owned_goes_with_their_definition(play):
+    async def story(cluster):
+        wheel = await define(cluster)
+        server_loop = asyncio.ensure_future(cluster.server._definitions.run(cluster.admin))
+        one = await cluster.admin.create(wheel(metadata=meta.ObjectMeta(name="one", namespace="default")))
+        above = meta.OwnerReference(
+            apiVersion="example.com/v1", kind="Wheel", name="one", uid=one.metadata.uid
+        )
+        for name, owners in (("owned", (above,)), ("free", ())):
+            about = meta.ObjectMeta(name=name, namespace="default", ownerReferences=owners)
+            await cluster.admin.create(core.Secret(metadata=about))
+        await cluster.settle()
+        await cluster.admin.delete(extensions.CustomResourceDefinition, "wheels.example.com")
+        await cluster.settle()
+        assert await cluster.gone(extensions.CustomResourceDefinition, "wheels.example.com")
+        names = await cluster.names(core.Secret)
+        assert ("owned" in names, "free" in names) == (False, True)
+        again = await define(cluster)
+        await cluster.admin.create(again(metadata=meta.ObjectMeta(name="two", namespace="default")))
+        await cluster.settle()
+        assert await cluster.names(again) == ["two"]
+        server_loop.cancel()
 
     play(story)
 
