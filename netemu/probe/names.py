@@ -1,4 +1,4 @@
-"""How a pod turns a name into queries: resolv.conf(5), its search path and ndots. Pure: no socket in here."""
+"""How a pod turns a name into queries: hosts(5), resolv.conf(5), search path and ndots. Pure: no socket."""
 
 import ipaddress
 from typing import NamedTuple
@@ -40,6 +40,17 @@ def parse(text: str) -> ResolvConf:
                     if name == "ndots" and value.isdigit():
                         ndots = min(int(value), 15)
     return ResolvConf(tuple(nameservers[:3]), search, ndots)
+
+
+def listed(hosts: str, name: str, family: int) -> tuple[str, ...]:
+    """The addresses of one family that a hosts(5) file gives to a name; asked before any server."""
+    wanted = name.lower().rstrip(".")
+    found = (line.split("#")[0].split() for line in hosts.splitlines())
+    return tuple(
+        words[0]
+        for words in found
+        if wanted in map(str.lower, words[1:]) and (":" in words[0]) == (family == 6)
+    )
 
 
 def candidates(name: str, conf: ResolvConf) -> tuple[str, ...]:

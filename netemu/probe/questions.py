@@ -19,11 +19,12 @@ class Outcome(StrEnum):
 
 
 class Source(NamedTuple):
-    """A place to ask from: its network namespace (a path or descriptor) and the text of its resolv.conf."""
+    """A place to ask from: its network namespace (path or descriptor), its resolv.conf and hosts as texts."""
 
     name: str
     netns: str | int
     resolv_conf: str = ""
+    hosts: str = ""
 
 
 class Question(NamedTuple):

@@ -22,6 +22,8 @@ async def resolve(source: questions.Source, host: str, family: int, *, patience:
     An unanswered query is repeated to the next server after `patience` seconds; it goes on until the caller
     gives up. A server failure (SERVFAIL, REFUSED) of all servers ends the search, as in glibc.
     """
+    if own := names.listed(source.hosts, host, family):
+        return Resolved(own, host)
     conf = names.parse(source.resolv_conf)
     if not conf.nameservers:
         return Resolved((), "", "its resolv.conf names no server")

@@ -100,7 +100,8 @@ def _source(
     resolv_conf = (
         _text(lab.pid_path(pid, "root/etc/resolv.conf")) if running else found.sandbox.config.resolv_conf
     )
-    return questions.Source(str(sender), str(lab.pid_path(pid, "ns/net")), resolv_conf)
+    hosts = _text(lab.pid_path(pid, "root/etc/hosts")) if running else ""
+    return questions.Source(str(sender), str(lab.pid_path(pid, "ns/net")), resolv_conf, hosts)
 
 
 def _text(path: str | pathlib.Path) -> str:

@@ -150,7 +150,9 @@ class Meter:
         unserved = questions.Answer(Outcome.DNS_FAILURE, detail="no answer from any DNS server")
         answers = await asyncio.gather(
             *(
-                self._lookup(self._where[source][1], host, family) if source in served else _done(unserved)
+                self._lookup(self._where[source][1], host, family)
+                if source in served or names.listed(self._where[source][1].hosts, host, family)
+                else _done(unserved)
                 for source, host, family in ordered
             )
         )

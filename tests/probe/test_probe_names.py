@@ -47,6 +47,13 @@ def test_a_name_with_ndots_dots_is_asked_for_as_given_first():
     )
 
 
+def test_what_the_hosts_file_says_needs_no_query():
+    text = "127.0.0.1\tlocalhost\n10.244.1.5\tdb-0.db.shop.svc db-0  # own\nfd00::5\tDB-0\n# 10.0.0.1 db-1\n"
+    assert names.listed(text, "db-0", 4) == ("10.244.1.5",)
+    assert names.listed(text, "Db-0.", 6) == ("fd00::5",)
+    assert names.listed(text, "localhost", 6) == names.listed(text, "db-1", 4) == ()
+
+
 def test_a_reply_to_something_else_is_no_reply():
     asked = names.query("web.shop.svc.cluster.local", 4)
     stranger = dnslib.DNSRecord.question("web.shop.svc.cluster.local").reply()
