@@ -80,7 +80,7 @@ def load(name: str) -> "ModuleType":
 
 def main(name: str) -> "NoReturn":
     """Run as an executable."""
-    environment = {key.decode(): value.decode(errors="surrogateescape") for key, value in os.environ.items()}
+    environment = {_text(key): _text(value) for key, value in os.environ.items()}
     if not environment.get("CNI_COMMAND"):
         about = f"{load(name).ABOUT}\nCNI protocol versions supported: {', '.join(cni.VERSIONS)}\n"
         os.write(2, about.encode())
@@ -138,6 +138,10 @@ def _check_netns(call: cni.Call) -> None:
         return  # a missing one is judged by the command: DEL does not mind
     if (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino):
         raise cni.Failure(cni.INVALID_NETNS, "plugin's netns and netns from CNI_NETNS should not be the same")
+
+
+def _text(value: bytes) -> str:
+    return value.decode(errors="surrogateescape")
 
 
 def _read(fd: int) -> bytes:

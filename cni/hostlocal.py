@@ -45,6 +45,13 @@ def collect(_call: cni.Call, configuration: "cni.Document") -> None:
             store.release(holder)
 
 
+def status(_call: cni.Call, configuration: "cni.Document") -> None:
+    """INVALID_CONFIGURATION when no ADD could succeed: for what are no ranges."""
+    from cni import ranges
+
+    ranges.parse({"ipam": _ipam(configuration), "runtimeConfig": configuration.get("runtimeConfig")})
+
+
 def _ipam(configuration: "cni.Document") -> "cni.Document":
     ipam = configuration.get("ipam")
     if not ipam:
@@ -58,4 +65,4 @@ def _open(configuration: "cni.Document") -> leases.Leases:
 
 ABOUT = "CNI host-local plugin of netemu"
 IPAM = True
-HANDLERS = {"ADD": add, "DEL": delete, "CHECK": check, "GC": collect}
+HANDLERS = {"ADD": add, "DEL": delete, "CHECK": check, "GC": collect, "STATUS": status}

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,25 @@ def test_many_at_once_on_a_bridge_nobody_has_made_yet(machine, network):
     assert [o.document for o in outcomes if o.code] == []
     assert len({tuple(ips(o.document)) for o in outcomes}) == len(names)
     assert machine.pings("p0", ips(outcomes[-1].document)[0])
+
+
+def test_many_threads_of_one_process_at_once(machine, network):
+    """In process a call moves its own thread only: the others, and the process, stay where they are."""
+    names = [f"t{n}" for n in range(16)]
+    for name in names:
+        machine.namespace(name)
+    before = os.stat("/proc/self/ns/net"), os.getcwd(), dict(os.environ)
+    with ThreadPoolExecutor(8) as pool:
+        results = dict(zip(names, pool.map(lambda n: machine.within("ADD", network, n), names), strict=True))
+        assert {outcome.code for outcome in results.values()} == {0}
+        assert len({tuple(ips(outcome.document)) for outcome in results.values()}) == len(names)
+        assert machine.pings("t0", ips(results["t15"].document)[1])
+        whole = {name: network | {"prevResult": outcome.document} for name, outcome in results.items()}
+        for command in ("CHECK", "DEL", "DEL"):
+            done = pool.map(lambda n, c=command: machine.within(c, whole[n], n), names)
+            assert {outcome.code for outcome in done} == {0}
+    assert [link["ifname"] for link in machine.json("host", "link")] == ["lo", "cni0"]
+    assert before == (os.stat("/proc/self/ns/net"), os.getcwd(), dict(os.environ))
 
 
 @pytest.mark.skipif(not shutil.which("nft"), reason="needs nft")

@@ -164,6 +164,7 @@ def test_gc_frees_what_no_valid_attachment_holds(binaries, tmp_path):
     held = {path.name for path in (tmp_path / "leases" / "net").glob("10.*")}
     assert held == {"10.1.0.3"}
     assert call(plugin, "STATUS", document)[0] == 0
+    assert call(plugin, "STATUS", document | {"ipam": {"ranges": [[{"subnet": "x"}]]}})[0] == 1
 
 
 def test_version_and_about(binaries):
