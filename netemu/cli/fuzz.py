@@ -47,7 +47,8 @@ def command(
 
     Makes a lab of its own (--name, which must not be up), with pods, policies, Services and labels by chance,
     always the same for a seed. What disagrees is made small: the fewest objects that still fail are printed,
-    with a command that goes the same walk again. Exit code 0: all agreed (of faults: 95 % were reported); 1: something did not.
+    with a command that goes the same walk again. Exit code 0: all agreed (of faults: 95 % were reported); 1:
+    something did not.
     """
     import random
 
