@@ -66,17 +66,16 @@ class Prober:
         controls = [control for control in controls if control not in self.mute]
         _lift_rationing({question.source.netns for question in (*asked, *controls)})
         answers: list[questions.Answer] = []
-        self.sent = 0.0
-        with _many_files() as limit:
-            size = max(1, (limit - _SPARE_FILES) // _FILES_EACH - len(controls))
-            for start in range(0, len(asked), size):
-                turn = _Round(asked[start : start + size], controls, self, self._ports)
-                try:
-                    turn.run()
-                    self.overflowed = _overflows() != full
-                    answers.extend(turn.answers())
-                finally:
-                    turn.close()
+        self.sent, self.overflowed = 0.0, False
+        size = max(1, (_many_files() - _SPARE_FILES) // _FILES_EACH - len(controls))
+        for start in range(0, len(asked), size):
+            turn = _Round(asked[start : start + size], controls, self, self._ports)
+            try:
+                turn.run()
+                self.overflowed = _overflows() != full
+                answers.extend(turn.answers())
+            finally:
+                turn.close()
         self.took = time.monotonic() - began
         return tuple(answers)
 
@@ -295,15 +294,16 @@ def _overflows() -> int:
     return found
 
 
-@contextlib.contextmanager
-def _many_files() -> Iterator[int]:
-    """As many descriptors as this process may have, and how many those are."""
+def _many_files() -> int:
+    """Allow this process as many descriptors as it may have; how many those are.
+
+    It stays so, for other rounds of this process may be under way.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = min(hard, 65536) if hard != resource.RLIM_INFINITY else 65536
     if most > soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    yield max(most, soft)
-    # It stays so: other rounds of this process may be under way.
+    return max(most, soft)
 
 
 # The kernel rations ICMP errors: six at once to one, then one a second. Refusals would look like drops.
