@@ -33,6 +33,7 @@ class Place(NamedTuple):
 
     @property
     def url(self) -> str:
+        """By the name."""
         return f"https://{self.name}:{self.port}"
 
 
@@ -87,6 +88,7 @@ class Callbacks:
         return raw
 
     async def close(self) -> None:
+        """End every connection."""
         for pool in self._pools.values():
             await pool.close()
 

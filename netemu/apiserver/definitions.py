@@ -58,6 +58,7 @@ class Definitions:
         self._source.listen(self._changed)
 
     def close(self) -> None:
+        """Hear of nothing more."""
         self._source.leave(self._changed)
         for stop in self._ending.values():
             stop()

@@ -7,9 +7,10 @@ are. Does not know how the webhook is asked.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from netemu.api import kinds
@@ -48,8 +49,8 @@ class Converted(cache.Window):
     async def prepare(self, namespace: str = "", name: str = "", *, since: int = 0) -> None:
         while missing := [e for e in self._wanted(namespace, name) if self._version(e) is None]:
             await self._shown(missing[:_BATCH])
-        while since and (event := self._unturned(since)):
-            await self._turn(event)
+        while since and (events := self._unturned(self.below.since(since) or ())):
+            await self._turn(events)
 
     async def pack(self, document: Document) -> bytes:
         storage = self._conversion.storage
@@ -81,11 +82,9 @@ class Converted(cache.Window):
         """Whoever watches when the webhook fails is sent away: it lists anew, and is told why it cannot."""
         try:
             while self._queue:
-                event = self._queue[0]
-                if self.kind not in event.frames:
-                    await self._turn(event)
-                self._queue.popleft()
-                super().receive_from_below(event)
+                await self._turn(self._unturned(self._queue))
+                while self._queue and self.kind in self._queue[0].frames:
+                    super().receive_from_below(self._queue.popleft())
         except statuses.Refusal as refusal:
             _log.warning("watchers are sent away kind=%s error=%s", self.kind.qualified, refusal)
             end = cache.Event(cache.END, self._queue[-1].entry, None)
@@ -101,8 +100,8 @@ class Converted(cache.Window):
         elif found := self.below.get(namespace, name):
             yield found
 
-    def _unturned(self, since: int) -> cache.Event | None:
-        return next((e for e in self.below.since(since) or () if self.kind not in e.frames), None)
+    def _unturned(self, events: Iterable[cache.Event]) -> list[cache.Event]:
+        return list(itertools.islice((e for e in events if self.kind not in e.frames), _BATCH // 2))
 
     def _version(self, entry: entries.Entry) -> entries.Entry | None:
         kept = self._kept.get((entry.namespace, entry.name))
@@ -116,17 +115,24 @@ class Converted(cache.Window):
         assert known is not None, "prepare it first"
         return known
 
-    async def _turn(self, event: cache.Event) -> None:
-        """Convert both states of a change, and keep it as this version has it."""
-        gone = event.type == "DELETED"
-        wanted = [e for e in (event.previous, None if gone else event.entry) if e is not None]
-        found = await self._shown(wanted)
-        before = found[0] if event.previous is not None else None
-        now = found[-1]
-        if gone:
-            now = now.at(event.entry.revision, self.head)
-            self._kept.pop((now.namespace, now.name), None)
-        event.frames[self.kind] = cache.Event(event.type, now, before)
+    async def _turn(self, events: Sequence[cache.Event]) -> None:
+        """Convert both states of each change, and keep it as this version has it."""
+        wanted = {}
+        for event in events:
+            for entry in (event.previous, None if event.type == "DELETED" else event.entry):
+                if entry is not None:
+                    wanted[entry.namespace, entry.name, entry.revision] = entry
+        found = dict(zip(wanted, await self._shown(tuple(wanted.values())), strict=True))
+        for event in events:
+            last, now = event.previous, event.entry
+            before = found[last.namespace, last.name, last.revision] if last is not None else None
+            if event.type == "DELETED":
+                assert before is not None
+                self._kept.pop((now.namespace, now.name), None)
+                turned = before.at(now.revision, self.head)
+            else:
+                turned = found[now.namespace, now.name, now.revision]
+            event.frames[self.kind] = cache.Event(event.type, turned, before)
 
     async def _shown(self, asked: Sequence[entries.Entry]) -> list[entries.Entry]:
         """Entries from below as this version has them, in the same order. The current ones are kept."""

@@ -12,6 +12,7 @@ from netemu.api.cel.values import Cidr, Failed, Ip, Url
 
 
 def url(text: Any) -> Url:
+    """Absolute, or a path from the root. Failed."""
     values.texts("url", text)
     try:
         parts = urlsplit(text)
@@ -24,6 +25,7 @@ def url(text: Any) -> Url:
 
 
 def ip(text: Any) -> Ip:
+    """Of either family, without zone; no IPv4-mapped one. Failed."""
     values.texts("ip", text)
     try:
         address = ipaddress.ip_address(text)
@@ -35,6 +37,7 @@ def ip(text: Any) -> Ip:
 
 
 def cidr(text: Any) -> Cidr:
+    """Of either family; bits of the host may be set. Failed."""
     values.texts("cidr", text)
     try:
         if "/" not in text:

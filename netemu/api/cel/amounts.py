@@ -12,6 +12,7 @@ from netemu.api.cel.values import Failed, Quantity
 
 
 def quantity(text: Any) -> Quantity:
+    """As resource.Quantity reads it. Failed."""
     values.texts("quantity", text)
     try:
         return Quantity(Fraction(quantities.parse(text)))

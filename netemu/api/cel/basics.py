@@ -14,6 +14,7 @@ from netemu.api.cel.values import Cidr, Duration, Failed, Ip, Optional, Timestam
 
 
 def size(value: Any) -> int:
+    """Characters, bytes, items or keys. Failed."""
     values.need("size", value, str, bytes, list, dict)
     return len(value)
 

@@ -91,6 +91,7 @@ def kind(value: Any) -> str:
 
 
 def is_number(value: Any) -> bool:
+    """Whether it is an int, a Uint or a float."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -151,6 +152,7 @@ def tried(make: Callable[[Any], Any]) -> Callable[[Any], bool]:
 
 
 def overload(name: str) -> Failed:
+    """What is said when a function does not take such arguments."""
     return Failed(f"no such overload: {name}")
 
 

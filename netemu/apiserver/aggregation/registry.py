@@ -79,6 +79,7 @@ class Registry:
         self._publish()
 
     async def close(self) -> None:
+        """Hear of nothing more, and end every connection."""
         for collection, listener in self._heard:
             collection.leave(listener)
         for pool in self._pools.values():
