@@ -93,7 +93,7 @@ try:
     names = {{"__name__": "cni.bundled"}}
     exec(marshal.loads(start), names)
     names["take"](stamps, codes)
-except (OSError, EOFError, ValueError):
+except (OSError, EOFError, TypeError, ValueError):
     pass
 """
 
