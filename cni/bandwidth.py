@@ -65,7 +65,7 @@ def ifb_name(call: cni.Call, configuration: "cni.Document") -> str:
 
 def add(call: cni.Call, configuration: "cni.Document") -> cni.Result:
     """Shape; the result is the chain's, with the ifb link if there is one."""
-    result = _previous(configuration)
+    result = frame.chained(configuration)
     inward, outward = shapes(configuration)
     if not inward.rate and not outward.rate:
         return result
@@ -119,7 +119,7 @@ def delete(call: cni.Call, configuration: "cni.Document") -> None:
 
 def check(call: cni.Call, configuration: "cni.Document") -> None:
     """CHECK_FAILED unless both directions are shaped as configured."""
-    _previous(configuration)
+    frame.chained(configuration)
     inward, outward = shapes(configuration)
     with frame.Netns(call.netns) as netns, rtnl.Rtnl() as host:
         places: list[tuple[rtnetlink.Link | None, Shape]] = []
@@ -140,12 +140,6 @@ def collect(call: cni.Call, configuration: "cni.Document") -> None:
     with rtnl.Rtnl() as host:
         found = [link for link in host.dump(rtnetlink.dump_links()) if link.name.startswith("bwp")]
     parting.delete_links(call, [link.index for link in found if stale(link.alias)])
-
-
-def _previous(configuration: "cni.Document") -> cni.Result:
-    if not configuration.get("prevResult"):
-        raise cni.Failure(cni.INVALID_CONFIGURATION, "must be called as chained plugin")
-    return cni.result(configuration["prevResult"])
 
 
 ABOUT = "CNI bandwidth plugin of netemu"

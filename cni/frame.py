@@ -72,6 +72,13 @@ def _open_netns(path: str) -> int:
     return fd
 
 
+def chained(configuration: "cni.Document") -> cni.Result:
+    """What the plugins before this one have made. INVALID_CONFIGURATION when there is none."""
+    if not configuration.get("prevResult"):
+        raise cni.Failure(cni.INVALID_CONFIGURATION, "must be called as chained plugin")
+    return cni.result(configuration["prevResult"])
+
+
 def load(name: str) -> "ModuleType":
     """The module of a plugin, by the name of its executable."""
     module = f"cni.{plugins.EXECUTABLES[name]}"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def add(call: cni.Call, configuration: "cni.Document") -> cni.Result:
     """Open the ports; the result is the chain's. TRY_AGAIN while another container has one of them."""
-    result = _previous(configuration)
+    result = frame.chained(configuration)
     wish = hostports.options(configuration)
     if not wish.mappings:
         return result
@@ -104,7 +104,7 @@ def _forget_flow(socket: nfnl.Nfnl, flow: nfnetlink.Flow) -> None:
 
 def check(call: cni.Call, configuration: "cni.Document") -> None:
     """CHECK_FAILED when an element is not there any more, or leads elsewhere."""
-    result = _previous(configuration)
+    result = frame.chained(configuration)
     wish = hostports.options(configuration)
     if not wish.mappings:
         return
@@ -121,12 +121,6 @@ def collect(call: cni.Call, configuration: "cni.Document") -> None:
     """GC: close the ports of this network's attachments that are not valid any more."""
     wish = hostports.options(configuration)
     elements.take(call, hostports.places(wish), elements.stale(configuration))
-
-
-def _previous(configuration: "cni.Document") -> cni.Result:
-    if not configuration.get("prevResult"):
-        raise cni.Failure(cni.INVALID_CONFIGURATION, "must be called as chained plugin")
-    return cni.result(configuration["prevResult"])
 
 
 def _container(result: cni.Result) -> "Iterable[cni.Address]":

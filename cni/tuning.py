@@ -76,9 +76,7 @@ def _allowed(wanted: "cni.Document") -> None:
 
 def add(call: cni.Call, configuration: "cni.Document") -> cni.Result:
     """Set; the result is the chain's, with the interface's new MAC address and MTU."""
-    if not configuration.get("prevResult"):
-        raise cni.Failure(cni.INVALID_CONFIGURATION, "Required prevResult missing")
-    result = cni.result(configuration["prevResult"])
+    result = frame.chained(configuration)
     wish, settings = wishes(call, configuration), sysctls(call, configuration)
     with frame.Netns(call.netns) as netns, rtnl.Inside(netns), rtnl.Rtnl() as inside:
         link = _link(inside, call) if wish else None

@@ -8,7 +8,7 @@ Standard library only, for CNI executables import this.
 
 import struct
 
-from netemu.wire import records
+from netemu.wire import records, rtnetlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,10 +82,10 @@ def batch(messages: "Sequence[bytes]") -> list[bytes]:
 
 def elements(table: str, name: str, body: bytes) -> "Iterator[Element]":
     """The elements in one answer to `dump_elements` or `get_element` (after netlink's header)."""
-    outer = dict(attributes(body[_FAMILY.size :]))
-    for kind, item in attributes(outer.get(_LIST_ELEMENTS, b"")):
+    outer = dict(rtnetlink.split(body, _FAMILY.size))
+    for kind, item in rtnetlink.split(outer.get(_LIST_ELEMENTS, b""), 0):
         if kind == _LIST_ELEMENT:
-            parts = dict(attributes(item))
+            parts = dict(rtnetlink.split(item, 0))
             yield Element(
                 table,
                 name,
@@ -104,43 +104,32 @@ def dump_flows(family: int) -> bytes:
 def delete_flow(flow: Flow) -> bytes:
     """Forget a connection. ENOENT when it ended meanwhile."""
     return _message(
-        _CTNETLINK, _CT_DELETE, _ACK, flow.family, _attribute(_CT_ORIGINAL | _NESTED, flow.original)
+        _CTNETLINK, _CT_DELETE, _ACK, flow.family, rtnetlink.attribute(_CT_ORIGINAL | _NESTED, flow.original)
     )
 
 
 def flow(body: bytes) -> Flow | None:
     """One answer to `dump_flows` (after netlink's header); None for one without ports."""
     family = body[0]
-    original = dict(attributes(body[_FAMILY.size :])).get(_CT_ORIGINAL, b"")
-    parts = dict(attributes(original))
-    proto = dict(attributes(parts.get(_TUPLE_PROTO, b"")))
-    destination = dict(attributes(parts.get(_TUPLE_IP, b""))).get(_CT_DESTINATIONS.get(family, 0))
+    original = dict(rtnetlink.split(body, _FAMILY.size)).get(_CT_ORIGINAL, b"")
+    parts = dict(rtnetlink.split(original, 0))
+    proto = dict(rtnetlink.split(parts.get(_TUPLE_PROTO, b""), 0))
+    destination = dict(rtnetlink.split(parts.get(_TUPLE_IP, b""), 0)).get(_CT_DESTINATIONS.get(family, 0))
     if destination is None or _PROTO_DESTINATION not in proto:
         return None
     port = int.from_bytes(proto[_PROTO_DESTINATION], "big")
     return Flow(family, proto[_PROTO_NUMBER][0], destination, port, original)
 
 
-def attributes(data: bytes) -> "Iterator[tuple[int, bytes]]":
-    """Type (without flags) and value of each netlink attribute."""
-    at = 0
-    while at + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, at)
-        if length < 4:
-            return
-        yield kind & 0x3FFF, data[at + 4 : at + length]
-        at += (length + 3) & ~3
-
-
 def _element(kind: int, flags: int, element: Element) -> bytes:
-    parts = _nested(_ELEMENT_KEY, _attribute(_DATA_VALUE, element.key))
+    parts = _nested(_ELEMENT_KEY, rtnetlink.attribute(_DATA_VALUE, element.key))
     if element.end:
-        parts += _nested(_ELEMENT_KEY_END, _attribute(_DATA_VALUE, element.end))
+        parts += _nested(_ELEMENT_KEY_END, rtnetlink.attribute(_DATA_VALUE, element.end))
     if element.data:
-        parts += _nested(_ELEMENT_DATA, _attribute(_DATA_VALUE, element.data))
+        parts += _nested(_ELEMENT_DATA, rtnetlink.attribute(_DATA_VALUE, element.data))
     if element.comment:
         text = element.comment.encode() + b"\0"
-        parts += _attribute(_ELEMENT_USERDATA, bytes([_USERDATA_COMMENT, len(text)]) + text)
+        parts += rtnetlink.attribute(_ELEMENT_USERDATA, bytes([_USERDATA_COMMENT, len(text)]) + text)
     body = _where(element.table, element.set) + _nested(_LIST_ELEMENTS, _nested(_LIST_ELEMENT, parts))
     return _message(_NFTABLES, kind, flags, _family(element.table), body)
 
@@ -150,11 +139,11 @@ def _family(table: str) -> int:
 
 
 def _where(table: str, name: str) -> bytes:
-    return _text(_LIST_TABLE, table.partition(" ")[2]) + _text(_LIST_SET, name)
+    return rtnetlink.text(_LIST_TABLE, table.partition(" ")[2]) + rtnetlink.text(_LIST_SET, name)
 
 
 def _value(nested: bytes) -> bytes:
-    return dict(attributes(nested)).get(_DATA_VALUE, b"")
+    return dict(rtnetlink.split(nested, 0)).get(_DATA_VALUE, b"")
 
 
 def _comment(data: bytes) -> str:
@@ -174,13 +163,5 @@ def _message(subsystem: int, kind: int, flags: int, family: int, body: bytes) ->
     return head + _FAMILY.pack(family, 0, 0) + body
 
 
-def _attribute(kind: int, payload: bytes) -> bytes:
-    return struct.pack("=HH", len(payload) + 4, kind) + payload + b"\0" * (-len(payload) % 4)
-
-
 def _nested(kind: int, payload: bytes) -> bytes:
-    return _attribute(kind | _NESTED, payload)
-
-
-def _text(kind: int, value: str) -> bytes:
-    return _attribute(kind, value.encode() + b"\0")
+    return rtnetlink.attribute(kind | _NESTED, payload)
