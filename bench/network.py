@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import datetime
+import hashlib
 import os
 import signal
 import socket
@@ -348,9 +349,8 @@ def hand(found: Topology, rules: dict[str, str]) -> Iterator[dict[str, Way]]:
             netns.call(paths[node], _settle)
             netns.call(paths[node], _told, ("nft", "-f", "-"), rules[node])
             if found.backend == "vxlan":
-                text = "".join(
-                    f"fdb add {_mac(n)} dev flannel.1 dst {found.nodes[n]}\n" for n in NODES if n != node
-                )
+                entries = ((_mac(other, "flannel.1"), found.nodes[other]) for other in NODES if other != node)
+                text = "".join(f"fdb add {mac} dev flannel.1 dst {ip}\n" for mac, ip in entries)
                 netns.call(paths[node], _told, ("bridge", "-batch", "-"), text)
         yield found.ways(paths)
     finally:
@@ -373,8 +373,11 @@ def commands(found: Topology, paths: dict[str, str]) -> dict[str, str]:
     for node, other in (NODES, reversed(NODES)):
         subnet = found.subnets[node]
         told[node] = (
-            f"addr add {found.nodes[node]}/16 dev eth0\nlink set eth0 up\nlink set lo up\n"
-            f"link add cni0 type bridge\nlink set cni0 mtu {found.mtu} up\naddr add {subnet[1]}/24 dev cni0\n"
+            f"link set eth0 address {_mac(node, 'eth0')}\naddr add {found.nodes[node]}/16 dev eth0\n"
+            "link set eth0 up\nlink set lo up\n"
+            f"neigh add {found.nodes[other]} lladdr {_mac(other, 'eth0')} dev eth0 nud permanent\n"
+            f"link add address {_mac(node, 'cni0')} cni0 type bridge\n"
+            f"link set cni0 mtu {found.mtu} up\naddr add {subnet[1]}/24 dev cni0\n"
         )
         told[node] += _between(found, node, other)
     for pod, (node, ip) in found.pods.items():
@@ -382,10 +385,13 @@ def commands(found: Topology, paths: dict[str, str]) -> dict[str, str]:
         told[node] += (
             f"link add veth-{pod} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {paths[pod]}\n"
             f"link set veth-{pod} master cni0 up\n"
+            f"neigh add {ip} lladdr {_mac(pod, 'eth0')} dev cni0 nud permanent\n"
         )
+        gateway = found.subnets[node][1]
         told[pod] = (
-            f"link set lo up\naddr add {ip}/24 dev eth0\nlink set eth0 up\n"
-            f"route add default via {found.subnets[node][1]}\n"
+            f"link set lo up\nlink set eth0 address {_mac(pod, 'eth0')}\naddr add {ip}/24 dev eth0\n"
+            f"link set eth0 up\nroute add default via {gateway}\n"
+            f"neigh add {gateway} lladdr {_mac(node, 'cni0')} dev eth0 nud permanent\n"
         )
     return told
 
@@ -396,15 +402,16 @@ def _between(found: Topology, node: str, other: str) -> str:
         return f"route add {there} via {found.nodes[other]}\n"
     tunnel = "flannel.1 type vxlan id 1 dev eth0 dstport 8472 nolearning"
     return (
-        f"link add address {_mac(node)} mtu 1450 {tunnel} local {found.nodes[node]}\n"
+        f"link add address {_mac(node, 'flannel.1')} mtu 1450 {tunnel} local {found.nodes[node]}\n"
         f"addr add {own[0]}/32 dev flannel.1\nlink set flannel.1 up\n"
-        f"neigh add {there[0]} lladdr {_mac(other)} dev flannel.1 nud permanent\n"
+        f"neigh add {there[0]} lladdr {_mac(other, 'flannel.1')} dev flannel.1 nud permanent\n"
         f"route add {there} via {there[0]} dev flannel.1 onlink\n"
     )
 
 
-def _mac(node: str) -> str:
-    return f"0e:00:00:00:00:0{NODES.index(node)}"
+def _mac(place: str, link: str) -> str:
+    """Known beforehand, for permanent neighbours: the kernel's table of others may be full."""
+    return "0e:" + hashlib.blake2s(f"{place} {link}".encode(), digest_size=5).digest().hex(":")
 
 
 def _settle() -> None:

@@ -14,6 +14,8 @@ from netemu.lab import addressing, config, layout
 from netemu.podnet import sysctls
 
 NODE_LINK = "eth0"
+# Nodes that know all others on their link beforehand: more would be a second's work for a lab of 250.
+_ACQUAINTED = 32
 
 
 _KINDS = {
@@ -42,11 +44,20 @@ def places(lab: config.LabConfig) -> tuple[str, ...]:
 
 def network(lab: config.LabConfig, netns: dict[str, str]) -> tuple[Step, ...]:
     """All links, addresses, routes and sysctls of a new lab. `netns` are the places' namespace files."""
+    nodes = lab.nodes
     return (
         _fabric(lab, netns),
         _outside(lab),
-        *(_node(lab, node) for node in lab.nodes),
+        *(_node(lab, node, _acquaintances(node, nodes)) for node in nodes),
     )
+
+
+def _acquaintances(node: config.Node, nodes: tuple[config.Node, ...]) -> tuple[config.Node, ...]:
+    """On its link: all others, or in a large lab those with whom everybody speaks."""
+    near = tuple(other for other in nodes if other.segment == node.segment and other != node)
+    if len(near) < _ACQUAINTED or node.role == config.CONTROL_PLANE:
+        return near
+    return tuple(other for other in near if other.role == config.CONTROL_PLANE)
 
 
 def port(node: config.Node) -> str:
@@ -88,6 +99,7 @@ def _fabric(lab: config.LabConfig, netns: dict[str, str]) -> Step:
         ops.SetMTU(layout.OUTSIDE, lab.mtu),
         *(ops.AddAddress(layout.OUTSIDE, ip) for ip in lab.outside_router),
         ops.SetUp(layout.OUTSIDE),
+        *_known(layout.OUTSIDE, lab.outside_client),
     ]
     for node in lab.nodes:
         operations += [
@@ -95,6 +107,7 @@ def _fabric(lab: config.LabConfig, netns: dict[str, str]) -> Step:
             ops.SetMTU(port(node), lab.mtu),
             ops.SetMaster(port(node), bridge(node.segment)),
             ops.SetUp(port(node)),
+            *_known(bridge(node.segment), node.interfaces),
         ]
     return Step(layout.FABRIC, tuple(operations), _optional(layout.FABRIC))
 
@@ -113,17 +126,28 @@ def _outside(lab: config.LabConfig) -> Step:
         *_sysctls(layout.OUTSIDE),
         ops.SetUp("lo"),
         *_link(layout.OUTSIDE, lab.outside_client, lab.mtu),
+        *_known(NODE_LINK, lab.outside_router),
         *(ops.AddRoute(network, via=routers[network.version]) for network in lab.ranges.nodes),
     )
     return Step(layout.OUTSIDE, operations, _optional(layout.OUTSIDE))
 
 
-def _node(lab: config.LabConfig, node: config.Node) -> Step:
+def _known(link: str, interfaces: tuple[addressing.Interface, ...]) -> Iterator[ops.Operation]:
+    """Whoever is there by these addresses. The kernel has one table of neighbours for all namespaces, of
+    1,024 by default, beyond which packets are lost without a word; permanent entries do not count.
+    """
+    yield from (ops.AddNeighbour(link, interface.ip, mac(interfaces)) for interface in interfaces)
+
+
+def _node(lab: config.LabConfig, node: config.Node, others: tuple[config.Node, ...]) -> Step:
+    """`others`: whom it knows from the start."""
     routers = lab.segments[node.segment].router
     operations: tuple[ops.Operation, ...] = (
         *_sysctls(node.role),
         ops.SetUp("lo"),
         *_link(node.role, node.interfaces, lab.mtu),
+        *_known(NODE_LINK, routers),
+        *(known for other in others for known in _known(NODE_LINK, other.interfaces)),
         *(ops.AddRoute(addressing.everywhere(router.version), via=router.ip) for router in routers),
     )
     return Step(node.name, operations, _optional(node.role))

@@ -46,6 +46,31 @@ def test_the_same_lab_gives_the_same_plan() -> None:
     assert plan.network(config.default(), paths) == plan.network(config.default(), paths)
 
 
+@pytest.mark.parametrize(("nodes", "segments"), [(5, 1), (5, 2), (60, 1)])
+def test_neighbours_know_each_other_by_the_addresses_they_have(nodes: int, segments: int) -> None:
+    lab = config.parse({"nodes": nodes, "network": {"backend": "vxlan", "segments": segments}})
+    nets = build(lab)
+    states = {place: net.observe() for place, net in nets.items()}
+    macs = {
+        address.ip.ip: state.links[address.link].mac
+        for state in states.values()
+        for address in state.addresses
+    }
+    for place, state in states.items():
+        for neighbour in state.neighbours:
+            assert macs[neighbour.ip] == neighbour.mac, (place, neighbour)
+    for node in lab.nodes:
+        known = {neighbour.ip for neighbour in states[node.name].neighbours}
+        near = [one for one in lab.nodes if one.segment == node.segment and one != node]
+        if nodes == 60 and node.role == config.WORKER:
+            near = [one for one in near if one.role == config.CONTROL_PLANE]
+        everybody = {interface.ip for one in near for interface in one.interfaces}
+        assert known == everybody | {router.ip for router in lab.segments[node.segment].router}
+    assert {n.ip for n in states[layout.OUTSIDE].neighbours} == {i.ip for i in lab.outside_router}
+    in_fabric = {interface.ip for node in lab.nodes for interface in node.interfaces}
+    assert {n.ip for n in states[layout.FABRIC].neighbours} == in_fabric | {i.ip for i in lab.outside_client}
+
+
 def test_outside_reaches_nodes_only() -> None:
     """A cluster's pods and Services are nobody's business beyond it."""
     lab = config.default()
