@@ -100,7 +100,8 @@ def server(lab):
 def eager(name, address, **labels):
     """One connection attempt as its first act. The first packet must do: the next one would be too late."""
     node = ("worker-1", "control-plane-1")[int(name[-1]) % 2]
-    return pod(name, "connect", f"{address}:8080", "--timeout=800ms", node=node, never=True, **labels)
+    patience = "800ms" if labels["eager"] == "kept" else "30s"
+    return pod(name, "connect", f"{address}:8080", f"--timeout={patience}", node=node, never=True, **labels)
 
 
 def test_the_first_packet_of_a_pod_meets_its_policies(lab, server):
