@@ -64,7 +64,8 @@ async def answer(
 ) -> messages.Response:
     """Answer a request about a resource. Refusal."""
     if (target.group, target.resource, target.verb) == ("", "bindings", "create") and not target.name:
-        pod = contexts.Call(parts, request, target._replace(name=""), user, kinds.of(core.Pod))
+        below = target._replace(name="", subresource="binding")
+        pod = contexts.Call(parts, request, below, user, kinds.of(core.Pod))
         return await pods.binding(pod)
     kind = parts.catalog.find(target.group, target.version, target.resource)
     if kind is None or (target.namespace and not kind.namespaced):

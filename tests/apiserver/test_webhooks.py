@@ -338,6 +338,9 @@ def test_streams_and_what_is_made_below_a_pod_are_asked_about(world: Any) -> Non
                     resource,
                     path.partition("?")[0].split("/")[7],
                 )
+            older = {"metadata": {"name": "web"}, "target": {"name": "n"}}
+            assert (await w.ask("POST", "/api/v1/namespaces/default/bindings", older)).status == 400
+            assert (hook.asked[-1]["subResource"], hook.asked[-1]["kind"]["kind"]) == ("binding", "Binding")
             execute = next(one for one in hook.asked if one["kind"]["kind"] == "PodExecOptions")
             assert execute["object"] == {
                 "kind": "PodExecOptions",
