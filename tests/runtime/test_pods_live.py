@@ -129,7 +129,8 @@ def test_a_container_sees_a_file_system_of_its_own(node: Node) -> None:
     """
 
     async def story(runtime: local.LocalRuntime) -> None:
-        config = pod(node, hosts="127.0.0.1\tlocalhost\n@addresses\tweb\n", resolv_conf="nameserver 10.96.0.10\n")
+        hosts = "127.0.0.1\tlocalhost\n@addresses\tweb\n"
+        config = pod(node, hosts=hosts, resolv_conf="nameserver 10.96.0.10\n")
         sandbox = await runtime.run_pod_sandbox(config)
         made = await start(runtime, sandbox, shell(script, log_path="0.log"))
         container = await ended(runtime, made)
