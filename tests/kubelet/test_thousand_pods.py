@@ -22,11 +22,17 @@ from netemu.wire import cri
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(600)]
 NODES, PODS = 4, 250
-PORT = 4789
+PORT, MAC = 4789, "02:00:00:00:00:{:02x}"
 _BURST = 64  # datagrams on their way at once: what a receiver's buffer holds
 EVERYWHERE = [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]
 KINDS = {
-    "bridge": {"type": "bridge", "bridge": "cni0", "isGateway": True, "isDefaultGateway": True},
+    "bridge": {
+        "type": "bridge",
+        "bridge": "cni0",
+        "isGateway": True,
+        "isDefaultGateway": True,
+        "viaGateway": True,  # or those of one node would have to find each other
+    },
     "ptp": {"type": "ptp"},
 }
 
@@ -54,12 +60,15 @@ def link(number):
     interface = ipaddress.ip_interface(f"192.0.2.{number + 1}/24")
     yield ops.SetSysctl("net.ipv4.ip_forward", "1")
     yield ops.SetSysctl("net.ipv6.conf.all.forwarding", "1")
+    yield ops.SetMAC("eth0", MAC.format(number))
     yield ops.AddAddress("eth0", interface)
     yield ops.SetUp("eth0")
     for other in range(NODES):
         if other != number:
             net = ipaddress.ip_network(subnets(other)[0])
-            yield ops.AddRoute(net, ipaddress.ip_address(f"192.0.2.{other + 1}"))
+            gateway = ipaddress.ip_address(f"192.0.2.{other + 1}")
+            yield ops.AddNeighbour("eth0", gateway, MAC.format(other))
+            yield ops.AddRoute(net, gateway)
 
 
 def on_node(kind, place, number):
