@@ -211,7 +211,7 @@ def test_many_threads_of_one_process_at_once(machine, network):
     names = [f"t{n}" for n in range(16)]
     for name in names:
         machine.namespace(name)
-    before = os.stat("/proc/self/ns/net"), os.getcwd(), dict(os.environ)
+    before = os.stat("/proc/self/ns/net").st_ino, os.getcwd(), dict(os.environ)
     with ThreadPoolExecutor(8) as pool:
         results = dict(zip(names, pool.map(lambda n: machine.within("ADD", network, n), names), strict=True))
         assert {outcome.code for outcome in results.values()} == {0}
@@ -222,7 +222,7 @@ def test_many_threads_of_one_process_at_once(machine, network):
             done = pool.map(lambda n, c=command: machine.within(c, whole[n], n), names)
             assert {outcome.code for outcome in done} == {0}
     assert [link["ifname"] for link in machine.json("host", "link")] == ["lo", "cni0"]
-    assert before == (os.stat("/proc/self/ns/net"), os.getcwd(), dict(os.environ))
+    assert before == (os.stat("/proc/self/ns/net").st_ino, os.getcwd(), dict(os.environ))
 
 
 @pytest.mark.skipif(not shutil.which("nft"), reason="needs nft")
