@@ -65,7 +65,7 @@ TABLE = (
            essential=False),
     Sysctl("net.ipv4.neigh.default.gc_thresh3", "8192", (NODE,),
            "room for every pod of a node. Kernels up to now have one table and one limit for all namespaces, "
-           "which a lab does not touch: its nodes and CNI plugins make permanent neighbours, which do not count",
+           "which a lab does not touch: its nodes and plugins make permanent neighbours, which do not count",
            essential=False),
     Sysctl("net.ipv6.neigh.default.gc_thresh3", "8192", (NODE,), "the same for IPv6", essential=False),
 )  # fmt: skip
