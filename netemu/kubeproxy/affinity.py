@@ -42,16 +42,16 @@ def renumber(before: Numbers, backends: Iterable[Address]) -> Numbers:
 
 
 def recalled(
-    identified: Mapping[str, str], numbered_: Iterable[tuple[str, str]], entries: Mapping[str, str]
+    identified: Mapping[str, str], numbered_: Mapping[str, str], entries: Mapping[str, str]
 ) -> dict[str, Numbers]:
     """What a table of an earlier proxy says: numbers by Service port as dialled, `10.96.0.1 . tcp . 80`.
 
-    `identified`: dialled -> identity; `numbered_`: (dialled . number, backend); `entries`: client -> number.
+    `identified`: dialled -> identity; `numbered_`: dialled . number -> backend; `entries`: client -> number.
     Numbers that clients remember are not given again, either.
     """
     last = max(map(meant, entries.values()), default=0)
     held: dict[str, dict[Address, int]] = {}
-    for key, backend in numbered_:
+    for key, backend in numbered_.items():
         dialled, _, number = key.rpartition(" . ")
         ip, _, port = backend.rpartition(" . ")
         held.setdefault(dialled, {})[ip, int(port)] = meant(number)

@@ -28,6 +28,7 @@ from netemu.kubeproxy import (
 
 BREATHER = 0.02  # seconds between two transactions while changes keep coming
 CHECK_INTERVAL = 5.0  # seconds between looks at whether the tables are still ours
+CHECK_SHARE = 0.02  # of the time, at most: where others change the packet filter often all must be read
 ZONE_LABEL = "topology.kubernetes.io/zone"
 TRIGGER = "endpoints.kubernetes.io/last-change-trigger-time"
 _NOT_HEADLESS = "!service.kubernetes.io/headless"  # nobody sends through the proxy to those
@@ -194,9 +195,13 @@ class _Loop:
 
     async def watch_over(self) -> None:
         """For ever: whether somebody else changed our tables."""
+        took = 0.0
         while True:
-            await self._clock.sleep(CHECK_INTERVAL)
-            if not await self._proxy.check():
+            await self._clock.sleep(max(CHECK_INTERVAL, took / CHECK_SHARE))
+            began = self._clock.monotonic()
+            intact = await self._proxy.check()
+            took = self._clock.monotonic() - began
+            if not intact:
                 _log.warning("the Service tables were changed by somebody else: making them anew")
                 self._proxy.start_over()
                 self._wake.set()

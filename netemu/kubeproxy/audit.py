@@ -29,9 +29,14 @@ def contents(
     return {"nftables": [e for e in entries if any(thing.get("table") == name for thing in e.values())]}
 
 
-def rules(listing: Mapping[str, Any]) -> Counter[str]:
-    """How many rules each chain has, in libnftables' JSON of a table."""
-    return Counter(entry["rule"]["chain"] for entry in listing["nftables"] if "rule" in entry)
+def rules(
+    ask: Callable[[str], Mapping[str, Any]], family: layout.Family, chains: Iterable[str]
+) -> Counter[str]:
+    """How many rules each of these chains has."""
+    listings = (ask(f"list chain {family.table} {chain}") for chain in chains)
+    return Counter(
+        entry["rule"]["chain"] for listing in listings for entry in listing["nftables"] if "rule" in entry
+    )
 
 
 def count(text: str) -> int:
@@ -49,29 +54,14 @@ def elements(listing: Mapping[str, Any]) -> dict[str, set[str]]:
     return found
 
 
-def same(
-    listing: Mapping[str, Any],
-    wanted: Iterable[nft.Element],
-    chains: Mapping[str, int],
-    ignored: Iterable[str],
-) -> bool:
-    """Whether the listed table holds these elements, and as many rules in each chain."""
-    expected: dict[str, set[str]] = defaultdict(set)
-    left_out = set(ignored)
-    for element in wanted:
-        if element.of not in left_out:
-            expected[element.of].add(" ".join(_spelled(element)))
-    listed = elements(listing)
-    kinds = listed.pop("kinds", set())
-    for name in left_out:
-        listed.pop(name, None)
-    return (
-        rules(listing) == Counter(chains)
-        and bool(kinds)
-        and all(
-            listed.get(name, set()) == expected.get(name, set()) for name in listed.keys() | expected.keys()
-        )
-    )
+def spelled(
+    elements: Iterable[tuple[layout.Family, nft.Element]],
+) -> dict[tuple[layout.Family, str], set[str]]:
+    """What sets and maps should hold, by family and name, in the spelling of `elements`."""
+    found: dict[tuple[layout.Family, str], set[str]] = defaultdict(set)
+    for family, element in elements:
+        found[family, element.of].add(" ".join(_spelled(element)))
+    return found
 
 
 def _spelled(element: nft.Element) -> list[str]:

@@ -198,6 +198,11 @@ class Tables:
         frame = layout.frame(family, self._around[family.name])
         return _rules((*frame, *self._chains(family, sticky=False)))
 
+    def sets(self, family: layout.Family) -> Iterator[nft.Set]:
+        """All sets and maps of the family's table."""
+        frame = layout.frame(family, self._around[family.name])
+        yield from (thing for thing in frame if isinstance(thing, nft.Set))
+
     def sticky_rules(self, family: layout.Family) -> Counter[str]:
         """Likewise of chains for session affinity."""
         return _rules(self._chains(family, sticky=True))

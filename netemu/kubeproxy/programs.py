@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
 from typing import Any, NamedTuple, Protocol
 
@@ -16,7 +16,6 @@ from netemu.base import errors
 from netemu.kernel import firewall, network, process
 from netemu.kernel import operations as ops
 from netemu.kubeproxy import affinity, audit, iptables, layout, ledger, plan, walk, walk_iptables
-from netemu.wire import nft
 
 Surroundings = Mapping[str, layout.Surroundings]
 _UNKNOWN = layout.INTERVALS | affinity.DYNAMIC  # what these hold is not compared
@@ -51,6 +50,14 @@ class Program(Protocol):
     def intact(self, book: ledger.Ledger) -> bool: ...
 
     def recall(self) -> Mapping[str, affinity.Numbers]: ...
+
+
+# Maps that say what sticky clients were told: Service ports, their backends' numbers, the clients.
+_STICKY = (
+    (affinity.identities("vip"),),
+    tuple(affinity.numbered(mode.scope) for mode in (layout.CLUSTER, layout.LOCAL)),
+    (affinity.CLIENTS,),
+)
 
 
 class Fresh(NamedTuple):
@@ -123,15 +130,8 @@ class Nftables:
     def recall(self) -> Mapping[str, affinity.Numbers]:
         found: dict[str, affinity.Numbers] = {}
         for family in self._present():
-            held = walk.read(audit.contents(self._door.list_json, family, ()))
-            tables = {name: {key: entry.value for key, entry in of.items()} for name, of in held.items()}
-            numbered = (
-                pair
-                for mode in (layout.CLUSTER, layout.LOCAL)
-                for pair in tables.get(affinity.numbered(mode.scope), {}).items()
-            )
-            identified = tables.get(affinity.identities("vip"), {})
-            found |= affinity.recalled(identified, numbered, tables.get(affinity.CLIENTS, {}))
+            with contextlib.suppress(firewall.FirewallError):  # tables of another layout
+                found |= affinity.recalled(*(self._held(family, names) for names in _STICKY))
         return found
 
     def _apply(self, document: str) -> None:
@@ -140,29 +140,42 @@ class Nftables:
         if self._trusted in (before, None) and self._generations.current() == before + 1:
             self._trusted = before + 1  # else somebody else's transaction is among them
 
+    def _held(self, family: layout.Family, names: Iterable[str]) -> dict[str, str]:
+        """What these maps hold, together."""
+        listings = (self._door.list_json(f"list map {family.table} {name}") for name in names)
+        maps = (of for listing in listings for of in walk.read(listing).values())
+        return {key: entry.value for of in maps for key, entry in of.items()}
+
     def intact(self, book: ledger.Ledger) -> bool:
         now = self._generations.current()
         if now == self._trusted:
             return True
-        chains = {family: self._tables.rules(family) for family in layout.FAMILIES}
+        wanted = audit.spelled(book.elements())
         try:
-            for family in layout.FAMILIES:
-                for chain, count in self._tables.sticky_rules(family).items():
-                    if audit.count(self._door.list_text(f"list chain {family.table} {chain}")) != count:
-                        return False
-            listings = {f: audit.contents(self._door.list_json, f, chains[f]) for f in layout.FAMILIES}
+            same = all(self._same(family, wanted) for family in layout.FAMILIES)
         except firewall.FirewallError:
             return False
-        held: dict[layout.Family, list[nft.Element]] = {family: [] for family in layout.FAMILIES}
-        for family, element in book.elements():
-            held[family].append(element)
-        if not all(
-            audit.same(listing, held[family], chains[family], _UNKNOWN)
-            for family, listing in listings.items()
-        ):
-            return False
-        self._trusted = now  # what came after it was read is looked at next time
-        return True
+        if same:
+            self._trusted = now  # what came after it was read is looked at next time
+        process.return_memory()
+        return same
+
+    def _same(self, family: layout.Family, wanted: Mapping[tuple[layout.Family, str], set[str]]) -> bool:
+        """One set after another: all at once take as much memory as everything else that the proxy has."""
+        table = family.table
+        for one in self._tables.sets(family):
+            if one.name in _UNKNOWN:
+                continue
+            held = audit.elements(self._door.list_json(f"list {one.noun} {table} {one.name}"))
+            found = held.get(one.name, set())
+            if not found if one.name == "kinds" else found != wanted.get((family, one.name), set()):
+                return False
+        rules = self._tables.rules(family)
+        sticky = self._tables.sticky_rules(family)
+        return audit.rules(self._door.list_json, family, rules) == rules and all(
+            audit.count(self._door.list_text(f"list chain {table} {chain}")) == count
+            for chain, count in sticky.items()
+        )
 
 
 class Restore(NamedTuple):

@@ -87,7 +87,7 @@ class World:
         port: int,
         protocol: str = "tcp",
         *,
-        timeout: float = 2.0,
+        timeout: float = 20.0,
         source_port: int = 0,
         source: str = "",
     ) -> Answer | str:
@@ -185,6 +185,21 @@ class World:
             )
         self._underlay()
         self._pods()
+        self._acquaint()
+
+    def _acquaint(self) -> None:
+        """Neighbours know each other for good: of others there may be so many in all namespaces together."""
+        segments = (
+            (("outside", "fab"), ("here", "eth0"), ("there", "eth0")),
+            (("here", "cni0"), ("a", "eth0"), ("b", "eth0")),
+            (("there", "v-far"), ("far", "eth0")),
+        )
+        for segment in segments:
+            for (place, link), (other, its) in itertools.permutations(segment, 2):
+                state = self.networks[other].observe()
+                own = [address.ip.ip for address in state.addresses if address.link == its]
+                mac = state.links[its].mac
+                self.networks[place].apply([ops.AddNeighbour(link, ip, mac) for ip in own])
 
     def _underlay(self) -> None:
         outside = self.networks["outside"]
