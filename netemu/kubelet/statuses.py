@@ -81,7 +81,13 @@ def _ips(view: views.View, place: Place) -> tuple[str, ...]:
     home = views.ready_sandbox(view)
     if home is None and (_finishing(view) or view.pod.status.phase in ("Succeeded", "Failed")):
         return tuple(ip.ip for ip in view.pod.status.podIPs)  # a finished pod keeps showing what it had
-    return home.ips if home is not None else ()
+    return _primary_first(home.ips, place) if home is not None else ()
+
+
+def _primary_first(ips: tuple[str, ...], place: Place) -> tuple[str, ...]:
+    """The node's primary family comes first, whatever its network answered first (KEP-563)."""
+    six = bool(place.ips) and ":" in place.ips[0]
+    return tuple(sorted(ips, key=lambda ip: (":" in ip) != six))
 
 
 # -- containers

@@ -165,3 +165,10 @@ def test_the_patch_says_only_what_is_new(given):
     assert back["podIP"] is None
     moved = {**documents[1], "podIPs": [{"ip": "10.244.1.9"}]}
     assert statuses.patch(documents[1], moved)["podIPs"] == [{"ip": "10.244.1.9"}, {"$patch": "replace"}]
+
+
+@pytest.mark.parametrize(("node", "first"), [("172.18.0.3", "10.244.1.5"), ("fd00:18::3", "fd00:244:0:1::5")])
+def test_the_primary_address_is_of_the_node_s_primary_family(given, node, first):
+    found = statuses.status(given.view(containers=[given.run()]), statuses.Place((node,)), given.now)
+    assert found.podIP == first
+    assert len(found.podIPs) == 2

@@ -73,7 +73,7 @@ class Cni:
         self._well = _Well(network.text, now + _ASK_AGAIN)
 
     async def attach(self, sandbox: cri.Sandbox) -> tuple[str, ...]:
-        """ADD: the pod's addresses on its first interface, IPv4 first. Nothing remains after a failure."""
+        """ADD: the pod's addresses on its first interface. Nothing remains after a failure."""
         done: list[tuple[conflists.ConfigList, results.Attachment]] = []
         try:
             network, about = await self._lists.settled(self.network()), self._attachment(sandbox)
@@ -221,7 +221,7 @@ def _cgroup(pid: int) -> str:
 
 
 def addresses(result: dict[str, Any], netns: str) -> tuple[str, ...]:
-    """The addresses on the pod's interface, IPv4 first as the node's own. NetemuError when there is none."""
+    """The addresses on the pod's interface, as the result has them. NetemuError when there is none."""
     try:
         found = cni.result(result)
     except cni.Failure as failure:
@@ -229,4 +229,4 @@ def addresses(result: dict[str, Any], netns: str) -> tuple[str, ...]:
     ours = conflists.addresses(found, IFNAME)
     if not ours:
         raise errors.NetemuError(f"failed to find network info for sandbox {os.path.basename(netns)}")
-    return tuple(str(ip.address.ip) for ip in sorted(ours, key=lambda ip: ip.address.version))
+    return tuple(str(ip.address.ip) for ip in ours)
