@@ -17,7 +17,6 @@ from netemu.runtime.programs import sockets
 from netemu.wire import sctp
 
 ANSWERED = "this kernel has no SCTP sockets (CONFIG_IP_SCTP): an INIT is answered, data is not"
-_IP_PKTINFO = 8  # linux/in.h; not in Python 3.11
 _PORTS_KEPT = 28000
 
 
@@ -63,12 +62,12 @@ def receive(sock: socket.socket) -> Received:
     data, ancillary, _, peer = sock.recvmsg(2048, 128)
     if sock.family == socket.AF_INET:
         # ipi_spec_dst is whom it was sent to: the answer must come from there.
-        ancillary = [(socket.IPPROTO_IP, _IP_PKTINFO, struct.pack("=I", 0) + data[16:20] + bytes(4))]
+        ancillary = [(socket.IPPROTO_IP, sockets.IP_PKTINFO, struct.pack("=I", 0) + data[16:20] + bytes(4))]
         data = data[(data[0] & 15) * 4 :]
 
     def answer(packet: bytes) -> None:
         with contextlib.suppress(OSError):
-            sock.sendmsg([packet], ancillary, 0, peer)
+            sock.sendmsg([packet], sockets.answering(ancillary), 0, peer)
 
     return Received(sctp.parse(data), str(peer[0]).partition("%")[0], answer)
 

@@ -18,7 +18,6 @@ from typing import NamedTuple
 from netemu.runtime import eventloop
 from netemu.runtime.programs import sockets
 
-_IP_PKTINFO = 8  # linux/in.h; not in Python 3.11
 HEAD_LIMIT, BODY_LIMIT = 64 * 1024, 64 * 1024 * 1024
 
 
@@ -112,7 +111,7 @@ class Server:
     ) -> None:
         """`answer` gets each datagram; what it returns goes back, from the address that was asked."""
         sock = sockets.listen(port, socket.SOCK_DGRAM, host)
-        returns = _remember_destination(sock)
+        _remember_destination(sock)
 
         def take() -> None:
             for _ in range(64):
@@ -123,7 +122,7 @@ class Server:
                 reply = answer(data, sockets.plain(peer))
                 if reply is not None:
                     with contextlib.suppress(OSError):
-                        sock.sendmsg([reply], [item for item in ancillary if item[:2] in returns], 0, peer)
+                        sock.sendmsg([reply], sockets.answering(ancillary), 0, peer)
 
         self.loop.readable(sock.fileno(), take)
         self._kept.append(sock)
@@ -195,13 +194,11 @@ def _closing(
         talk(stream, peer)
 
 
-def _remember_destination(sock: socket.socket) -> tuple[tuple[int, int], ...]:
+def _remember_destination(sock: socket.socket) -> None:
     """Ask for the address a datagram was sent to: of several, the answer must come from that one."""
-    sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+    sock.setsockopt(socket.IPPROTO_IP, sockets.IP_PKTINFO, 1)
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-        return ((socket.IPPROTO_IPV6, socket.IPV6_PKTINFO),)
-    return ((socket.IPPROTO_IP, _IP_PKTINFO),)
 
 
 class _Conversation:

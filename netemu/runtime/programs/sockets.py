@@ -4,10 +4,11 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 Address = tuple[str, int]
 SCTP = 132
+IP_PKTINFO = 8  # linux/in.h; not in Python 3.11
 NO_SCTP = "this kernel has no SCTP sockets (CONFIG_IP_SCTP)"
 
 
@@ -49,6 +50,20 @@ def plain(address: tuple[object, ...]) -> Address:
     """Address and port of a socket address; IPv4 as IPv4 though it came through a socket for both."""
     host, port = str(address[0]), int(str(address[1]))
     return host.removeprefix("::ffff:") if "." in host else host, port
+
+
+def answering(ancillary: Iterable[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
+    """What recvmsg told of a datagram's destination, for an answer from that address, by any link.
+
+    By the link that it came by there may be no way back. Link-local addresses alone mean nothing without it.
+    """
+    found = {(level, kind): data for level, kind, data in ancillary}
+    six = found.get((socket.IPPROTO_IPV6, socket.IPV6_PKTINFO))
+    if six is not None:
+        anywhere = six if six[:2] == b"\xfe\x80" else six[:16] + bytes(4)
+        return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, anywhere)]
+    four = found.get((socket.IPPROTO_IP, IP_PKTINFO))
+    return [(socket.IPPROTO_IP, IP_PKTINFO, bytes(4) + four[4:])] if four is not None else []
 
 
 def text(address: Address) -> str:
