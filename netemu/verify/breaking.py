@@ -23,8 +23,8 @@ from netemu.netpol import layout as policies
 from netemu.verify import cases, fuzzing, measure, mutations, observing
 from netemu.wire import listings
 
-_STILL = 15.0  # seconds until agents may tell the API again that their nodes live
-_SETTLED = 20.0
+_STILL = 8.0  # seconds until agents may tell the API again that their nodes live
+_SETTLED = 60.0
 _RULES = 8  # one whole rule for so many elements
 
 Progress = Callable[[str], None]
