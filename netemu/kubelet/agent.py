@@ -88,7 +88,9 @@ async def run(
         tasks.create_task(here.run())
         tasks.create_task(events.run())
         own_node.subscribe(lambda change: _assign(network, change.current))
-        tasks.create_task(_follow(observed, pods, services, crew, clock, network=network, fixed=fixed))
+        tasks.create_task(
+            _follow(observed, pods, services, crew, clock, own_node=own_node, network=network, fixed=fixed)
+        )
         if tls is not None or sockets is not None:
             tasks.create_task(_serve(answers, sockets or [_listener(node.port)], tls))
 
@@ -100,6 +102,7 @@ async def _follow(
     crew: Crew,
     clock: clock.Clock,
     *,
+    own_node: informers.Informer[core.Node],
     network: runtimes.Network | None,
     fixed: statics.Statics,
 ) -> None:
@@ -108,15 +111,15 @@ async def _follow(
     while True:
         try:
             await observed.load()
-            if network is not None:
-                await network.collect(observed.sandbox_ids())
             break
         except (errors.NetemuError, OSError) as problem:
             wait = retry.next()
             _log.warning("the container runtime does not answer: %s retry=%.3gs", problem, wait)
             await clock.sleep(wait)
-    await services.synced.wait()
-    await pods.synced.wait()
+    for informer in (services, pods, own_node):
+        await informer.synced.wait()
+    if network is not None:
+        await _collect(network, observed)
     async with asyncio.TaskGroup() as tasks:
         crew.begin(tasks)
         if fixed.look():
@@ -126,6 +129,14 @@ async def _follow(
         crew.end_orphans()
         tasks.create_task(observed.run())
         tasks.create_task(fixed.run(crew.fixed))
+
+
+async def _collect(network: runtimes.Network, observed: observations.Observations) -> None:
+    """What an earlier agent left behind must not stop this one."""
+    try:
+        await network.collect(observed.sandbox_ids())
+    except (errors.NetemuError, OSError) as problem:
+        _log.warning("cannot collect what earlier pods have left: %s", problem)
 
 
 def _assign(network: runtimes.Network | None, node: core.Node | None) -> None:

@@ -162,26 +162,32 @@ def request(
     """For ADD, CHECK and DEL. `offers` are the runtime's capability arguments: a plugin gets those it
     declares. `previous`: the last result, in the list's version (`in_version`).
     """
-    document = _common(network, plugin)
-    given = {key: value for key, value in offers.items() if (plugin.get("capabilities") or {}).get(key)}
-    if given:
-        document["runtimeConfig"] = given
+    document = _common(network, plugin, offers)
     if previous is not None:
         document["prevResult"] = previous
     return document
 
 
-def upkeep(network: ConfigList, plugin: Document, held: Sequence[Held] | None = None) -> Document:
-    """For STATUS, and with the attachments that are still in use for GC."""
-    document = _common(network, plugin)
+def upkeep(
+    network: ConfigList,
+    plugin: Document,
+    held: Sequence[Held] | None = None,
+    *,
+    offers: Mapping[str, Any] = {},
+) -> Document:
+    """For STATUS, and with the attachments that are still in use for GC. `offers` concern all containers."""
+    document = _common(network, plugin, offers)
     if held is not None:
         document[VALID_ATTACHMENTS] = [{"containerID": h.container_id, "ifname": h.ifname} for h in held]
         document[_ATTACHMENTS] = document[VALID_ATTACHMENTS]
     return document
 
 
-def _common(network: ConfigList, plugin: Document) -> Document:
+def _common(network: ConfigList, plugin: Document, offers: Mapping[str, Any]) -> Document:
     document = {key: value for key, value in plugin.items() if key != "capabilities"}
+    given = {key: value for key, value in offers.items() if (plugin.get("capabilities") or {}).get(key)}
+    if given:
+        document["runtimeConfig"] = given
     return document | {"cniVersion": network.version, "name": network.name}
 
 

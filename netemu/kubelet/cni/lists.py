@@ -87,13 +87,19 @@ class Lists:
         for plugin in network.plugins:
             await self._ask("CHECK", network, plugin, about, kept.result)
 
-    async def status(self, network: conflists.ConfigList) -> None:
-        """PluginFailed when a plugin could not serve an ADD now."""
+    async def status(self, network: conflists.ConfigList, offers: Document | None = None) -> None:
+        """PluginFailed when a plugin could not serve an ADD now. `offers`: capabilities of all containers."""
         if network.allows("STATUS"):
             for plugin in network.plugins:
-                await self._plugins.ask("STATUS", plugin["type"], conflists.upkeep(network, plugin), {})
+                request = conflists.upkeep(network, plugin, offers=offers or {})
+                await self._plugins.ask("STATUS", plugin["type"], request, {})
 
-    async def collect(self, network: conflists.ConfigList, held: Iterable[conflists.Held]) -> list[str]:
+    async def collect(
+        self,
+        network: conflists.ConfigList,
+        held: Iterable[conflists.Held],
+        offers: Document | None = None,
+    ) -> list[str]:
         """GC: DEL for attachments kept on disk that are not `held`, then GC for every plugin.
 
         A plugin's error does not stop the others; what went wrong is the answer.
@@ -114,7 +120,7 @@ class Lists:
             if network.allows("GC"):
                 for plugin in network.plugins:
                     try:
-                        request = conflists.upkeep(network, plugin, wanted)
+                        request = conflists.upkeep(network, plugin, wanted, offers=offers or {})
                         await self._plugins.ask("GC", plugin["type"], request, {})
                     except errors.NetemuError as problem:
                         problems.append(str(problem))

@@ -69,7 +69,7 @@ class Cni:
         network, now = self.network(), asyncio.get_running_loop().time()
         if network.text == self._well.text and now < self._well.until:
             return
-        await self._lists.status(await self._lists.settled(network))
+        await self._lists.status(await self._lists.settled(network), self._common())
         self._well = _Well(network.text, now + _ASK_AGAIN)
 
     async def attach(self, sandbox: cri.Sandbox) -> tuple[str, ...]:
@@ -143,7 +143,7 @@ class Cni:
         known = {network.name: network for network in self._configurations.every()}
         known |= {entry.network.name: entry.network for entry in kept if entry.network.name not in known}
         for network in known.values():
-            for problem in await self._lists.collect(await self._settled(network), held):
+            for problem in await self._lists.collect(await self._settled(network), held, self._common()):
                 _log.warning("GC of network %s: %s", network.name, problem)
 
     def assign(self, ranges: tuple[str, ...]) -> None:
@@ -161,6 +161,10 @@ class Cni:
         attached = [(entry.network.name, IFNAME, entry.result) for entry in first]
         attached += [(titles[name], name, rest[name].result) for name in titles if name in rest]
         return {multus.STATUS: multus.status(attached)}
+
+    def _common(self) -> dict[str, Any]:
+        """What is offered for any sandbox: the node's ranges, out of which plugins give addresses."""
+        return capabilities.offers(cri.SandboxConfig("", "", ""), ranges=self._ranges)
 
     def _attachment(self, sandbox: cri.Sandbox) -> results.Attachment:
         offered = capabilities.offers(sandbox.config, cgroup=_cgroup(sandbox.pid), ranges=self._ranges)
