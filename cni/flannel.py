@@ -83,7 +83,7 @@ def add(call: cni.Call, configuration: "cni.Document") -> "cni.Result | None":
 
 
 def _data(configuration: "cni.Document") -> str:
-    return configuration.get("dataDir") or _DATA
+    return keeping.place(configuration, _DATA)
 
 
 def delete(call: cni.Call, configuration: "cni.Document") -> None:

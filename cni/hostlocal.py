@@ -3,7 +3,7 @@
 Options, layout and errors of the reference plugin (containernetworking/plugins, ipam/host-local).
 """
 
-from cni import frame, leases
+from cni import frame, keeping, leases
 from netemu.wire import cni
 
 
@@ -60,7 +60,7 @@ def _ipam(configuration: "cni.Document") -> "cni.Document":
 
 
 def _open(configuration: "cni.Document") -> leases.Leases:
-    return leases.Leases(_ipam(configuration).get("dataDir", ""), configuration["name"])
+    return leases.Leases(keeping.place(_ipam(configuration), leases.DEFAULT_DIRECTORY), configuration["name"])
 
 
 ABOUT = "CNI host-local plugin of netemu"

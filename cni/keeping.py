@@ -2,6 +2,16 @@
 
 import posix as os
 
+from netemu.wire import cni
+
+
+def place(configuration: "cni.Document", default: str) -> str:
+    """The option `dataDir`, or the default. INVALID_CONFIGURATION for one that depends on where we are."""
+    found = configuration.get("dataDir") or default
+    if not found.startswith("/"):
+        raise cni.Failure(cni.INVALID_CONFIGURATION, f"dataDir must be an absolute path, not {found!r}")
+    return found
+
 
 def write(directory: str, name: str, text: str) -> None:
     """Keep a text; the file is whole or is not there. OSError, also when the disk is full."""

@@ -17,7 +17,7 @@ class Leases:
     """The open store of one network; a context manager that holds its lock (dropped at our death)."""
 
     def __init__(self, data_directory: str, network: str) -> None:
-        self._directory = f"{data_directory or DEFAULT_DIRECTORY}/{network}"
+        self._directory = f"{data_directory}/{network}"
         self._lock = -1
 
     def __enter__(self) -> "Leases":

@@ -7,6 +7,7 @@ import errno
 import posix as os
 
 from cni import keeping
+from netemu.kernel import rtnl
 from netemu.wire import addresses, cni, rtnetlink
 
 TYPE_CHECKING = False
@@ -94,9 +95,6 @@ def route(index: int, route: cni.Route, plan: cni.Result) -> bytes:
     )
 
 
-_FORWARDING = {4: "/proc/sys/net/ipv4/ip_forward", 6: "/proc/sys/net/ipv6/conf/all/forwarding"}
-
-
 def subnet_by_gateway(index: int, ip: cni.Address) -> list[bytes]:
     """Routes that make the gateway the only neighbour of a container: it alone is reached directly."""
     messages = [rtnetlink.new_route(addresses.ip_network(ip.gateway), index, source=ip.address.ip)]
@@ -121,35 +119,49 @@ def has_ipv6() -> bool:
 _REPEAT = str(3_600_000)  # ms; a frame through a veth does not get lost
 
 
-def quiet(ifname: str, *, dad: bool = False) -> None:
+def quiet(ifname: str, *, dad: bool = False, use: bool = False) -> None:
     """No duplicate address detection, no router solicitation, no report of a group told twice.
 
     Each is a frame to every port of the bridge: with them the hundredth container costs more than the first.
+    `use`: and IPv6 is not to be disabled. A kernel without IPv6 has nothing to be quiet about.
     """
-    if has_ipv6():
-        directory = f"/proc/sys/net/ipv6/conf/{ifname}"
-        if not dad:
-            write(f"{directory}/accept_dad", "0")
-        write(f"{directory}/accept_ra", "0")
-        write(f"{directory}/mldv2_unsolicited_report_interval", _REPEAT)
+    wanted = [("accept_ra", "0"), ("mldv2_unsolicited_report_interval", _REPEAT)]
+    wanted += [] if dad else [("accept_dad", "0")]
+    wanted += [("disable_ipv6", "0")] if use else []
+    # All namespaces share one list of the names below /proc/sys/net: it is searched once here, not each time.
+    try:
+        directory = os.open(f"/proc/sys/net/ipv6/conf/{ifname}", os.O_PATH | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        for name, value in wanted:
+            write(name, value, directory=directory)
+    finally:
+        os.close(directory)
 
 
-def write(path: str, value: str) -> None:
+def write(path: str, value: str, *, directory: "int | None" = None) -> None:
     """Set a sysctl unless it has the value: /proc/sys may be mounted read-only where all is set already."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
     try:
         if os.read(fd, 64).strip() == value.encode():
             return
     finally:
         os.close(fd)
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
     try:
         os.write(fd, value.encode())
     finally:
         os.close(fd)
 
 
-def forward(versions: "Iterable[int]") -> None:
-    """Make the host a router of those families."""
-    for version in versions:
-        write(_FORWARDING[version], "1")
+_FORWARDING = {4: "/proc/sys/net/ipv4/ip_forward", 6: "/proc/sys/net/ipv6/conf/all/forwarding"}
+
+
+def forward(host: rtnl.Rtnl, versions: "Iterable[int]") -> None:
+    """Make the host a router of those families, if it is none."""
+    asked = sorted(versions)
+    answers = host.send([rtnetlink.get_forwarding(version) for version in asked])
+    for version, (code, found) in zip(asked, answers, strict=True):
+        if code or not found or not rtnetlink.forwards(found[0]):
+            write(_FORWARDING[version], "1")

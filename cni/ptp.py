@@ -27,7 +27,6 @@ def add(call: cni.Call, configuration: "cni.Document") -> cni.Result:
             if plan is None or not plan.ips:
                 raise cni.Failure(cni.INVALID_CONFIGURATION, "IPAM plugin returned missing IP config")
             plan = _planned(plan, configuration)
-            links.forward({ip.address.version for ip in plan.ips})
             if masquerades:
                 from cni import masquerade
 
@@ -55,8 +54,8 @@ def _connect(call: cni.Call, netns: int, mtu: int, plan: cni.Result) -> cni.Resu
     with rtnl.Rtnl() as host:
         try:
             host.run([rtnetlink.new_veth(near, call.ifname, netns, mac=near_mac, peer_mac=far_mac, mtu=mtu)])
-            if links.has_ipv6():
-                links.quiet(near)
+            links.forward(host, {ip.address.version for ip in plan.ips})
+            links.quiet(near)
             with rtnl.Inside(netns), rtnl.Rtnl() as inside:
                 _container(call, inside, plan, near_mac)
             _host(host, near, plan, far_mac)
@@ -74,10 +73,7 @@ def _container(call: cni.Call, inside: rtnl.Rtnl, plan: cni.Result, near_mac: st
 
     link = inside.link(call.ifname)
     assert link is not None
-    if links.has_ipv6():
-        links.quiet(call.ifname)
-        if any(ip.address.version == 6 for ip in plan.ips):
-            links.write(f"/proc/sys/net/ipv6/conf/{call.ifname}/disable_ipv6", "0")
+    links.quiet(call.ifname, use=any(ip.address.version == 6 for ip in plan.ips))
     messages = [rtnetlink.set_link(index=link.index, up=True)]
     for ip in plan.ips:
         messages += [

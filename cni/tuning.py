@@ -132,7 +132,7 @@ def _messages(index: int, wish: "cni.Document") -> list[bytes]:
 
 def _kept(call: cni.Call, configuration: "cni.Document") -> tuple[str, str]:
     """Directory and name of the file with what the interface had."""
-    return configuration.get("dataDir") or _DATA, f"{call.container_id}_{call.ifname}.json"
+    return keeping.place(configuration, _DATA), f"{call.container_id}_{call.ifname}.json"
 
 
 def _remember(call: cni.Call, configuration: "cni.Document", state: "cni.Document") -> None:
@@ -177,7 +177,7 @@ def check(call: cni.Call, configuration: "cni.Document") -> None:
 
 def collect(call: cni.Call, configuration: "cni.Document") -> None:
     """GC: forget what interfaces had whose attachments are not valid any more."""
-    stale, directory = elements.stale(configuration), configuration.get("dataDir") or _DATA
+    stale, directory = elements.stale(configuration), keeping.place(configuration, _DATA)
     for name in keeping.names(directory):
         state = documents.load(keeping.read(directory, name) or "{}")
         if stale(str(state.get("netemu", ""))):

@@ -81,7 +81,7 @@ def _bridge(host: rtnl.Rtnl, wish: plans.Options, gateways: "Gateways") -> rtnet
             _sole(host, link, gateway, wish)
         elif code != errno.EEXIST:
             raise rtnl.RtnlError(code, f"address {gateway} on {wish.bridge}")
-    links.forward({gateway.version for gateway in gateways})
+    links.forward(host, {gateway.version for gateway in gateways})
     return link
 
 
@@ -135,10 +135,7 @@ def _container_side(
     with rtnl.Inside(netns), rtnl.Rtnl() as inside:
         link = inside.link(call.ifname)
         assert link is not None
-        if links.has_ipv6():
-            links.quiet(call.ifname, dad=wish.dad)
-            if any(ip.address.version == 6 for ip in plan.ips):
-                links.write(f"/proc/sys/net/ipv6/conf/{call.ifname}/disable_ipv6", "0")
+        links.quiet(call.ifname, dad=wish.dad, use=any(ip.address.version == 6 for ip in plan.ips))
         if not wish.shown:
             return link
         messages = [rtnetlink.set_link(index=link.index, up=True)]

@@ -385,6 +385,23 @@ def del_forwarding(index: int, mac: str, ip: "Address") -> bytes:
     return message(DELNEIGH, ACK, body + _mac(NDA_LLADDR, mac) + attribute(NDA_DST, ip.packed))
 
 
+_GETNETCONF, _NETCONFA_IFINDEX, _NETCONFA_FORWARDING = 82, 1, 2
+NAMES[_GETNETCONF] = "get forwarding"
+
+
+def get_forwarding(version: int) -> bytes:
+    """Ask whether the namespace routes IPv4 or IPv6, as /proc/sys/net/…/forwarding of "all" says."""
+    everything = struct.pack("=i", -1)
+    return message(
+        _GETNETCONF, ACK, bytes([_family(version), 0, 0, 0]) + attribute(_NETCONFA_IFINDEX, everything)
+    )
+
+
+def forwards(reply: Reply) -> bool:
+    """The answer to `get_forwarding`."""
+    return _number(dict(split(reply.body, 4)), _NETCONFA_FORWARDING) == 1
+
+
 # -- dumps ---------------------------------------------------------------------------------------------------
 
 

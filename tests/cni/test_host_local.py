@@ -147,6 +147,12 @@ def test_a_crash_neither_doubles_nor_loses_an_address(binaries, tmp_path):
     assert {code for code, _ in everything} == {0}
 
 
+def test_leases_in_a_directory_that_depends_on_where_we_are_are_refused(binaries, tmp_path):
+    document = configuration(tmp_path, dataDir="leases")
+    for command in ("ADD", "DEL", "CHECK"):
+        assert call(binaries / "host-local", command, document)[1]["code"] == cni.INVALID_CONFIGURATION
+
+
 def test_a_lease_whose_writer_died_before_filling_it_is_free(binaries, tmp_path):
     (tmp_path / "leases" / "net").mkdir(parents=True)
     (tmp_path / "leases" / "net" / "10.1.0.2").touch()
