@@ -123,6 +123,9 @@ async def _try(
     world: worlds.World,
 ) -> Tried:
     door = firewall.LibNftables(lab.netns(broken.node))
+    for family in services.FAMILIES:
+        with contextlib.suppress(firewall.FirewallError):  # no sticky Service, nobody to forget
+            door.apply(f"flush map {family.table} affinity")  # who is remembered is not sent elsewhere
     door.apply(broken.apply)
     try:
         wrong = [result for result in await meter.measure(asked, world) if not result.ok]

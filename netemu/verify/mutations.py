@@ -125,15 +125,13 @@ def _service_breaks(
     fates: Callable[[service_walk.Held], list[object]],
 ) -> Iterator[Break]:
     before = fates(held)
-    # Who is remembered is not sent elsewhere: let everybody be new.
-    forget = (nft.Flush(nft.Map("affinity", "")),) if "affinity" in held else ()
     for of in sorted(name for name in held if not name.startswith(_SKIPPED)):
         for key, entry in sorted(held[of].items()):
             element = nft.Element(of, key, entry.value, entry.comment)
             others = sorted({other.value for other in held[of].values()} - {entry.value})
             for value in (None, *others[:1]):
                 rest = {k: e for k, e in held[of].items() if k != key}
-                apply: tuple[nft.Command, ...] = (*forget, nft.Delete(element))
+                apply: tuple[nft.Command, ...] = (nft.Delete(element),)
                 undo: tuple[nft.Command, ...] = (nft.Add(element),)
                 if value is not None:
                     other = nft.Element(of, key, value)
