@@ -75,9 +75,6 @@ def chain(kind: str, name: str, protocol: str, endpoint: str = "") -> str:
     return f"KUBE-{kind}-{base64.b32encode(digest).decode()[:16]}"
 
 
-Replaced = Mapping[services.Key, tuple[plan.Wanted | None, plan.Wanted | None]]  # what was, and what is
-
-
 def document(
     family: layout.Family,
     wanted: Iterable[plan.Wanted],
@@ -102,7 +99,7 @@ def partial(
     family: layout.Family,
     wanted: Iterable[plan.Wanted],
     around: layout.Surroundings,
-    replaced: Replaced,
+    replaced: plan.Replaced,
 ) -> str:
     """Likewise, for a table that holds what was planned before `replaced`: other Services' chains stay."""
     before, after = (

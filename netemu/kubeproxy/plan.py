@@ -34,6 +34,9 @@ class Wanted(NamedTuple):
     placements: tuple[Placement, ...] = ()
 
 
+Replaced = Mapping[services.Key, tuple[Wanted | None, Wanted | None]]  # what was, and what is
+
+
 class Claim(NamedTuple):
     """What one Service alone can have: a port at an address, or a node port (no address)."""
 

@@ -41,9 +41,7 @@ class Program(Protocol):
 
     def fresh(self, book: ledger.Ledger, added: Iterator[plan.Programmed]) -> Any: ...
 
-    def change(
-        self, book: ledger.Ledger, difference: ledger.Difference, replaced: iptables.Replaced
-    ) -> Any: ...
+    def change(self, book: ledger.Ledger, difference: ledger.Difference, replaced: plan.Replaced) -> Any: ...
 
     def apply(self, planned: Any) -> None: ...
 
@@ -86,7 +84,7 @@ class Nftables:
         return Fresh(added)
 
     def change(
-        self, book: ledger.Ledger, difference: ledger.Difference, replaced: iptables.Replaced
+        self, book: ledger.Ledger, difference: ledger.Difference, replaced: plan.Replaced
     ) -> tuple[str, ...]:
         return tuple("".join(map(str, document)) for document in self._tables.change(difference))
 
@@ -182,7 +180,7 @@ class Restore(NamedTuple):
     """What one sync of the iptables mode is to bring about. Never false: there always are common chains."""
 
     wanted: tuple[plan.Wanted, ...]
-    replaced: iptables.Replaced | None = None  # None: everything is written
+    replaced: plan.Replaced | None = None  # None: everything is written
 
     def __bool__(self) -> bool:
         return True
@@ -211,7 +209,7 @@ class Iptables:
         return Restore(iptables.names(dict(book.items())))
 
     def change(
-        self, book: ledger.Ledger, difference: ledger.Difference, replaced: iptables.Replaced
+        self, book: ledger.Ledger, difference: ledger.Difference, replaced: plan.Replaced
     ) -> Restore | None:
         return Restore(iptables.names(dict(book.items())), replaced) if difference else None
 

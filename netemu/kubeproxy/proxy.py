@@ -200,9 +200,13 @@ class Proxy:
         for key, one in wanted.items():
             (self.crowded.add if one is not None and plan.crowded(one) else self.crowded.discard)(key)
         difference = self._ledger.update(wanted)
-        affected = stale.live(self._ledger, (*before.values(), *wanted.values())) if difference else {}
-        count = len(difference.deleted) + len(difference.added)
         replaced = {key: (before[key], wanted[key]) for key in taken}
+        affected: stale.Live = {}
+        if difference:
+            changed = stale.live(self._ledger, (*before.values(), *wanted.values()))
+            grown = stale.grown(self._ledger, replaced)
+            affected = {at: backends for at, backends in changed.items() if at not in grown}
+        count = len(difference.deleted) + len(difference.added)
         return self._program.change(self._ledger, difference, replaced), affected, count
 
     def _apply(self, planned: Any, affected: stale.Live) -> None:

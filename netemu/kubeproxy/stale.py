@@ -25,11 +25,29 @@ def live(book: ledger.Ledger, wanted: Iterable[plan.Wanted | None]) -> Live:
     }
 
 
+def grown(book: ledger.Ledger, replaced: plan.Replaced) -> frozenset[tuple[str, int]]:
+    """Of these changed Services the UDP claims, as in Live, whose backends all still are.
+
+    Scaling up need not look at the kernel's table of connections, which takes longer than all the rest.
+    """
+    return frozenset(
+        (claim.address, claim.port)
+        for key, (was, now) in replaced.items()
+        if was is not None and now is not None
+        for claim in plan.claims(was)
+        if claim.protocol == "udp" and book.holder(claim) == key
+        for had in [_of(was, claim)]
+        if had and had <= _of(now, claim)
+    )
+
+
 def _backends(book: ledger.Ledger, claim: plan.Claim) -> frozenset[tuple[str, int]]:
     holder = book.holder(claim)
     wanted = book.get(holder) if holder is not None else None
-    if wanted is None:
-        return frozenset()
+    return _of(wanted, claim) if wanted is not None else frozenset()
+
+
+def _of(wanted: plan.Wanted, claim: plan.Claim) -> frozenset[tuple[str, int]]:
     return frozenset(
         (backend.ip, backend.port)
         for placement in wanted.placements

@@ -402,6 +402,25 @@ def test_udp_flows_of_backends_that_left_are_stale_and_others_are_not():
     assert stale.flows(good[:2], stale.live(book, [now, None])) == good[:2]
 
 
+def test_connections_are_looked_through_only_when_a_backend_left_or_an_address_is_new():
+    ports = ((53, "udp", 30053),)
+    few, many = (members("dns", *((n, "here") for n in range(1, last)), ports=ports) for last in (2, 4))
+    one, more = (place(service("dns", 10, families=1, ports=ports), m) for m in (few, many))
+    wider = place(service("dns", 10, families=1, ports=ports, external_ips=("198.51.100.1",)), many)
+    nobody = place(service("dns", 10, families=1, ports=ports))
+
+    def grown(was, now):
+        book = ledger.Ledger("here")
+        book.update({key("dns"): was})
+        book.update({key("dns"): now})
+        return stale.grown(book, {key("dns"): (was, now)})
+
+    both = {("10.96.0.10", 53), ("", 30053)}
+    assert grown(one, more) == both
+    assert grown(more, wider) == both  # and not the new address
+    assert grown(more, one) == grown(nobody, one) == grown(one, None) == set()
+
+
 def test_a_touch_gives_every_service_once_and_what_changed_beside_it():
     tracked = changes.Changes()
     for number in (1, 2):
