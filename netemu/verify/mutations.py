@@ -89,7 +89,8 @@ def _fates(
         fate = service_walk.fate(held, packet, around, own)
         # Nobody of the node's own has the port: what is passed on to it, it refuses.
         passed = fate.verdict == "passed on" and packet.destination in own
-        answers = frozenset((c.address, c.port, c.masqueraded) for c in fate.chances)
+        # Servers say who they are and whom they see, but not by which of their ports.
+        answers = frozenset((c.address, c.masqueraded) for c in fate.chances)
         found.append(("refused" if passed else fate.verdict, answers))
     return found
 
