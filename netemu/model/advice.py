@@ -60,12 +60,9 @@ def _findings(case: Case) -> Iterator[Reason]:
 
 
 def _near(case: Case, rule: rules.Rule) -> Iterator[Reason]:
-    by_port = not rule.ports or any(
-        e.has(case.what.protocol, case.what.port, case.what.named) for e in rule.ports
-    )
     if rule.mask & case.place.mask:
         yield from _other_port(case, rule)
-    elif by_port or case.host != case.place.address:
+    elif rule.speaks_of(case.what) or case.host != case.place.address:
         for index, peer in enumerate(rule.peers):
             where = f"{'from' if case.direction == 'ingress' else 'to'}[{index}]"
             yield from _other_peer(case, rule, peer, where)
@@ -86,14 +83,14 @@ def _other_port(case: Case, rule: rules.Rule) -> Iterator[Reason]:
                 rule,
                 f"{rule.label} allows the port named {entry.name}, and {target} has none; its names: {known}",
             )
-        elif entry.has(protocol, case.port, {}) and case.port != port:
+        elif entry.has(protocol, case.port) and case.port != port:
             yield _says(
                 rule,
                 f"{rule.label} allows {entry}, which is the Service's port; "
                 f"policy sees the port of the pod behind it, {said}",
             )
         elif entry.protocol != protocol and entry._replace(protocol=protocol).has(
-            protocol, port, case.what.named
+            protocol, port, case.what.names
         ):
             yield _says(rule, f"{rule.label} allows {entry}, and this is {protocol.lower()}")
 

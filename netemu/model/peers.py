@@ -4,7 +4,7 @@ Knows NetworkPolicyPeer, the peers of ClusterNetworkPolicy and their ports; not 
 """
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from netemu.api import clusterpolicies, meta, networking, selectors
@@ -65,12 +65,12 @@ class Ports(NamedTuple):
     last: int = 65535
     name: str = ""
 
-    def has(self, protocol: str, port: int, named: Mapping[tuple[str, str], int]) -> bool:
-        """Whether a flow to that port is meant; `named` are the destination's (name, protocol) → port."""
+    def has(self, protocol: str, port: int, names: Collection[str] = ()) -> bool:
+        """Whether a flow to that port is meant; `names` are those that the destination has for it."""
         if self.protocol and protocol != self.protocol:
             return False
         if self.name:
-            return named.get((self.name, protocol)) == port and protocol in PROTOCOLS
+            return self.name in names and protocol in PROTOCOLS
         return self.first <= port <= self.last
 
     def __str__(self) -> str:

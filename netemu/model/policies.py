@@ -25,16 +25,16 @@ class Subject(NamedTuple):
 
     def arrival(self, protocol: str, port: int) -> rules.Arrival:
         """A connection that arrives here."""
-        return rules.Arrival(protocol, port, self.named)
+        names = [name for (name, of), number in self.named.items() if (of, number) == (protocol, port)]
+        return rules.Arrival(protocol, port, self.named, tuple(names))
 
 
 class Place(NamedTuple):
-    """An address as policies see it: whose it is, and its mask of peers. `number` is unique for a mask."""
+    """An address as policies see it: whose it is, and its mask of peers."""
 
     address: str
     owner: worlds.Party | None
     mask: int
-    number: int
 
 
 class Policies:
@@ -46,9 +46,8 @@ class Policies:
         self._subjects: dict[tuple[str, str], Subject | None] = {}
         self._programs: dict[tuple[str, tuple[tuple[str, str], ...]], Mapping[str, rules.Program]] = {}
         self._places: dict[str, Place] = {}
-        self._masks: dict[int, int] = {}
         self._pod_masks: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
-        self._near: dict[tuple[int, int], rules.Program] = {}
+        self._answers: dict[tuple[int, str, int, tuple[str, ...]], rules.Answers] = {}
         self._compiled: dict[str, list[_Compiled]] = {}
         for policy in world.policies:
             found = self._compile(policy)
@@ -73,9 +72,7 @@ class Policies:
         found = self._places.get(address)
         if found is None:
             owner = self._world.owner(address)
-            mask = self._mask(address, owner)
-            number = self._masks.setdefault(mask, len(self._masks))
-            found = self._places[address] = Place(address, owner, mask, number)
+            found = self._places[address] = Place(address, owner, self._mask(address, owner))
         return found
 
     def decide(
@@ -85,13 +82,11 @@ class Policies:
         program = subject.programs[direction]
         if program is _NOTHING:
             return rules.DEFAULT
-        if (exempt := _exempt(subject, place)) is not None:
-            return rules.decide(program, place.mask, what, exempt)
-        pair = (id(program), place.number)  # programs live as long as this does
-        near = self._near.get(pair)
-        if near is None:
-            near = self._near[pair] = program.near(place.mask)
-        return rules.decide(near, place.mask, what, None)
+        key = (id(program), what.protocol, what.port, what.names)  # programs live as long as this does
+        answers = self._answers.get(key)
+        if answers is None:
+            answers = self._answers[key] = program.answers(what)
+        return rules.decide(answers, place.mask, _exempt(subject, place))
 
     def isolating(self, subject: Subject, direction: rules.Direction) -> tuple[rules.Rule, ...]:
         """The rules of the NetworkPolicies that isolate the pod in that direction."""

@@ -4,7 +4,7 @@ Knows tiers and their order: Admin, NetworkPolicy (final for the pods it selects
 is allowed (network-policy-api.sigs.k8s.io/api-overview). Whom policies select, `policies` knows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from netemu.model import peers
@@ -29,13 +29,9 @@ class Rule(NamedTuple):
     ports: tuple[peers.Ports, ...] = ()
     action: str = "Accept"
 
-    def matches(self, mask: int, what: "Arrival") -> bool:
-        """Whether it speaks of a peer with that mask and of that port."""
-        if not self.mask & mask:
-            return False
-        if not self.ports:
-            return True
-        return any(entry.has(what.protocol, what.port, what.named) for entry in self.ports)
+    def speaks_of(self, what: "Arrival") -> bool:
+        """Whether it speaks of that port, whoever is at the other end."""
+        return not self.ports or any(entry.has(what.protocol, what.port, what.names) for entry in self.ports)
 
     def __str__(self) -> str:
         whom = " or ".join(peer.text for peer in self.peers) if self.peers else "anybody"
@@ -56,11 +52,14 @@ class Program(NamedTuple):
     rules: tuple[Rule, ...] = ()
     baseline: tuple[Rule, ...] = ()
 
-    def near(self, mask: int) -> "Program":
-        """The same program without the rules that do not speak of such a peer."""
-        tiers = (self.admin, self.rules, self.baseline)
-        admin, allowing, baseline = (tuple([r for r in tier if r.mask & mask]) for tier in tiers)
-        return Program(admin, self.isolating, allowing, baseline)
+    def answers(self, what: "Arrival") -> "Answers":
+        """What it says to a connection to that port, for every mask."""
+        admin = tuple(_of_cluster(self.admin, what))
+        if not self.isolating:
+            return Answers(admin, False, tuple(_of_cluster(self.baseline, what)))
+        allowing = [rule for rule in self.rules if rule.speaks_of(what)]
+        then = tuple((rule.mask, Decision(True, "rule", rule, self.isolating)) for rule in allowing)
+        return Answers(admin, True, then, Decision(False, "isolated", None, self.isolating))
 
 
 class Decision(NamedTuple):
@@ -79,32 +78,55 @@ DEFAULT = Decision(True, "default")
 
 
 class Arrival(NamedTuple):
-    """What a connection is where it arrives, after Services. `named` are the named ports of the pod there."""
+    """What a connection is where it arrives, after Services. `named` are the named ports of the pod there.
+
+    `names` are those of them that stand for this very port.
+    """
 
     protocol: str
     port: int
     named: Mapping[tuple[str, str], int] = {}
+    names: tuple[str, ...] = ()
 
 
-def decide(program: Program, mask: int, what: Arrival, exempt: Decision | None) -> Decision:
+class Answers(NamedTuple):
+    """A program's rules that speak of one port, in order: the mask of each, and what it decides.
+
+    `then` is NetworkPolicy for a pod that is `isolated`, Baseline for another.
+    """
+
+    admin: tuple[tuple[int, Decision], ...]
+    isolated: bool
+    then: tuple[tuple[int, Decision], ...]
+    otherwise: Decision = DEFAULT
+
+
+def decide(answers: Answers, mask: int, exempt: Decision | None) -> Decision:
     """The first rule that speaks of it decides; `exempt` is what NetworkPolicy says without asking a rule."""
     passed = None
-    for rule in program.admin:
-        if rule.matches(mask, what):
+    for meant, decision in answers.admin:
+        if meant & mask:
+            if decision.passed is None:
+                return decision
+            passed = decision.passed
+            break
+    if exempt is not None and answers.isolated:
+        return exempt
+    found = exempt or answers.otherwise
+    for meant, decision in answers.then:
+        if meant & mask:
+            found = decision
+            break
+    if passed is None or found.passed is not None or found is exempt:
+        return found
+    return found._replace(passed=passed)
+
+
+def _of_cluster(tier: tuple[Rule, ...], what: Arrival) -> Iterator[tuple[int, Decision]]:
+    """What the rules of ClusterNetworkPolicies decide; with Pass it is left to the next tier."""
+    for rule in tier:
+        if rule.speaks_of(what):
             if rule.action == "Pass":
-                passed = rule
-                break
-            return Decision(rule.action == "Accept", "cluster", rule)
-    if program.isolating:
-        if exempt is not None:
-            return exempt
-        for rule in program.rules:
-            if rule.matches(mask, what):
-                return Decision(True, "rule", rule, program.isolating, passed)
-        return Decision(False, "isolated", None, program.isolating, passed)
-    for rule in program.baseline:
-        if rule.matches(mask, what):
-            if rule.action == "Pass":
-                return Decision(True, "default", None, (), rule)
-            return Decision(rule.action == "Accept", "cluster", rule, (), passed)
-    return exempt or Decision(True, "default", None, (), passed)
+                yield rule.mask, Decision(True, "default", None, (), rule)
+            else:
+                yield rule.mask, Decision(rule.action == "Accept", "cluster", rule)
