@@ -67,24 +67,40 @@ def delete_container_link(call: "cni.Call") -> bool:
 
 
 def release(call: "cni.Call", close: "Callable[[], None]") -> None:
-    """Run `close` where nobody waits for it."""
+    """Close a socket where nobody waits for it: the last one to have it open is who waits."""
+    if not call.alone:
+        _thread.start_new_thread(close, ())
+        return
     reading, writing = os.pipe2(os.O_CLOEXEC)
+
+    def work() -> None:
+        os.close(writing)
+        os.read(reading, 1)  # ends as soon as our parent has closed its own
+        close()
+
+    _fork(work)
+    close()
+    os.close(writing)
     os.close(reading)
-    _start(call, close, writing)
 
 
 def _start(call: "cni.Call", work: "Callable[[], None]", writing: int) -> None:
     """Run `work` in the caller's network namespace, and close `writing` after it."""
-    if not call.alone:
-
-        def run() -> None:
-            try:
-                work()
-            finally:
-                os.close(writing)
-
-        _thread.start_new_thread(run, ())
+    if call.alone:
+        _fork(work)
+        os.close(writing)
         return
+
+    def run() -> None:
+        try:
+            work()
+        finally:
+            os.close(writing)
+
+    _thread.start_new_thread(run, ())
+
+
+def _fork(work: "Callable[[], None]") -> None:
     if os.fork() == 0:
         try:
             for fd in (0, 1, 2):  # whoever reads our answer waits for its end
@@ -92,4 +108,3 @@ def _start(call: "cni.Call", work: "Callable[[], None]", writing: int) -> None:
             work()
         finally:
             os._exit(0)
-    os.close(writing)
