@@ -35,15 +35,37 @@ class Model:
     def __init__(self, world: worlds.World) -> None:
         self.world = world
         self.policies = policies.Policies(world)
-        self._declared: dict[tuple[str, str], frozenset[tuple[int, str]]] = {}
+        self._targets: dict[tuple[worlds.Party, str, int, str], Target] = {}
+        self._behind: dict[tuple[services.Endpoint, str], Target] = {}
         self.polices = bool(world.policies or world.cluster_policies) and world.settings.policed
 
-    def declared(self, pod: core.Pod) -> frozenset[tuple[int, str]]:
-        """The ports (number, protocol) that a pod's containers declare."""
-        key = (pod.metadata.namespace, pod.metadata.name)
-        if key not in self._declared:
-            self._declared[key] = frozenset(worlds.declared(pod))
-        return self._declared[key]
+    def target(self, owner: worlds.Party, address: str, port: int, protocol: str) -> "Target":
+        """Who answers at an address of his own; found out once."""
+        key = (owner, address, port, protocol)
+        found = self._targets.get(key)
+        if found is None:
+            pod = self.world.pod(owner.name, owner.namespace) if owner.kind == "pod" else None
+            known = pod is None or protocol == "ICMP" or (port, protocol) in worlds.declared(pod)
+            found = self._targets[key] = self._target(owner, address, port, protocol, known)
+        return found
+
+    def behind(self, endpoint: services.Endpoint, protocol: str) -> "Target":
+        """Who answers behind a Service: it chose him, so that he listens, whatever he declares."""
+        key = (endpoint, protocol)
+        found = self._behind.get(key)
+        if found is None:
+            owner = self.world.owner(endpoint.address)
+            if owner is None or owner.kind != "pod":  # listed by hand, or a pod in a node's network
+                known = self.world.pod(endpoint.name, endpoint.namespace)
+                namespace = endpoint.namespace if known else ""
+                owner = worlds.Party("outside", endpoint.name, namespace, endpoint.node)
+            found = self._behind[key] = self._target(owner, endpoint.address, endpoint.port, protocol, True)
+        return found
+
+    def _target(self, owner: worlds.Party, address: str, port: int, protocol: str, known: bool) -> "Target":
+        subject = self.policies.subject(owner.name, owner.namespace) if owner.kind == "pod" else None
+        what = subject.arrival(protocol, port) if subject else rules.Arrival(protocol, port)
+        return Target(owner, address, port, subject, what, known)
 
     def expect(self, flow: Flow) -> Verdict:
         """The outcomes and why."""
@@ -61,20 +83,32 @@ class Model:
 _BARE, _REASONS, _ADVICE = range(3)  # how much a journey tells
 
 
-class Arriving(NamedTuple):
-    """Where a connection arrives, after Services: who answers to its `address`, and whom he and policy see.
+class Target(NamedTuple):
+    """Who answers to an address and port, and what policies see in him (no `subject`: he is nobody's).
 
-    left    egress of the sender was judged already, by the address that was dialled
-    chosen  a Service chose the endpoint, so that it listens, whatever its containers declare
+    known  he listens, or nobody does: it is not left open whether a process has the port
     """
 
     owner: worlds.Party
     address: str
     port: int
+    subject: policies.Subject | None
+    what: rules.Arrival
+    known: bool
+
+
+class Arriving(NamedTuple):
+    """Where a connection arrives, after Services, and whom the target and policy see.
+
+    left   egress of the sender was judged already, by the address that was dialled
+    share  of the connections, by chance
+    """
+
+    target: Target
     seen: frozenset[str]
     policed: frozenset[str]
     left: bool = False
-    chosen: bool = False
+    share: float = 1.0
 
 
 class _Journey:
@@ -162,13 +196,14 @@ class _Journey:
             return Verdict(_perhaps(flow, f"{self.source} declares no port {flow.port}/{flow.protocol}"))
         because = Reason("pod", f"containers of a pod share one loopback; container {container} has the port")
         seen = frozenset({flow.host})
-        return Verdict(self._answers(Arriving(self.source, flow.host, flow.port, seen, seen)), (because,))
+        itself = self.model.target(self.source, flow.host, flow.port, flow.protocol)
+        return Verdict(self._answers(Arriving(itself, seen, seen)), (because,))
 
     def _to_pod(self, owner: worlds.Party) -> Verdict:
-        host, port, source = self.flow.host, self.flow.port, self.source
+        source, host, port, protocol, _ = self.flow
         if host in source.addresses:
             seen = frozenset({host})
-            itself = self._answers(Arriving(source, host, port, seen, seen))
+            itself = self._answers(Arriving(self.model.target(source, host, port, protocol), seen, seen))
             return Verdict(itself, (Reason("default", "a pod always reaches itself"),))
         if source.kind == "outside":
             text = "pod addresses are known inside the cluster only"
@@ -180,7 +215,8 @@ class _Journey:
                 text = "same node" if source.node == owner.node else f"{source.node} to {owner.node}"
                 because += (Reason("route", text),)
         seen = self.world.seen(source, self.family)
-        return Verdict(self._policed(Arriving(owner, host, port, seen, seen)), because)
+        target = self.model.target(owner, host, port, protocol)
+        return Verdict(self._policed(Arriving(target, seen, seen)), because)
 
     def _to_node(self, owner: worlds.Party) -> Verdict:
         """A node's own address: a pod in its network may declare the port."""
@@ -222,28 +258,15 @@ class _Journey:
         if not translation.backends:
             return Verdict((Outcome(translation.word),), because)
         outcomes: list[Outcome] = []
-        for backend in translation.backends:
-            owner = self.world.owner(backend.address)
-            if (
-                owner is None or owner.kind != "pod"
-            ):  # an address listed by hand, or a pod in a node's network
-                known = self.world.pod(backend.name, backend.namespace)
-                owner = worlds.Party(
-                    "outside", backend.name, backend.namespace if known else "", backend.node
-                )
-            where = (owner, backend.address, backend.port, backend.seen, backend.policed)
-            if backend.astray:
-                text = f"the answer of {backend.name} would not come back by {translation.at}"
-                reason = (Reason("route", text, f"{backend.namespace}/{backend.name}"),)
-                found: tuple[Outcome, ...] = (
-                    Outcome("dropped", reason, address=backend.address, port=backend.port),
-                )
+        for endpoint, share, seen, policed, astray in translation.backends:
+            if astray:
+                text = f"the answer of {endpoint.name} would not come back by {translation.at}"
+                reason = (Reason("route", text, f"{endpoint.namespace}/{endpoint.name}"),)
+                lost = Outcome("dropped", reason, address=endpoint.address, port=endpoint.port)
+                outcomes.append(lost._replace(probability=share))
             else:
-                found = self._policed(Arriving(*where, left=left, chosen=True))
-            if len(translation.backends) > 1:
-                share = backend.probability
-                found = tuple(one._replace(probability=one.probability * share) for one in found)
-            outcomes += found
+                target = self.model.behind(endpoint, self.flow.protocol)
+                outcomes += self._policed(Arriving(target, seen, policed, left, share))
         return Verdict(tuple(outcomes), because)
 
     # --- policies
@@ -256,22 +279,16 @@ class _Journey:
 
     def _policed(self, at: Arriving) -> tuple[Outcome, ...]:
         """What becomes of a connection that arrives there: egress, unless it has `left`, then ingress."""
-        owner = at.owner
-        target = self.model.policies.subject(owner.name, owner.namespace) if owner.kind == "pod" else None
-        protocol = self.flow.protocol
-        what = target.arrival(protocol, at.port) if target else rules.Arrival(protocol, at.port)
-        allowed, because = (True, _NO_REASONS) if at.left else self._egress(at.address, what)
+        target = at.target
+        allowed, because = (True, _NO_REASONS) if at.left else self._egress(target.address, target.what)
         if not allowed:
-            return (Outcome("dropped", because, address=at.address, port=at.port),)
-        if target is None:
+            return (_dropped(at, because),)
+        if target.subject is None:
             return _with(because, self._answers(at))
         outcomes: tuple[Outcome, ...] = ()
-        for entered, reasons in self._ingress(target, at, what):
+        for entered, reasons in self._ingress(target.subject, at):
             told = (*because, *reasons)
-            if entered:
-                outcomes += _with(told, self._answers(at))
-            else:
-                outcomes += (Outcome("dropped", told, address=at.address, port=at.port),)
+            outcomes += _with(told, self._answers(at)) if entered else (_dropped(at, told),)
         return outcomes
 
     def _egress(self, address: str, what: rules.Arrival) -> tuple[bool, tuple[Reason, ...]]:
@@ -285,16 +302,15 @@ class _Journey:
             return decision.allowed, _NO_REASONS
         return decision.allowed, self._told(decision, "egress", subject, place, what)
 
-    def _ingress(
-        self, target: policies.Subject, at: Arriving, what: rules.Arrival
-    ) -> Iterable[tuple[bool, tuple[Reason, ...]]]:
+    def _ingress(self, subject: policies.Subject, at: Arriving) -> Iterable[tuple[bool, tuple[Reason, ...]]]:
         """Each way in which it may be judged: the sender may have several addresses that policy can see."""
+        what = at.target.what
         ways: dict[bool, tuple[Reason, ...]] = {}
         for address in at.policed if len(at.policed) == 1 else self._visible(at):
             place = self.model.policies.place(address)
-            decision = self.model.policies.decide("ingress", target, place, what)
+            decision = self.model.policies.decide("ingress", subject, place, what)
             if decision.allowed not in ways:
-                told = self._told(decision, "ingress", target, place, what) if self.tells else _NO_REASONS
+                told = self._told(decision, "ingress", subject, place, what) if self.tells else _NO_REASONS
                 ways[decision.allowed] = told
         return ways.items() if ways else ((True, _NO_REASONS),)
 
@@ -304,7 +320,7 @@ class _Journey:
         for address in sorted(at.policed):
             owner = self.world.owner(address)
             node = owner.node if owner is not None and owner.kind == "node" else ""
-            if not node or node == at.owner.node or address in self.world.uplinks(node, self.family):
+            if not node or node == at.target.owner.node or address in self.world.uplinks(node, self.family):
                 kept.append(address)
         return kept or sorted(at.policed)
 
@@ -332,24 +348,27 @@ class _Journey:
 
     def _answers(self, at: Arriving) -> tuple[Outcome, ...]:
         """What is met at an address that is reached."""
-        pod = self._pod(at.owner)
-        protocol = self.flow.protocol
-        known = at.chosen or pod is None or protocol == "ICMP"
-        if not known and pod is not None and (at.port, protocol) not in self.model.declared(pod):
-            return _perhaps(self.flow, f"no container declares port {at.port}/{protocol}")
-        return (Outcome("ok", (), at.owner.name, at.owner.namespace, at.address, at.port, at.seen),)
+        owner, address, port, _, what, known = at.target
+        if not known:
+            return _perhaps(self.flow, f"no container declares port {port}/{what.protocol}")
+        return (Outcome("ok", (), owner.name, owner.namespace, address, port, at.seen, at.share),)
 
     def _pod(self, party: worlds.Party) -> core.Pod | None:
         return self.world.pod(party.name, party.namespace) if party.kind == "pod" else None
 
 
 _NO_REASONS: tuple[Reason, ...] = ()
+_UNSEEN: frozenset[str] = frozenset()
 
 
 def _with(because: tuple[Reason, ...], outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
     if not because:
         return outcomes
     return tuple(outcome._replace(because=(*because, *outcome.because)) for outcome in outcomes)
+
+
+def _dropped(at: Arriving, because: tuple[Reason, ...]) -> Outcome:
+    return Outcome("dropped", because, "", "", at.target.address, at.target.port, _UNSEEN, at.share)
 
 
 def _perhaps(flow: Flow, text: str) -> tuple[Outcome, ...]:

@@ -19,10 +19,19 @@ EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
 PRIMARY = "primary"
 
 
-class Backend(NamedTuple):
-    """One endpoint that may be chosen.
+class Endpoint(NamedTuple):
+    """Whom a Service may choose; `node` is where it is ("" unknown)."""
 
-    node         where it is ("" unknown)
+    name: str
+    namespace: str
+    node: str
+    address: str
+    port: int
+
+
+class Backend(NamedTuple):
+    """One endpoint that may be chosen, and how a flow comes to it.
+
     probability  the share of connections it gets
     seen         the client addresses it may see
     policed      the client addresses that policy at its node sees: what is masqueraded on that very node is
@@ -31,11 +40,7 @@ class Backend(NamedTuple):
     astray       its answer goes straight to the sender, not by the node that would translate it back
     """
 
-    name: str
-    namespace: str
-    node: str
-    address: str
-    port: int
+    endpoint: Endpoint
     probability: float
     seen: frozenset[str]
     policed: frozenset[str]
@@ -89,11 +94,24 @@ def translate(world: worlds.World, flow: flows.Flow, *, at: str = "") -> Transla
     if claim.port is None and world.settings.proxy_mode == "iptables":
         return None  # no rule is for it: it follows the routes
     if entered:
-        return _At(world, flow, claim, entered).translation()
+        return _by_node(world, flow, claim, entered)
     return _from_outside(world, flow, claim)
 
 
 def _claimed(world: worlds.World, flow: flows.Flow, at: str) -> Claim | None:
+    """Which Service a flow to that node is for. Of the sender it matters only whether he is on it."""
+    known: dict[tuple[object, ...], Claim | None] = world.derive(_no_claims)
+    key = (flow[1:], at, flow.source.node == at)
+    if key not in known:
+        known[key] = _find_claim(world, flow, at)
+    return known[key]
+
+
+def _no_claims(_world: worlds.World) -> dict[tuple[object, ...], Claim | None]:
+    return {}
+
+
+def _find_claim(world: worlds.World, flow: flows.Flow, at: str) -> Claim | None:
     found: tuple[tuple[core.Service, Way], ...] = world.derive(_virtual).get(flow.host, ())
     missing = None
     for service, way in found:
@@ -210,7 +228,7 @@ def _from_outside(world: worlds.World, flow: flows.Flow, claim: Claim) -> Transl
     nodes = announcing(world, claim.service)
     if not nodes:
         return Translation("unreachable", (_says(claim.service, "no node may announce it"),))
-    return _merged([_At(world, flow, claim, node).translation() for node in nodes])
+    return _merged([_by_node(world, flow, claim, node) for node in nodes])
 
 
 def announcing(world: worlds.World, service: core.Service) -> tuple[str, ...]:
@@ -244,8 +262,9 @@ def _merged(found: list[Translation]) -> Translation:
     backends: dict[tuple[str, int], Backend] = {}
     for one in found:
         for backend in one.backends:
-            before = backends.get((backend.address, backend.port), backend._replace(probability=0.0))
-            backends[backend.address, backend.port] = before._replace(
+            key = (backend.endpoint.address, backend.endpoint.port)
+            before = backends.get(key, backend._replace(probability=0.0))
+            backends[key] = before._replace(
                 probability=before.probability + backend.probability / len(found),
                 seen=before.seen | backend.seen,
                 policed=before.policed | backend.policed,
@@ -266,26 +285,161 @@ class _Offered(NamedTuple):
     nodes: tuple[str, ...]
 
 
-class _At:
+class _Dialled(NamedTuple):
+    """What a flow is to, without its sender."""
+
+    host: str
+    port: int
+    protocol: str
+    family: int
+
+
+class _Sender(NamedTuple):
+    """All that a node's choice depends on of a sender.
+
+    itself   it is the very node that translates, or shares its network
+    pod      whether the node takes it for a pod, by its detect-local-mode (None: it cannot tell)
+    passing  a pod of another node
+    allowed  by loadBalancerSourceRanges
+    """
+
+    itself: bool
+    pod: bool | None
+    passing: bool
+    allowed: bool = True
+
+
+class _Hop(NamedTuple):
+    """A backend for all senders of one sort. `masqueraded`: it sees the node instead of the sender.
+
+    delivered  to the node itself: it leaves by no postrouting, where sources are rewritten
+    local      it is on the node that translates
+    astray     as in Backend, if the sender is not masqueraded
+    """
+
+    endpoint: Endpoint
+    probability: float
+    masqueraded: bool
+    delivered: bool
+    local: bool
+    astray: bool
+
+
+class _Route(NamedTuple):
+    """What a node does with the flows of all senders of one sort: a translation but for who is seen."""
+
+    translation: Translation
+    hops: tuple[_Hop, ...] = ()
+
+
+def _by_node(world: worlds.World, flow: flows.Flow, claim: Claim, node: str) -> Translation:
     """What one node does with a flow to a Service."""
+    source, family = flow.source, flow.family
+    sender, own = _sender(world, source, family, node)
+    if not _allowed(world, flow, claim):
+        sender = sender._replace(allowed=False)
+    known: dict[tuple[object, ...], _Route] = world.derive(_no_routes)
+    key = (flow[1:], node, sender)
+    route = known.get(key)
+    if route is None:
+        route = known[key] = _At(world, _Dialled(*flow[1:]), claim, node, sender).route()
+    if not route.hops:
+        return route.translation
+    shown = world.node_addresses(node, family)
+    word, because, _, at, stays = route.translation
+    itself = () if source.kind == "node" else source.addresses  # a pod behind its own Service: a hairpin
+    return Translation(
+        word, because, tuple([_backend(hop, own, shown, itself) for hop in route.hops]), at, stays
+    )
 
-    def __init__(self, world: worlds.World, flow: flows.Flow, claim: Claim, node: str) -> None:
-        self._world, self._flow, self._claim, self._node = world, flow, claim, node
-        self._service = claim.service
 
-    def translation(self) -> Translation:
+def _backend(hop: _Hop, own: frozenset[str], shown: frozenset[str], itself: tuple[str, ...]) -> Backend:
+    """For a sender with the addresses `own`; `shown` are the node's, `itself` those that make a hairpin."""
+    endpoint, share, masqueraded, delivered, local, astray = hop
+    if (masqueraded or endpoint.address in itself) and not delivered:
+        return Backend(endpoint, share, shown, own if local else shown)
+    return Backend(endpoint, share, own, own, astray)
+
+
+def _no_routes(_world: worlds.World) -> dict[tuple[object, ...], _Route]:
+    return {}
+
+
+def _sender(
+    world: worlds.World, source: worlds.Party, family: int, node: str
+) -> tuple[_Sender, frozenset[str]]:
+    """What `node` takes a sender for, and the addresses he is seen by; found out once."""
+    known: dict[tuple[worlds.Party, int, str], tuple[_Sender, frozenset[str]]] = world.derive(_no_senders)
+    key = (source, family, node)
+    found = known.get(key)
+    if found is None:
+        itself = bool(source.of_family(family) & world.node_addresses(node, family))
+        passing = source.kind == "pod" and source.node != node
+        sender = _Sender(itself, _is_pod(world, source, family, node, itself), passing)
+        found = known[key] = (sender, world.seen(source, family))
+    return found
+
+
+def _no_senders(
+    _world: worlds.World,
+) -> dict[tuple[worlds.Party, int, str], tuple[_Sender, frozenset[str]]]:
+    return {}
+
+
+def _is_pod(world: worlds.World, source: worlds.Party, family: int, at: str, itself: bool) -> bool | None:
+    settings = world.settings
+    if settings.detection in ("BridgeInterface", "InterfaceNamePrefix"):
+        return source.kind == "pod" and source.node == at and not itself
+    if settings.detection == "ClusterCIDR":
+        given = settings.cluster_cidrs
+    elif settings.detection == "NodeCIDR":
+        node = world.node(at)
+        given = tuple(node.spec.podCIDRs) if node is not None and node.spec else ()
+    else:
+        return None
+    ranges = [text for text in given if (":" in text) == (family == 6)]
+    if not ranges:
+        return None
+    if itself or source.kind == "node":
+        return False  # its gateway to the pods is an address of their range, but not what it sends from
+    return any(_within(address, ranges) for address in source.of_family(family))
+
+
+def _allowed(world: worlds.World, flow: flows.Flow, claim: Claim) -> bool:
+    """By loadBalancerSourceRanges, which hold for load balancer IPs alone, each family's for its own."""
+    ranges = claim.service.spec.loadBalancerSourceRanges
+    if claim.way != "load balancer IP" or not ranges:
+        return True
+    of_family = [text.strip() for text in ranges if (":" in text) == (flow.family == 6)]
+    own = world.seen(flow.source, flow.family)
+    if flow.source.kind == "node":  # its gateways to pods are addresses for pods only
+        own = frozenset({_primary(world.node(flow.source.name), flow.family)} & own)
+    return not of_family or any(_within(address, of_family) for address in own)
+
+
+class _At:
+    """What one node does with what is dialled by a sender of some sort."""
+
+    def __init__(
+        self, world: worlds.World, dialled: _Dialled, claim: Claim, node: str, sender: _Sender
+    ) -> None:
+        self._world, self._dialled, self._claim, self._node = world, dialled, claim, node
+        self._service, self._sender = claim.service, sender
+
+    def route(self) -> _Route:
         because = [self._by()]
         port = self._claim.port
         if port is None:
             return self._ends("refused", because)
-        offers = _known_offers(self._world, self._service, port, self._flow.family)
+        offers = tuple(_offers(self._world, self._service, port, self._dialled.family))
         cluster, why = self._everywhere(offers)
         local = self._here(offers)
         if not (cluster or local):
-            if self._world.settings.proxy_mode == "iptables" and self._is_node() and self._is_beyond():
-                return Translation("", (*because, self._says("the node's own packets are not refused")))
+            if self._world.settings.proxy_mode == "iptables" and self._sender.itself and self._is_beyond():
+                unrefused = self._says("the node's own packets are not refused")
+                return _Route(Translation("", (*because, unrefused)))
             return self._ends("refused", [*because, self._says("it has no ready endpoint")])
-        if not self._allowed():
+        if not self._sender.allowed:
             because.append(self._says("the sender is in none of its loadBalancerSourceRanges"))
             return self._ends("dropped", because)
         only, because_local = self._kept_here()
@@ -301,24 +455,27 @@ class _At:
         kind = "ready" if chosen[0].ready else "terminating, still serving"
         count = f"{len(chosen)} {kind} endpoint{'s' if len(chosen) > 1 else ''}"
         because += [self._says(count), *(() if not said else (Reason("source", said),))]
-        backends = tuple(self._backend(one, len(chosen), masqueraded) for one in chosen)
-        return Translation("ok", tuple(because), backends, self._node, affinity_seconds(self._service))
+        hops = tuple(self._hop(one, len(chosen), masqueraded) for one in chosen)
+        return _Route(
+            Translation("ok", tuple(because), (), self._node, affinity_seconds(self._service)), hops
+        )
 
-    def _ends(self, word: Literal["refused", "dropped"], because: Iterable[Reason]) -> Translation:
-        return Translation(word, tuple(because), at=self._node)
+    def _ends(self, word: Literal["refused", "dropped"], because: Iterable[Reason]) -> _Route:
+        return _Route(Translation(word, tuple(because), at=self._node))
 
     def _by(self) -> Reason:
-        label, port, flow = name(self._service), self._claim.port, self._flow
-        if port is None and flow.protocol == "ICMP":
+        label, port = name(self._service), self._claim.port
+        host, number, protocol, _ = self._dialled
+        if port is None and protocol == "ICMP":
             return self._says(f"Service {label} has ports alone, and answers no echo request")
         if port is None:
-            return self._says(f"Service {label} has no port {flow.port}/{flow.protocol}")
+            return self._says(f"Service {label} has no port {number}/{protocol}")
         if self._claim.way == "node port":
             text = f"Service {label} has node port {port.nodePort}"
         elif self._claim.way == "cluster IP":
-            text = f"Service {label} has port {flow.port}/{flow.protocol}"
+            text = f"Service {label} has port {number}/{protocol}"
         else:
-            text = f"{flow.host} is {self._claim.way} of Service {label}, port {flow.port}/{flow.protocol}"
+            text = f"{host} is {self._claim.way} of Service {label}, port {number}/{protocol}"
         return _says(self._service, text, port)
 
     def _says(self, text: str) -> Reason:
@@ -354,19 +511,6 @@ class _At:
         own = [one for one in offers if one.node == self._node]
         return tuple(one for one in own if one.ready) or tuple(one for one in own if one.leaving)
 
-    # --- who is let in, and to whom
-
-    def _allowed(self) -> bool:
-        """By loadBalancerSourceRanges, which hold for load balancer IPs alone, each family's for its own."""
-        given = tuple(text.strip() for text in self._service.spec.loadBalancerSourceRanges)
-        if self._claim.way != "load balancer IP" or not given:
-            return True
-        of_family = [text for text in given if (":" in text) == (self._flow.family == 6)]
-        own = self._world.seen(self._flow.source, self._flow.family)
-        if self._flow.source.kind == "node":  # its gateways to pods are addresses for pods only
-            own = frozenset({_primary(self._world.node(self._flow.source.name), self._flow.family)} & own)
-        return not of_family or any(_within(address, of_family) for address in own)
-
     def _kept_here(self) -> tuple[bool, str]:
         """Whether only this node's endpoints count, and the reason for what a policy decides."""
         spec = self._service.spec
@@ -375,35 +519,11 @@ class _At:
             return only, f"internalTrafficPolicy: Local, endpoints on {self._node} only" if only else ""
         if spec.externalTrafficPolicy != "Local":
             return False, ""
-        if self._is_node():
+        if self._sender.itself:
             return False, "externalTrafficPolicy: Local does not bind the node itself"
-        if self._is_pod():
+        if self._sender.pod:
             return False, "externalTrafficPolicy: Local does not bind pods"
         return True, f"externalTrafficPolicy: Local, endpoints on {self._node} only"
-
-    def _is_node(self) -> bool:
-        """The sender is the very node that translates, or shares its network."""
-        own = self._world.node_addresses(self._node, self._flow.family)
-        return bool(self._flow.source.of_family(self._flow.family) & own)
-
-    def _is_pod(self) -> bool | None:
-        """Whether the node takes the sender for a pod, by its detect-local-mode. None: it cannot tell."""
-        source, settings = self._flow.source, self._world.settings
-        if settings.detection in ("BridgeInterface", "InterfaceNamePrefix"):
-            return source.kind == "pod" and source.node == self._node and not self._is_node()
-        if settings.detection == "ClusterCIDR":
-            given = settings.cluster_cidrs
-        elif settings.detection == "NodeCIDR":
-            node = self._world.node(self._node)
-            given = tuple(node.spec.podCIDRs) if node is not None and node.spec else ()
-        else:
-            return None
-        ranges = [text for text in given if (":" in text) == (self._flow.family == 6)]
-        if not ranges:
-            return None
-        if self._is_node() or source.kind == "node":
-            return False  # its gateway to the pods is an address of their range, but not what it sends from
-        return any(_within(address, ranges) for address in source.of_family(self._flow.family))
 
     # --- who is seen
 
@@ -412,51 +532,26 @@ class _At:
         if self._claim.external:
             if self._service.spec.externalTrafficPolicy != "Local":
                 return True, f"{node} puts its own address on it (masquerade: external traffic)"
-            if self._is_node():
+            if self._sender.itself:
                 return True, f"{node} puts its own address on it (masquerade: the node itself)"
             return False, "the sender's address is kept" if only_here else ""
         if self._world.settings.masquerade_all:
             return True, f"{node} puts its own address on it (masquerade-all)"
-        if self._is_pod() is False:
+        if self._sender.pod is False:
             return True, f"{node} puts its own address on it (masquerade: the sender is no pod)"
         return False, ""
 
-    def _backend(self, one: _Offered, count: int, masqueraded: bool) -> Backend:
-        world, flow = self._world, self._flow
-        own = world.seen(flow.source, flow.family)
-        node = world.node_addresses(self._node, flow.family)
-        hairpin = one.address in flow.source.addresses and flow.source.kind != "node"
-        # What is delivered to the node itself leaves by no postrouting, where sources are rewritten.
-        delivered = one.address in node and not self._is_node()
-        seen = node if (masqueraded or hairpin) and not delivered else own
-        policed = own if one.node == self._node else seen
-        passing = flow.source.kind == "pod" and flow.source.node != self._node  # a pod at another's node port
-        return Backend(
-            one.name,
-            self._service.metadata.namespace,
-            one.node,
-            one.address,
-            one.port,
+    def _hop(self, one: _Offered, count: int, masqueraded: bool) -> _Hop:
+        shown = self._world.node_addresses(self._node, self._dialled.family)
+        local = one.node == self._node
+        return _Hop(
+            Endpoint(one.name, self._service.metadata.namespace, one.node, one.address, one.port),
             1 / count,
-            seen,
-            policed,
-            astray=passing and seen == own and one.node != self._node,
+            masqueraded,
+            delivered=one.address in shown and not self._sender.itself,
+            local=local,
+            astray=self._sender.passing and not local,
         )
-
-
-def _known_offers(
-    world: worlds.World, service: core.Service, port: core.ServicePort, family: int
-) -> tuple[_Offered, ...]:
-    """The offers, looked up once in a world."""
-    known = world.derive(_no_offers)
-    key = (name(service), port.name, port.protocol, family)
-    if key not in known:
-        known[key] = tuple(_offers(world, service, port, family))
-    return known[key]
-
-
-def _no_offers(_world: worlds.World) -> dict[tuple[str, str, str, int], tuple[_Offered, ...]]:
-    return {}
 
 
 def _offers(

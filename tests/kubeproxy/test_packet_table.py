@@ -308,14 +308,14 @@ def wrong_in_model(world: worlds.World, case: Case, place: Any) -> str:
         return "" if word == case.expected.replace("closed", "untouched") else f"{word}: {told}"
     if told is None or told.word != "ok":
         return f"not sent: {told}"
-    names = {backend.name: backend for backend in told.backends}
+    names = {backend.endpoint.name: backend for backend in told.backends}
     if names.keys() != case.expected.keys():
         return f"sent to {sorted(names)}"
     if {b.probability for b in told.backends} != {1 / len(names)} or bool(told.stays) != case.sticky:
         return f"with other chances: {told}"
     for name, how in case.expected.items():
         own, masq = (seen_as(case, name, which, place) for which in ("own", "masq"))
-        seen, port = names[name].seen, names[name].port
+        seen, port = names[name].seen, names[name].endpoint.port
         right = (own in seen) == (how == "own") or case.client == "here"
         if not right or (how == "masq" and masq not in seen) or port != case.backend_port:
             return f"{name} sees {sorted(seen)} at {port}"
@@ -786,7 +786,7 @@ def predicted(world: worlds.World, case: Case) -> str | dict[str, str]:
     if told is None or told.word != "ok":
         return (told.word if told is not None else "") or "untouched"
     own = _Place.addresses[case.client][case.family]
-    return {backend.name: "own" if own in backend.seen else "masq" for backend in told.backends}
+    return {backend.endpoint.name: "own" if own in backend.seen else "masq" for backend in told.backends}
 
 
 def same_fate(case: Case, fate_of: Any) -> str:

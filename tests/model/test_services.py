@@ -84,13 +84,13 @@ def test_reasons_are_told_in_the_order_in_which_a_packet_meets_them():
 
 def test_policy_at_the_node_of_the_backend_sees_what_that_node_has_not_masqueraded_yet():
     told = ask(world((1, "n1"), (2, "n2")), "172.18.0.2", 30080, OUTSIDE)
-    policed = {backend.name: backend.policed for backend in told.backends}
+    policed = {backend.endpoint.name: backend.policed for backend in told.backends}
     assert policed == {"web-1": {"203.0.113.10"}, "web-2": {"172.18.0.2"}}
 
 
 def test_a_load_balancer_address_leads_to_any_of_the_nodes_that_announce_it():
     told = ask(world((1, "n1"), (2, "n2")), "198.51.100.1", source=OUTSIDE)
-    assert {b.name: b.seen for b in told.backends} == {f"web-{n}": set(NODES.values()) for n in (1, 2)}
+    assert {b.endpoint.name: b.seen for b in told.backends} == {f"web-{n}": set(NODES.values()) for n in (1, 2)}
     assert {b.probability for b in told.backends} == {0.5}
     assert told.at == ""
 
@@ -98,7 +98,7 @@ def test_a_load_balancer_address_leads_to_any_of_the_nodes_that_announce_it():
 def test_with_policy_local_only_nodes_with_endpoints_announce_and_their_shares_differ():
     members = ((1, "n1"), (2, "n1"), (3, "n2"))
     told = ask(world(*members, externalTrafficPolicy="Local"), "198.51.100.1", source=OUTSIDE)
-    assert {b.name: b.probability for b in told.backends} == {"web-1": 0.25, "web-2": 0.25, "web-3": 0.5}
+    assert {b.endpoint.name: b.probability for b in told.backends} == {"web-1": 0.25, "web-2": 0.25, "web-3": 0.5}
     assert {address for b in told.backends for address in b.seen} == {"203.0.113.10"}
     nobody = ask(world(externalTrafficPolicy="Local"), "198.51.100.1", source=OUTSIDE)
     assert nobody.word == "unreachable"
