@@ -114,13 +114,14 @@ class Arriving(NamedTuple):
 class _Journey:
     """One flow on its way. Every method answers with what may become of it from there on."""
 
-    __slots__ = ("family", "flow", "model", "source", "tells", "world")
+    __slots__ = ("family", "flow", "model", "source", "subject", "tells", "world")
 
     def __init__(self, model: Model, flow: Flow, tells: int) -> None:
         self.model = model
         self.world = model.world
         self.flow = flow
-        self.source = flow.source
+        self.source = source = flow.source
+        self.subject = model.policies.subject(source.name, source.namespace) if source.kind == "pod" else None
         self.tells = tells
         self.family = flow.family
 
@@ -280,39 +281,44 @@ class _Journey:
     def _policed(self, at: Arriving) -> tuple[Outcome, ...]:
         """What becomes of a connection that arrives there: egress, unless it has `left`, then ingress."""
         target = at.target
-        allowed, because = (True, _NO_REASONS) if at.left else self._egress(target.address, target.what)
-        if not allowed:
-            return (_dropped(at, because),)
+        because = _NO_REASONS
+        if not at.left:
+            allowed, because = self._egress(target.address, target.what)
+            if not allowed:
+                return (_dropped(at, because),)
         if target.subject is None:
             return _with(because, self._answers(at))
         outcomes: tuple[Outcome, ...] = ()
         for entered, reasons in self._ingress(target.subject, at):
-            told = (*because, *reasons)
+            told = because + reasons
             outcomes += _with(told, self._answers(at)) if entered else (_dropped(at, told),)
         return outcomes
 
     def _egress(self, address: str, what: rules.Arrival) -> tuple[bool, tuple[Reason, ...]]:
-        source = self.source
-        subject = self.model.policies.subject(source.name, source.namespace) if source.kind == "pod" else None
+        subject = self.subject
         if subject is None:
             return True, _NO_REASONS
-        place = self.model.policies.place(address)
-        decision = self.model.policies.decide("egress", subject, place, what)
-        if not self.tells:
-            return decision.allowed, _NO_REASONS
-        return decision.allowed, self._told(decision, "egress", subject, place, what)
+        return self._decided("egress", subject, address, what)
 
     def _ingress(self, subject: policies.Subject, at: Arriving) -> Iterable[tuple[bool, tuple[Reason, ...]]]:
         """Each way in which it may be judged: the sender may have several addresses that policy can see."""
         what = at.target.what
+        if len(at.policed) == 1:
+            (address,) = at.policed
+            return (self._decided("ingress", subject, address, what),)
         ways: dict[bool, tuple[Reason, ...]] = {}
-        for address in at.policed if len(at.policed) == 1 else self._visible(at):
-            place = self.model.policies.place(address)
-            decision = self.model.policies.decide("ingress", subject, place, what)
-            if decision.allowed not in ways:
-                told = self._told(decision, "ingress", subject, place, what) if self.tells else _NO_REASONS
-                ways[decision.allowed] = told
+        for address in self._visible(at):
+            ways.setdefault(*self._decided("ingress", subject, address, what))
         return ways.items() if ways else ((True, _NO_REASONS),)
+
+    def _decided(
+        self, direction: rules.Direction, subject: policies.Subject, address: str, what: rules.Arrival
+    ) -> tuple[bool, tuple[Reason, ...]]:
+        """What policy of one side says, with the other at that address."""
+        place = self.model.policies.place(address)
+        decision = self.model.policies.decide(direction, subject, place, what)
+        told = self._told(decision, direction, subject, place, what) if self.tells else _NO_REASONS
+        return decision.allowed, told
 
     def _visible(self, at: Arriving) -> list[str]:
         """Of a node's addresses those that others see: with its gateways it speaks to its own pods alone."""

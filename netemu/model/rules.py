@@ -4,6 +4,8 @@ Knows tiers and their order: Admin, NetworkPolicy (final for the pods it selects
 is allowed (network-policy-api.sigs.k8s.io/api-overview). Whom policies select, `policies` knows.
 """
 
+import functools
+import operator
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
@@ -54,12 +56,16 @@ class Program(NamedTuple):
 
     def answers(self, what: "Arrival") -> "Answers":
         """What it says to a connection to that port, for every mask."""
-        admin = tuple(_of_cluster(self.admin, what))
-        if not self.isolating:
-            return Answers(admin, False, tuple(_of_cluster(self.baseline, what)))
-        allowing = [rule for rule in self.rules if rule.speaks_of(what)]
-        then = tuple((rule.mask, Decision(True, "rule", rule, self.isolating)) for rule in allowing)
-        return Answers(admin, True, then, Decision(False, "isolated", None, self.isolating))
+        admin, isolated = tuple(_of_cluster(self.admin, what)), bool(self.isolating)
+        otherwise = DEFAULT
+        if isolated:
+            allowing = [rule for rule in self.rules if rule.speaks_of(what)]
+            then = tuple((rule.mask, Decision(True, "rule", rule, self.isolating)) for rule in allowing)
+            otherwise = Decision(False, "isolated", None, self.isolating)
+        else:
+            then = tuple(_of_cluster(self.baseline, what))
+        meant = functools.reduce(operator.or_, (mask for mask, _ in then), 0)
+        return Answers(admin, isolated, then, meant, otherwise)
 
 
 class Decision(NamedTuple):
@@ -92,31 +98,34 @@ class Arrival(NamedTuple):
 class Answers(NamedTuple):
     """A program's rules that speak of one port, in order: the mask of each, and what it decides.
 
-    `then` is NetworkPolicy for a pod that is `isolated`, Baseline for another.
+    `then` is NetworkPolicy for a pod that is `isolated`, Baseline for another; `meant` has all bits of it.
     """
 
     admin: tuple[tuple[int, Decision], ...]
     isolated: bool
     then: tuple[tuple[int, Decision], ...]
+    meant: int
     otherwise: Decision = DEFAULT
 
 
 def decide(answers: Answers, mask: int, exempt: Decision | None) -> Decision:
     """The first rule that speaks of it decides; `exempt` is what NetworkPolicy says without asking a rule."""
+    admin, isolated, then, any_of_then, otherwise = answers
     passed = None
-    for meant, decision in answers.admin:
+    for meant, decision in admin:
         if meant & mask:
             if decision.passed is None:
                 return decision
             passed = decision.passed
             break
-    if exempt is not None and answers.isolated:
+    if exempt is not None and isolated:
         return exempt
-    found = exempt or answers.otherwise
-    for meant, decision in answers.then:
-        if meant & mask:
-            found = decision
-            break
+    found = exempt or otherwise
+    if any_of_then & mask:
+        for meant, decision in then:
+            if meant & mask:
+                found = decision
+                break
     if passed is None or found.passed is not None or found is exempt:
         return found
     return found._replace(passed=passed)

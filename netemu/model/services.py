@@ -326,10 +326,14 @@ class _Hop(NamedTuple):
 
 
 class _Route(NamedTuple):
-    """What a node does with the flows of all senders of one sort: a translation but for who is seen."""
+    """What a node does with the flows of all senders of one sort: a translation but for who is seen.
+
+    `shown` are the addresses of the node, which a backend sees where it does not see the sender's.
+    """
 
     translation: Translation
     hops: tuple[_Hop, ...] = ()
+    shown: frozenset[str] = frozenset()
 
 
 def _by_node(world: worlds.World, flow: flows.Flow, claim: Claim, node: str) -> Translation:
@@ -343,14 +347,11 @@ def _by_node(world: worlds.World, flow: flows.Flow, claim: Claim, node: str) -> 
     route = known.get(key)
     if route is None:
         route = known[key] = _At(world, _Dialled(*flow[1:]), claim, node, sender).route()
-    if not route.hops:
+    (word, because, _, at, stays), hops, shown = route
+    if not hops:
         return route.translation
-    shown = world.node_addresses(node, family)
-    word, because, _, at, stays = route.translation
     itself = () if source.kind == "node" else source.addresses  # a pod behind its own Service: a hairpin
-    return Translation(
-        word, because, tuple([_backend(hop, own, shown, itself) for hop in route.hops]), at, stays
-    )
+    return Translation(word, because, tuple([_backend(hop, own, shown, itself) for hop in hops]), at, stays)
 
 
 def _backend(hop: _Hop, own: frozenset[str], shown: frozenset[str], itself: tuple[str, ...]) -> Backend:
@@ -455,10 +456,10 @@ class _At:
         kind = "ready" if chosen[0].ready else "terminating, still serving"
         count = f"{len(chosen)} {kind} endpoint{'s' if len(chosen) > 1 else ''}"
         because += [self._says(count), *(() if not said else (Reason("source", said),))]
-        hops = tuple(self._hop(one, len(chosen), masqueraded) for one in chosen)
-        return _Route(
-            Translation("ok", tuple(because), (), self._node, affinity_seconds(self._service)), hops
-        )
+        shown = self._world.node_addresses(self._node, self._dialled.family)
+        hops = tuple(self._hop(one, 1 / len(chosen), masqueraded, shown) for one in chosen)
+        translation = Translation("ok", tuple(because), (), self._node, affinity_seconds(self._service))
+        return _Route(translation, hops, shown)
 
     def _ends(self, word: Literal["refused", "dropped"], because: Iterable[Reason]) -> _Route:
         return _Route(Translation(word, tuple(because), at=self._node))
@@ -541,12 +542,11 @@ class _At:
             return True, f"{node} puts its own address on it (masquerade: the sender is no pod)"
         return False, ""
 
-    def _hop(self, one: _Offered, count: int, masqueraded: bool) -> _Hop:
-        shown = self._world.node_addresses(self._node, self._dialled.family)
+    def _hop(self, one: _Offered, share: float, masqueraded: bool, shown: frozenset[str]) -> _Hop:
         local = one.node == self._node
         return _Hop(
             Endpoint(one.name, self._service.metadata.namespace, one.node, one.address, one.port),
-            1 / count,
+            share,
             masqueraded,
             delivered=one.address in shown and not self._sender.itself,
             local=local,
