@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import datetime
 import functools
 import gc
 import ipaddress
@@ -57,13 +56,6 @@ FIGURES = (  # key, title, unit, goal, more
     ("start", "start-up from a store of 50,000 objects", "s", 2, False),
     ("object", "memory for each of 50,000 stored ConfigMaps of 480 bytes", "KiB", 6, False),
 )
-_HEAD = """\
-## The API server
-
-`sudo python -m bench.apiserver --write` runs the server in one process (TLS, SQLite on disk, every commit
-synced) and its clients in another. A group of writes that wait together is one commit. Start-up is from the
-store's file until requests can be answered; memory is PSS, less that of a server whose store is empty.
-"""
 Found = defaultdict[str, list[float]]
 
 
@@ -87,12 +79,8 @@ def main() -> None:
     for sample in samples:
         print(sample.line())
     if options.write:
-        disturbed = f" In {busy} of {options.rounds} rounds the machine was not quiet." if busy else ""
-        text = (
-            f"{_HEAD}\n{harness.table(samples)}\n{datetime.date.today()}, {harness.machine()}.{disturbed} "
-            "Measured by `sudo python -m bench.apiserver --write`.\n"
-        )
-        harness.rewrite(ROOT / "docs" / "performance.md", "apiserver", text)
+        note = f"In {busy} of {options.rounds} rounds the machine was not quiet." if busy else ""
+        harness.publish("apiserver", samples, "sudo python -m bench.apiserver", note)
 
 
 # --- a server under load

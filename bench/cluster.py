@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime
 import json
 import subprocess
 import sys
@@ -42,13 +41,8 @@ def main() -> None:
 
 
 def write(samples: list[harness.Sample], busy: int) -> None:
-    today = datetime.datetime.now(datetime.UTC).date()
-    disturbed = f" {busy} rounds were disturbed by other work on the machine." if busy else ""
-    text = (
-        f"{harness.table(samples)}\n{today}, {harness.machine()}.{disturbed} "
-        "Measured by `sudo python -m bench.cluster --write`.\n"
-    )
-    harness.rewrite(ROOT / "docs" / "performance.md", "cluster", text)
+    note = f"{busy} rounds were disturbed by other work on the machine." if busy else ""
+    harness.publish("cluster", samples, "sudo python -m bench.cluster", note)
 
 
 async def measure(name: str, rounds: int, patience: float) -> tuple[list[harness.Sample], int]:

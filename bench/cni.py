@@ -14,8 +14,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cni
@@ -23,7 +21,6 @@ from bench import harness
 from cni import inprocess
 from netemu.kernel import netns
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
 REFERENCE = "/usr/lib/cni"
 ROUTES = [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]
 
@@ -236,7 +233,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--patience", type=float, default=20, help="seconds to wait for a quiet machine")
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     wish = parser.parse_args(argv)
-    note = "" if harness.quiet(wish.patience) else " The machine had other work to do."
+    note = "" if harness.quiet(wish.patience) else "The machine had other work to do."
     samples = []
     for part in (
         executables(wish.pods, wish.reference) if wish.pods else (),
@@ -247,8 +244,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(sample.line(), flush=True)
             samples.append(sample)
     if wish.write:
-        about = f"{date.today()}, {harness.machine()}. Measured by `sudo python -m bench.cni --write`.{note}"
-        harness.rewrite(DOCUMENT, "cni", f"{harness.table(samples)}\n{about}")
+        harness.publish("cni", samples, "sudo python -m bench.cni", note)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Knows numbers, processes and tables; does not know what is measured. Nothing her
 
 from __future__ import annotations
 
+import datetime
 import os
 import platform
 import statistics
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -90,6 +92,13 @@ def rewrite(document: Path, section: str, text: str) -> None:
     head, _, rest = old.partition(begin)
     _, _, tail = rest.partition(end)
     document.write_text(f"{head}{begin}\n{text.rstrip()}\n{end}{tail}")
+
+
+def publish(section: str, samples: Iterable[Sample], command: str, note: str = "") -> None:
+    """The figures of one benchmark into its section of docs/performance.md, with how they were taken."""
+    today = datetime.datetime.now(datetime.UTC).date()
+    about = f"{today}, {machine()}. Measured by `{command} --write`. {note}".rstrip()
+    rewrite(DOCUMENT, section, f"{table(samples)}\n{about}")
 
 
 # --- processes

@@ -1,4 +1,4 @@
-"""How fast the model answers: run as `python -m bench.model [--pods N] [--policies N] [--write FILE]`.
+"""How fast the model answers: run as `python -m bench.model [--pods N] [--policies N] [--write]`.
 
 Every flow is asked once: of all pairs of pods by address, and of pods to Services of two endpoints; without
 reasons (`judge`) and with them (`expect`); and how long compiling takes. Seconds are the processor's, of one
@@ -13,7 +13,6 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 from bench import harness
 from netemu.api import codec, core, discovery, networking
@@ -177,14 +176,14 @@ def main() -> None:
     parser.add_argument("--pods", type=int, default=100)
     parser.add_argument("--policies", type=int, nargs="*", default=[10, 1000])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--write", type=Path, help="put the table into this Markdown file")
+    parser.add_argument("--write", action="store_true", help="rewrite the table in docs/performance.md")
     chosen = parser.parse_args()
     samples = [one for count in chosen.policies for one in measure(chosen.pods, count, chosen.rounds)]
     for sample in samples:
         rate = f"  {1e6 / sample.median:,.0f} flows/s" if sample.unit == "µs/flow" else ""
         print(sample.line() + rate)
     if chosen.write:
-        harness.rewrite(chosen.write, "model", f"{harness.machine()}\n\n{harness.table(samples)}")
+        harness.publish("model", samples, "python -m bench.model")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import datetime
 import hashlib
 import os
 import signal
@@ -102,17 +101,8 @@ def main() -> None:
 
 
 def write(samples: list[harness.Sample], busy: int) -> None:
-    today = datetime.datetime.now(datetime.UTC).date()
-    disturbed = f" Other work disturbed {busy} of 2 runs." if busy else ""
-    text = (
-        "## The network\n\n"
-        "TCP between pods over netemu's network, and over the same topology with the same rules made\n"
-        "by hand with `ip` and `nft`, in short turns in one run. A ratio above 1 means that netemu is\n"
-        "slower. The rules of Services and policies are compared with the two which these flows need.\n\n"
-        f"{harness.table(samples)}\n{today}, {harness.machine()}.{disturbed} "
-        "Measured by `sudo python -m bench.network --write`.\n"
-    )
-    harness.rewrite(ROOT / "docs" / "performance.md", "network", text)
+    note = f"Other work disturbed {busy} of 2 runs." if busy else ""
+    harness.publish("network", samples, "sudo python -m bench.network", note)
 
 
 def figures(

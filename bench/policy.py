@@ -10,9 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import datetime
 import os
-import platform
 import random
 import socket
 import statistics
@@ -251,9 +249,7 @@ def main() -> None:
         print(one.line(), flush=True)
         samples.append(one)
     if chosen.write:
-        where = f"{datetime.date.today()}, {os.cpu_count()} cores, Linux {platform.release()}"
-        text = f"{where}. Measured by `sudo {COMMAND} --write`.\n\n{harness.table(samples)}"
-        harness.rewrite(ROOT / "docs" / "performance.md", "policy", text)
+        harness.publish("policy", samples, f"sudo {COMMAND}")
 
 
 def measured(rounds: int, count: int) -> Iterator[harness.Sample]:

@@ -1,4 +1,4 @@
-"""How long a truth table takes: `sudo python -m bench.policy_probe [--rounds N]`.
+"""How long a truth table takes: `sudo python -m bench.policy_probe [--rounds N] [--write]`.
 
 Nine pods ask nine pods on two ports in three protocols and two families: 972 flows. A policy drops 432 of
 them: port 81, but for each pod itself. What counts is the whole round, with the time that proves silence.
@@ -28,6 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--patience", type=float, default=60.0, help="seconds to wait for a quiet machine")
+    parser.add_argument("--write", action="store_true", help="rewrite the table in docs/performance.md")
     options = parser.parse_args()
     print(harness.machine(), flush=True)
     with tempfile.TemporaryDirectory() as state:
@@ -42,6 +43,8 @@ def main() -> None:
             down.down(lab.name)
     for sample in samples:
         print(sample.line())
+    if options.write:
+        harness.publish("policy_probe", samples, "sudo python -m bench.policy_probe")
 
 
 async def run(client: api.Client, lab: handle.Handle, count: int) -> list[harness.Sample]:

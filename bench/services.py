@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import datetime
 import functools
 import gc
 import itertools
@@ -367,12 +366,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(figure.line(), flush=True)
         samples.append(figure)
     if given.write:
-        today = datetime.datetime.now(datetime.UTC).date()
-        disturbed = "" if quiet else " The machine had other work to do."
-        measured = "Measured by `sudo python -m bench.services --write`."
-        about = f"{today}, {harness.machine()}. {measured}{disturbed}"
-        document = ROOT / "docs" / "performance.md"
-        harness.rewrite(document, "services", f"{harness.table(samples)}\n{about}")
+        note = "" if quiet else "The machine had other work to do."
+        harness.publish("services", samples, "sudo python -m bench.services", note)
 
 
 def _memory(given: argparse.Namespace) -> Iterator[harness.Sample]:
