@@ -16,12 +16,17 @@ _NOTHING = rules.Program()
 
 
 class Subject(NamedTuple):
-    """A pod that policies may select: its programs and its named ports."""
+    """A pod that policies may select: its programs and its named ports.
+
+    exempt  the addresses that NetworkPolicy never parts it from: its own, and those of its own node (where
+            kubelet's probes come from)
+    """
 
     party: worlds.Party
     pod: core.Pod
     named: Mapping[tuple[str, str], int]
     programs: Mapping[str, rules.Program]
+    exempt: Mapping[str, rules.Decision]
 
     def arrival(self, protocol: str, port: int) -> rules.Arrival:
         """A connection that arrives here."""
@@ -86,7 +91,7 @@ class Policies:
         answers = self._answers.get(key)
         if answers is None:
             answers = self._answers[key] = program.answers(what)
-        return rules.decide(answers, place.mask, _exempt(subject, place))
+        return rules.decide(answers, place.mask, subject.exempt.get(place.address))
 
     def isolating(self, subject: Subject, direction: rules.Direction) -> tuple[rules.Rule, ...]:
         """The rules of the NetworkPolicies that isolate the pod in that direction."""
@@ -98,7 +103,20 @@ class Policies:
         if programs is None:
             programs = {field: self._program(field, *key) for field in ("ingress", "egress")}
             self._programs[key] = programs
-        return Subject(worlds.pod_party(pod), pod, named_ports(pod), programs)
+        party = worlds.pod_party(pod)
+        return Subject(party, pod, named_ports(pod), programs, self._exempt(party))
+
+    def _exempt(self, party: worlds.Party) -> Mapping[str, rules.Decision]:
+        node = self._world.node(party.node)
+        near = (*party.addresses, *(worlds.node_party(node).addresses if node is not None else ()))
+        found = {}
+        for address in near:
+            owner = self._world.owner(address)
+            if owner is not None and owner.kind != "node" and address in party.addresses:
+                found[address] = rules.OWN_POD
+            elif owner is not None and owner.kind == "node" and owner.node == party.node:
+                found[address] = rules.OWN_NODE
+        return found
 
     def _program(self, field: str, namespace: str, pairs: tuple[tuple[str, str], ...]) -> rules.Program:
         labels = dict(pairs)
@@ -256,13 +274,3 @@ def named_ports(pod: core.Pod) -> Mapping[tuple[str, str], int]:
             if port.name:  # of several containers the first one counts
                 found.setdefault((port.name, port.protocol or "TCP"), port.containerPort)
     return found
-
-
-def _exempt(subject: Subject, place: Place) -> rules.Decision | None:
-    """NetworkPolicy parts no pod from itself, nor from its own node (where kubelet's probes come from)."""
-    owner = place.owner
-    if owner is None:
-        return None
-    if owner.kind == "node":
-        return rules.OWN_NODE if owner.node == subject.party.node else None
-    return rules.OWN_POD if place.address in subject.party.addresses else None

@@ -68,11 +68,15 @@ Way = Literal["cluster IP", "external IP", "load balancer IP", "node port"]
 
 
 class Claim(NamedTuple):
-    """What was dialled, as a Service's. `port` is None for a port of a cluster IP that it does not have."""
+    """What was dialled, as a Service's. `port` is None for a port of a cluster IP that it does not have.
+
+    `routes` are those found out so far, by the node that translates and the sort of sender.
+    """
 
     service: core.Service
     port: core.ServicePort | None
     way: Way
+    routes: dict[tuple[str, "_Sender"], "_Route"]
 
     @property
     def external(self) -> bool:
@@ -117,16 +121,16 @@ def _find_claim(world: worlds.World, flow: flows.Flow, at: str) -> Claim | None:
     for service, way in found:
         for port in service.spec.ports:
             if (port.port, port.protocol or "TCP") == (flow.port, flow.protocol):
-                return Claim(service, port, way)
+                return Claim(service, port, way, {})
         if way == "cluster IP":
-            missing = Claim(service, None, way)
+            missing = Claim(service, None, way, {})
     if missing is not None:
         return missing
     if _takes_node_ports(world, at, flow):
         for service in world.derive(_with_node_ports).get((flow.port, flow.protocol), ()):
             if _served(service, flow.family):
                 port = next(p for p in service.spec.ports if _node_port(p) == (flow.port, flow.protocol))
-                return Claim(service, port, "node port")
+                return Claim(service, port, "node port", {})
     return None
 
 
@@ -340,13 +344,12 @@ def _by_node(world: worlds.World, flow: flows.Flow, claim: Claim, node: str) -> 
     """What one node does with a flow to a Service."""
     source, family = flow.source, flow.family
     sender, own = _sender(world, source, family, node)
-    if not _allowed(world, flow, claim):
+    if claim.way == "load balancer IP" and not _allowed(world, flow, claim.service):
         sender = sender._replace(allowed=False)
-    known: dict[tuple[object, ...], _Route] = world.derive(_no_routes)
-    key = (flow[1:], node, sender)
-    route = known.get(key)
+    route = claim.routes.get((node, sender))
     if route is None:
-        route = known[key] = _At(world, _Dialled(*flow[1:]), claim, node, sender).route()
+        route = _At(world, _Dialled(*flow[1:]), claim, node, sender).route()
+        claim.routes[node, sender] = route
     (word, because, _, at, stays), hops, shown = route
     if not hops:
         return route.translation
@@ -360,10 +363,6 @@ def _backend(hop: _Hop, own: frozenset[str], shown: frozenset[str], itself: tupl
     if (masqueraded or endpoint.address in itself) and not delivered:
         return Backend(endpoint, share, shown, own if local else shown)
     return Backend(endpoint, share, own, own, astray)
-
-
-def _no_routes(_world: worlds.World) -> dict[tuple[object, ...], _Route]:
-    return {}
 
 
 def _sender(
@@ -406,11 +405,9 @@ def _is_pod(world: worlds.World, source: worlds.Party, family: int, at: str, its
     return any(_within(address, ranges) for address in source.of_family(family))
 
 
-def _allowed(world: worlds.World, flow: flows.Flow, claim: Claim) -> bool:
+def _allowed(world: worlds.World, flow: flows.Flow, service: core.Service) -> bool:
     """By loadBalancerSourceRanges, which hold for load balancer IPs alone, each family's for its own."""
-    ranges = claim.service.spec.loadBalancerSourceRanges
-    if claim.way != "load balancer IP" or not ranges:
-        return True
+    ranges = service.spec.loadBalancerSourceRanges
     of_family = [text.strip() for text in ranges if (":" in text) == (flow.family == 6)]
     own = world.seen(flow.source, flow.family)
     if flow.source.kind == "node":  # its gateways to pods are addresses for pods only
