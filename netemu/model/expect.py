@@ -65,7 +65,8 @@ class Model:
     def _target(self, owner: worlds.Party, address: str, port: int, protocol: str, known: bool) -> "Target":
         subject = self.policies.subject(owner.name, owner.namespace) if owner.kind == "pod" else None
         what = subject.arrival(protocol, port) if subject else rules.Arrival(protocol, port)
-        return Target(owner, address, port, subject, what, known)
+        entering = self.policies.answers("ingress", subject, what) if subject else rules.SILENT
+        return Target(owner, address, port, subject, what, entering, known)
 
     def expect(self, flow: Flow) -> Verdict:
         """The outcomes and why."""
@@ -86,7 +87,8 @@ _BARE, _REASONS, _ADVICE = range(3)  # how much a journey tells
 class Target(NamedTuple):
     """Who answers to an address and port, and what policies see in him (no `subject`: he is nobody's).
 
-    known  he listens, or nobody does: it is not left open whether a process has the port
+    entering  what his ingress rules say to such a connection
+    known     he listens, or nobody does: it is not left open whether a process has the port
     """
 
     owner: worlds.Party
@@ -94,6 +96,7 @@ class Target(NamedTuple):
     port: int
     subject: policies.Subject | None
     what: rules.Arrival
+    entering: rules.Answers
     known: bool
 
 
@@ -298,27 +301,34 @@ class _Journey:
         subject = self.subject
         if subject is None:
             return True, _NO_REASONS
-        return self._decided("egress", subject, address, what)
+        leaving = self.model.policies.answers("egress", subject, what)
+        return self._decided("egress", subject, leaving, address, what)
 
     def _ingress(self, subject: policies.Subject, at: Arriving) -> Iterable[tuple[bool, tuple[Reason, ...]]]:
         """Each way in which it may be judged: the sender may have several addresses that policy can see."""
-        what = at.target.what
+        _, _, _, _, what, entering, _ = at.target
         if len(at.policed) == 1:
             (address,) = at.policed
-            return (self._decided("ingress", subject, address, what),)
+            return (self._decided("ingress", subject, entering, address, what),)
         ways: dict[bool, tuple[Reason, ...]] = {}
         for address in self._visible(at):
-            ways.setdefault(*self._decided("ingress", subject, address, what))
+            ways.setdefault(*self._decided("ingress", subject, entering, address, what))
         return ways.items() if ways else ((True, _NO_REASONS),)
 
     def _decided(
-        self, direction: rules.Direction, subject: policies.Subject, address: str, what: rules.Arrival
+        self,
+        direction: rules.Direction,
+        subject: policies.Subject,
+        answers: rules.Answers,
+        address: str,
+        what: rules.Arrival,
     ) -> tuple[bool, tuple[Reason, ...]]:
         """What policy of one side says, with the other at that address."""
         place = self.model.policies.place(address)
-        decision = self.model.policies.decide(direction, subject, place, what)
-        told = self._told(decision, direction, subject, place, what) if self.tells else _NO_REASONS
-        return decision.allowed, told
+        decision = rules.decide(answers, place.mask, subject.exempt.get(address))
+        if not self.tells:
+            return decision.allowed, _NO_REASONS
+        return decision.allowed, self._told(decision, direction, subject, place, what)
 
     def _visible(self, at: Arriving) -> list[str]:
         """Of a node's addresses those that others see: with its gateways it speaks to its own pods alone."""
@@ -354,7 +364,7 @@ class _Journey:
 
     def _answers(self, at: Arriving) -> tuple[Outcome, ...]:
         """What is met at an address that is reached."""
-        owner, address, port, _, what, known = at.target
+        owner, address, port, _, what, _, known = at.target
         if not known:
             return _perhaps(self.flow, f"no container declares port {port}/{what.protocol}")
         return (Outcome("ok", (), owner.name, owner.namespace, address, port, at.seen, at.share),)

@@ -80,17 +80,22 @@ class Policies:
             found = self._places[address] = Place(address, owner, self._mask(address, owner))
         return found
 
+    def answers(self, direction: rules.Direction, subject: Subject, what: rules.Arrival) -> rules.Answers:
+        """What the rules of `subject` say to such a connection, whoever is at its other end."""
+        program = subject.programs[direction]
+        if program is _NOTHING:
+            return rules.SILENT
+        key = (id(program), what.protocol, what.port, what.names)  # programs live as long as this does
+        found = self._answers.get(key)
+        if found is None:
+            found = self._answers[key] = program.answers(what)
+        return found
+
     def decide(
         self, direction: rules.Direction, subject: Subject, place: Place, what: rules.Arrival
     ) -> rules.Decision:
         """Whether `subject` may have this connection, to `place` (egress) or from it (ingress)."""
-        program = subject.programs[direction]
-        if program is _NOTHING:
-            return rules.DEFAULT
-        key = (id(program), what.protocol, what.port, what.names)  # programs live as long as this does
-        answers = self._answers.get(key)
-        if answers is None:
-            answers = self._answers[key] = program.answers(what)
+        answers = self.answers(direction, subject, what)
         return rules.decide(answers, place.mask, subject.exempt.get(place.address))
 
     def isolating(self, subject: Subject, direction: rules.Direction) -> tuple[rules.Rule, ...]:

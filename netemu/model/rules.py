@@ -108,8 +108,13 @@ class Answers(NamedTuple):
     otherwise: Decision = DEFAULT
 
 
+SILENT = Answers((), False, (), 0)  # of a program without any rules
+
+
 def decide(answers: Answers, mask: int, exempt: Decision | None) -> Decision:
     """The first rule that speaks of it decides; `exempt` is what NetworkPolicy says without asking a rule."""
+    if answers is SILENT:
+        return DEFAULT
     admin, isolated, then, any_of_then, otherwise = answers
     passed = None
     for meant, decision in admin:

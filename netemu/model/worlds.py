@@ -32,11 +32,12 @@ class Party(NamedTuple):
 
     def speaks(self, family: int) -> bool:
         """Whether it has an address of the family."""
-        return any((":" in a) == (family == 6) for a in self.addresses)
+        return (family == 6) in [":" in address for address in self.addresses]
 
     def of_family(self, family: int) -> frozenset[str]:
         """The addresses of one family."""
-        return frozenset(a for a in self.addresses if (":" in a) == (family == 6))
+        wanted = family == 6
+        return frozenset([a for a in self.addresses if (":" in a) == wanted])
 
 
 class Endpoint(NamedTuple):
