@@ -124,7 +124,8 @@ def return_memory() -> None:
 def spawn(argv: Sequence[str], descriptors: Mapping[int, int], *, new_session: bool = False) -> int:
     """Start a program with exactly these descriptors (number there -> number here) and go on; its pid.
 
-    Safe in a process with threads. OSError when it cannot be started.
+    No signal is blocked in it, whatever is here. Safe in a process with threads. OSError when it cannot be
+    started.
     """
     # One may sit where another is going, and dup2 onto itself keeps close-on-exec: move all out of the way.
     parked = {there: os.dup(here) for there, here in descriptors.items()}
@@ -135,7 +136,9 @@ def spawn(argv: Sequence[str], descriptors: Mapping[int, int], *, new_session: b
         ]
         actions += [(os.POSIX_SPAWN_DUP2, top + there, there) for there in parked]
         actions += [(os.POSIX_SPAWN_CLOSE, top + there) for there in parked]
-        return os.posix_spawn(argv[0], list(argv), os.environ, file_actions=actions, setsid=new_session)
+        return os.posix_spawn(
+            argv[0], list(argv), os.environ, file_actions=actions, setsid=new_session, setsigmask=()
+        )
     finally:
         for fd in parked.values():
             os.close(fd)

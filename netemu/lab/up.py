@@ -37,24 +37,34 @@ def up(lab: config.LabConfig, *, progress: Progress = lambda text: None) -> hand
     began = time.monotonic()
     place = records.of(lab.name)
     # Control-C waits until there is somebody to undo what it interrupts.
-    allowed = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        with records.claimed(place, create=True):
-            _not_twice(place)
+    with _uninterrupted() as let_in, records.claimed(place, create=True):
+        _not_twice(place)
+        try:
+            let_in()
             _check_room(place)
             _check_machine(lab)
-            try:
-                signal.pthread_sigmask(signal.SIG_SETMASK, allowed)
-                if down.clear(place, keep_directory=True):
-                    progress(f"removed what was left of an earlier lab '{lab.name}'")
-                _start(lab, place, progress, began)
-            except BaseException:
-                with contextlib.suppress(errors.NetemuError, OSError):
-                    down.clear(place)
-                raise
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, allowed)
+            if down.clear(place, keep_directory=True):
+                progress(f"removed what was left of an earlier lab '{lab.name}'")
+            _start(lab, place, progress, began)
+        except BaseException:
+            with contextlib.suppress(errors.NetemuError, OSError):
+                down.clear(place)
+            raise
     return handle.open(lab.name)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[Callable[[], None]]:
+    """Control-C waits, until the end or until what is yielded is called: then it is as it was before."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+    def let_in() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    try:
+        yield let_in
+    finally:
+        let_in()
 
 
 def _not_twice(place: layout.Layout) -> None:
@@ -85,8 +95,6 @@ def _check_room(place: layout.Layout) -> None:
     """A disk that fills up while the lab is made would show as a node that is never ready."""
     free = shutil.disk_usage(place.directory).free
     if free < SPACE:
-        if not os.listdir(place.directory):
-            os.rmdir(place.directory)
         raise errors.Rejected(
             f"no space left in {place.directory.parent}: {free >> 10} KiB free, a lab needs {SPACE >> 10}",
             hint=f"free some, or set {records.VARIABLE} to a directory elsewhere",
@@ -105,15 +113,18 @@ def _start(lab: config.LabConfig, place: layout.Layout, progress: Progress, bega
             "began": began,
         }
         mine.sendall(json.dumps(spec).encode() + b"\n")
-        pid = _spawn(theirs, api)
-        try:
-            theirs.close()
-            marks = _wait(mine, place, progress, began + DEADLINE)
-        finally:
-            # The launcher has forked the lab's first process and ended; it is ended if it has not.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, 9)
-            os.waitpid(pid, 0)
+        # A launcher that nobody knows of would go on after everything was undone.
+        with _uninterrupted() as let_in:
+            pid = _spawn(theirs, api)
+            try:
+                let_in()
+                theirs.close()
+                marks = _wait(mine, place, progress, began + DEADLINE)
+            finally:
+                # The launcher has forked the lab's first process and ended; it is ended if it has not.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, 9)
+                os.waitpid(pid, 0)
     if os.environ.get("NETEMU_TIMINGS"):
         for at, who, phase in sorted(marks):
             print(f"{at * 1000:8.1f} ms  {who:22} {phase}", file=sys.stderr)

@@ -21,7 +21,7 @@ from netemu.api import core, meta
 from netemu.base import errors
 from netemu.client import connect
 from netemu.kernel import mounts, netns, process
-from netemu.lab import config, control, down, handle, readiness, records, up
+from netemu.lab import config, control, down, handle, readiness, records, routers, up
 
 pytestmark = [
     pytest.mark.root,
@@ -398,3 +398,12 @@ def test_an_ordinary_user_has_a_lab_in_a_namespace_of_his_own(tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stderr
     assert "worker-1" in done.stdout
+
+
+def test_a_network_that_cannot_be_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routers, "_PATH", str(tmp_path))  # no BIRD there
+    monkeypatch.setenv(records.VARIABLE, str(tmp_path / "labs"))
+    wanted = config.parse({"network": {"backend": "bgp"}})
+    with pytest.raises(errors.Rejected, match="BIRD is not installed"):
+        up.up(wanted)
+    assert not (tmp_path / "labs").exists()
