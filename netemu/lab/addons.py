@@ -15,8 +15,6 @@ from netemu.netpol import definitions
 
 async def apply(client: api.Client, lab: config.LabConfig) -> None:
     """Make what is missing, in order."""
-    with contextlib.suppress(errors.AlreadyExists):
-        await client.create(definitions.definition())
     for document in manifests.documents(lab.dns_service, domain=config.CLUSTER_DOMAIN):
         kind = kinds.named(document["apiVersion"], document["kind"])
         assert kind is not None, document["kind"]
@@ -24,3 +22,5 @@ async def apply(client: api.Client, lab: config.LabConfig) -> None:
             await client.create(codec.convert(kind.type, document))
         except errors.AlreadyExists:
             continue
+    with contextlib.suppress(errors.AlreadyExists):
+        await client.create(definitions.definition())

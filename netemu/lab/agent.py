@@ -37,6 +37,7 @@ _log = logging.getLogger("lab")
 def main(channel: "components.Channel", spec: "supervisor.Spec", node: config.Node) -> None:
     """Until killed."""
     gc.freeze()
+    gc.enable()
     asyncio.run(_run(spec.lab, node, channel.mark))
 
 

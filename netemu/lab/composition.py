@@ -50,7 +50,7 @@ def compose(spec: "supervisor.Spec", api: socket.socket, mark: Mark) -> Iterator
     _bring_in(_SHARED)
     # asyncio gives each TLS connection a zeroed buffer of 256 KiB, a millisecond's work; a record has 16.
     sslproto.SSLProtocol.max_size = TLS_BUFFER
-    _share()
+    gc.freeze()  # no collection in a child touches, and so copies, the pages it has from here
     os.waitpid(maker, 0)  # if it failed, the control plane will meet the same and say so
     mark("supervisor", "shared modules imported")
     yield _control_plane(spec, first, (api, inner))
@@ -58,7 +58,7 @@ def compose(spec: "supervisor.Spec", api: socket.socket, mark: Mark) -> Iterator
     _warm()
     mark("supervisor", "node modules imported")
     build_network(spec)
-    _share()
+    gc.freeze()
     mark("supervisor", "network built")
     for node in spec.lab.nodes:
         yield _runtime(spec, node)
@@ -131,12 +131,6 @@ def _warm() -> None:
     firewall.binding()
     for kind in (core.Pod, core.Node, core.Service, discovery.EndpointSlice, coordination.Lease, core.Event):
         codec.decode(kind, b"{}")
-
-
-def _share() -> None:
-    """No collection in a child touches, and so copies, the pages it has from here."""
-    gc.collect()
-    gc.freeze()
 
 
 def _control_plane(

@@ -67,6 +67,8 @@ async def _run(
         admin = api.local_client("netemu-admin", ("system:masters", authentication.AUTHENTICATED))
         await addons.apply(admin, lab)
         mark("addons applied")
+        gc.freeze()
+        gc.enable()  # from here on there are no modules to come, but garbage
 
         def said(text: str) -> None:
             mark(text)

@@ -5,6 +5,7 @@ lab and with them every namespace, link and mount. It knows no Kubernetes.
 """
 
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -169,6 +170,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Until told to stop."""
+        gc.enable()
         while not self._stopping:
             now = time.monotonic()
             due = [component.due for component in self._components.values() if component.due is not None]

@@ -57,6 +57,7 @@ def main(socket_path: str, root_dir: str, hidden: tuple[str, ...] = ()) -> None:
     listener = listen(socket_path)
     loop.readable(listener.fileno(), lambda: server.accept(listener))
     gc.freeze()
+    gc.enable()
     log.info("serving socket=%s sandboxes=%d", socket_path, server.count())
     loop.run()
 
