@@ -25,7 +25,10 @@ SPACE = 16 << 20  # bytes for the store, logs and keys of a small lab
 DEADLINE = 60.0  # seconds; a lab of three nodes takes about one
 # Without `site` an interpreter starts in half the time; what it would have put on the path, we hand over. Nor
 # is there garbage while modules come in: looking for it costs a third of their time.
-_BOOT = "import gc, sys; gc.disable(); sys.path[:] = sys.argv[1:]; from netemu.lab import supervisor; supervisor.main()"
+_BOOT = (
+    "import gc, sys; gc.disable(); sys.path[:] = sys.argv[1:]; "
+    "from netemu.lab import supervisor; supervisor.main()"
+)
 
 Progress = Callable[[str], None]
 
