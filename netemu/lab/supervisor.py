@@ -40,6 +40,7 @@ class Spec:
         self.document: dict[str, Any] = document["lab"]
         self.api_port: int = document["api_port"]
         self.began: float = document["began"]
+        self.maker: int = document["maker"]
 
 
 class Starter:
@@ -66,6 +67,9 @@ def main() -> None:
     with starter.makefile("rb") as lines:
         spec = Spec(lines.readline())
     talk = Starter(starter)
+    process.die_with_parent()  # whoever removes the lab of a killed `up` must find nobody at work on it
+    if os.getppid() != spec.maker:
+        return
     try:
         _write_log(spec.place)
         _be_born(spec, talk, api)

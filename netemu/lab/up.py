@@ -115,6 +115,7 @@ def _start(lab: config.LabConfig, place: layout.Layout, progress: Progress, bega
             "lab": lab.document(),
             "api_port": port,
             "began": began,
+            "maker": os.getpid(),
         }
         mine.sendall(json.dumps(spec).encode() + b"\n")
         # A launcher that nobody knows of would go on after everything was undone.

@@ -125,7 +125,7 @@ def test_a_whole_chain_connects_publishes_and_goes(machine, tmp_path, cell):
         for family, target in ((4, "192.0.2.1"), (6, "2001:db8::1")):
             seen = machine.ask("outside", target, 8000, server)
             assert bool(seen) == (family in families), (family, seen)
-    assert machine.run("a", "sysctl", "-n", "net.core.somaxconn").strip() == "500"
+    assert machine.run("a", "cat", "/proc/sys/net/core/somaxconn").strip() == "500"
     runtime.network = chain(tmp_path, kind, families, version)
     if whose == "ours" and version != "0.3.1":  # the reference's portmap asks for rules it has not made
         runtime.check("a", results["a"])
