@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,7 @@ from netemu.kernel import mounts, process
 from netemu.lab import config, layout
 
 VARIABLE = "NETEMU_STATE_DIR"
+_PATIENCE = 1.0  # seconds, with those who are about to let go of a lab
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,11 @@ def names() -> tuple[str, ...]:
 def claimed(place: layout.Layout, *, create: bool) -> Iterator[bool]:
     """Nobody else makes or removes this lab meanwhile. False: there is no directory, and none was to be made.
 
-    The claim ends with the process, however it ends. Rejected when somebody else has it.
+    The claim ends with the process, however it ends, and with the children that it has just forked: these are
+    given a moment to follow. Rejected when somebody else has it.
     """
     directory = Path(place.directory)
+    patience = time.monotonic() + _PATIENCE
     while True:
         if create:
             _make(directory)
@@ -107,6 +111,9 @@ def claimed(place: layout.Layout, *, create: bool) -> Iterator[bool]:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(fd)
+            if time.monotonic() < patience:
+                time.sleep(0.02)
+                continue
             raise errors.Rejected(
                 f"another netemu is making or removing lab '{directory.name}' at this moment",
                 hint="wait for it to finish",

@@ -40,9 +40,9 @@ LEFT JOIN revisions p ON p.revision = c.previous
 WHERE c.revision > ? AND c.revision <= ? AND c.key >= ? AND c.key < ? ORDER BY c.revision
 """
 _SUPERSEDED = """
-DELETE FROM revisions WHERE revision < ?1 AND EXISTS (
+DELETE FROM revisions WHERE revision < :at AND EXISTS (
   SELECT 1 FROM revisions n
-  WHERE n.key = revisions.key AND n.revision > revisions.revision AND n.revision <= ?1
+  WHERE n.key = revisions.key AND n.revision > revisions.revision AND n.revision <= :at
 )
 """
 _TOMBSTONES = "DELETE FROM revisions WHERE value IS NULL AND revision <= ?"
@@ -227,7 +227,7 @@ class SqliteStore:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute(_FIRST_KEPT, ("compacted", at))
-            self._db.execute(_SUPERSEDED, (at,))
+            self._db.execute(_SUPERSEDED, {"at": at})
             self._db.execute(_TOMBSTONES, (at,))
             self._db.execute("COMMIT")
         except sqlite3.Error as error:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import json
 import os
 import signal
@@ -215,7 +216,8 @@ def test_it_runs_alone_beside_any_network(lab, server, tmp_path):
             while f"{server} comment" not in (said := listed(place, "map", "ingress4")):
                 assert time.monotonic() < deadline, said
                 assert running_.poll() is None, running_.stderr.read()
-            while "10.244.1.0/24" not in (said := listed(place, "set", "pod-ranges4")):
+            subnet = str(ipaddress.ip_interface(f"{server}/24").network)
+            while subnet not in (said := listed(place, "set", "pod-ranges4")):
                 assert time.monotonic() < deadline, said
         finally:
             running_.send_signal(signal.SIGINT)
