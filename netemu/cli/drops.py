@@ -4,36 +4,43 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from netemu.cli import options
+from netemu.cli import options, screen
 
 _EXAMPLE = """
 netemu drops
 netemu drops web-0 -f
 netemu drops -n shop --json
 """
+Show = Callable[[dict[str, Any]], None]
 
 
 @options.command("drops", example=_EXAMPLE)
 @click.argument("pod", required=False)
 @click.option("--namespace", "-n", help="Only of pods in this Namespace. Default: of all, or of the POD.")
-@click.option("--follow", "-f", is_flag=True, help="Go on as more comes.")
+@click.option("--follow", "-f", is_flag=True, help="Every packet, one a line, and go on as more comes.")
+@click.option("--verbose", "-v", is_flag=True, help="Every packet, one a line, with the whole reason.")
 @options.json
 @options.lab
-def command(*, pod: str | None, namespace: str | None, follow: bool, as_json: bool, name: str) -> None:
-    """Show the last packets that network policies dropped, one a line, each with the reason.
+def command(
+    *, pod: str | None, namespace: str | None, follow: bool, verbose: bool, as_json: bool, name: str
+) -> None:
+    """Show what network policies dropped lately: who could not reach whom, and because of which policy.
 
-    POD: only those that it sent or was sent. Each node tells of at most 100 a second; how many there were in
-    all, its metrics count.
+    POD: only what it sent or was sent. Each node tells of at most 100 packets a second and remembers the last
+    thousand; its metrics count them all. With --json every packet is a document, one a line.
     """
     from netemu.lab import composition
+    from netemu.netpol import drops
 
     lab = options.open_lab(name)
     wanted = f"{namespace or 'default'}/{pod}" if pod else ""
+    found: list[dict[str, Any]] = []
 
     def show(drop: dict[str, Any]) -> None:
         ends = (drop["source"], drop["destination"])
@@ -41,17 +48,30 @@ def command(*, pod: str | None, namespace: str | None, follow: bool, as_json: bo
             return
         if namespace and not any(end.startswith(f"{namespace}/") for end in ends):
             return
-        from netemu.netpol import drops
-
+        if not (follow or verbose or as_json):
+            found.append(drop)
+            return
         click.echo(json.dumps(drop) if as_json else drops.line(drop))
         sys.stdout.flush()
 
-    paths = [lab.node_path(node, composition.DROPS_SOCKET) for node in lab.nodes]
-    _gather(paths, show, follow)
+    _gather([lab.node_path(node, composition.DROPS_SOCKET) for node in lab.nodes], show, follow)
+    if found:
+        _tabulate(found)
+
+
+def _tabulate(found: list[dict[str, Any]]) -> None:
+    from netemu.netpol import drops
+
+    paint = screen.painter(sys.stdout)
+    rows = [[paint("faint", text) for text in ("LAST", "PACKETS", "FROM", "TO", "WHAT", "POLICY")]]
+    for kind, count, last in drops.summary(found):
+        rows.append([last[11:19], str(count), kind.source, kind.destination, kind.what, kind.blamed])
+    for text in screen.table(rows, width=screen.columns()):
+        click.echo(text)
 
 
 @options.blocking
-async def _gather(paths: list[Path], show: Any, follow: bool) -> None:
+async def _gather(paths: list[Path], show: Show, follow: bool) -> None:
     """What all nodes remember, in the order of time; then, to `follow`, what comes."""
     streams = [stream for path in paths if (stream := await _connect(path)) is not None]
     backlogs = await asyncio.gather(*(_backlog(reader) for reader, _ in streams))
@@ -84,6 +104,6 @@ async def _backlog(stream: asyncio.StreamReader) -> list[dict[str, Any]]:
     return found
 
 
-async def _follow(stream: asyncio.StreamReader, show: Any) -> None:
+async def _follow(stream: asyncio.StreamReader, show: Show) -> None:
     while line := await stream.readline():
         show(json.loads(line))

@@ -5,7 +5,8 @@ Pure. The node's table says that a packet was dropped; why, the model says of th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from netemu.api import core, networking
@@ -116,6 +117,36 @@ def _decided(
 
 def _name(pod: core.Pod | None, address: str) -> str:
     return f"{pod.metadata.namespace}/{pod.metadata.name}" if pod is not None else address
+
+
+class Kind(NamedTuple):
+    """Drops alike: who could not reach whom, at which port (tcp/80; "icmp" has none), by which policies.
+
+    Families and source ports are told apart by nobody who asks why a flow does not come through.
+    """
+
+    source: str
+    destination: str
+    what: str
+    direction: str
+    policies: tuple[str, ...]
+
+    @property
+    def blamed(self) -> str:
+        """For people: the policies and the side of the flow that they are about."""
+        return f"{', '.join(self.policies)} ({self.direction})" if self.policies else "none now"
+
+
+def summary(drops: Iterable[Mapping[str, Any]]) -> list[tuple[Kind, int, str]]:
+    """Kinds of the drops of these documents, how many there were of each, when the last; in that order."""
+    counts: Counter[Kind] = Counter()
+    last: dict[Kind, str] = {}
+    for drop in drops:
+        what = f"{drop['protocol']}/{drop['port']}" if drop["port"] else str(drop["protocol"])
+        kind = Kind(drop["source"], drop["destination"], what, drop["direction"], tuple(drop["policies"]))
+        counts[kind] += 1
+        last[kind] = max(drop["time"], last.get(kind, ""))
+    return sorted(((kind, counts[kind], last[kind]) for kind in counts), key=lambda found: found[2])
 
 
 def line(drop: Mapping[str, Any]) -> str:

@@ -350,6 +350,28 @@ def test_a_drop_is_told_with_pod_policy_and_flow():
     asyncio.run(story())
 
 
+def test_drops_alike_are_summed_up():
+    """Whatever their family and source port, in the order of the last of each."""
+
+    def drop(time, direction="ingress", address="10.244.1.2", policies=("x/deny",), **rest):
+        return {
+            "time": time, "direction": direction, "source": "x/b", "destination": "x/a", "protocol": "tcp",
+            "port": 80, "sourcePort": 40000, "destinationAddress": address, "policies": list(policies),
+        } | rest  # fmt: skip
+
+    said = drops.summary(
+        (
+            drop("2026-01-01T00:00:01.000000Z"),
+            drop("2026-01-01T00:00:09.000000Z", address="fd00::2", sourcePort=50000),
+            drop("2026-01-01T00:00:03.000000Z", direction="egress", protocol="icmp", port=0, policies=()),
+        )
+    )
+    assert [(*kind[:3], kind.blamed, count, last[17:19]) for kind, count, last in said] == [
+        ("x/b", "x/a", "icmp", "none now", 1, "03"),
+        ("x/b", "x/a", "tcp/80", "x/deny (ingress)", 2, "09"),
+    ]
+
+
 def test_drops_are_remembered_and_followed(tmp_path):
     async def story():
         one = board.Board()

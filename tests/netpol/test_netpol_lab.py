@@ -5,6 +5,7 @@ import contextlib
 import ipaddress
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -154,6 +155,11 @@ def test_it_is_told_which_policy_dropped_a_packet(lab, server):
         "is isolated by policy default/kept; no rule allows tcp/8080 to default/server" in found[0]["reason"]
     )
     code, said = netemu("drops", "--name", NAME)
+    assert code == 0
+    assert re.search(
+        r"  default/(kept|late)-\d +default/server +tcp/8080 +default/kept \(egress\)$", said, re.M
+    )
+    code, said = netemu("drops", "-v", "--name", NAME)
     assert code == 0
     assert "isolated by policy default/kept" in said
 
