@@ -106,6 +106,11 @@ class Kind:
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @property
+    def one(self) -> str:
+        """As "deployment.apps": one of the kind, in the words of kubectl's answers."""
+        return f"{self.singular}.{self.group}" if self.group else self.singular
+
+    @property
     def has_status(self) -> bool:
         return any(sub.name == "status" for sub in self.subresources)
 

@@ -1,10 +1,14 @@
 """`netemu delete`: gone when it returns."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from netemu.cli import options, screen
+
+if TYPE_CHECKING:
+    from netemu.api import kinds
+    from netemu.client import api
 
 _EXAMPLE = """
 netemu delete pod web
@@ -68,15 +72,22 @@ def command(
 
 @options.blocking
 async def _delete(
-    lab: str, wanted: list[Any], *, labels: str, grace: int | None, timeout: float, progress: screen.Progress
+    lab: str,
+    wanted: "list[tuple[kinds.Kind, str, str]]",
+    *,
+    labels: str,
+    grace: int | None,
+    timeout: float,
+    progress: screen.Progress,
 ) -> int:
+    """Delete (kind, name or "" for all, namespace); how many of them were not there."""
     import asyncio
 
     from netemu.base import errors as base_errors
     from netemu.client import errors
 
     missing = 0
-    pending: list[tuple[Any, str, str, str]] = []
+    pending: list[tuple[kinds.Kind, str, str, str]] = []
     async with options.client(options.open_lab(lab)) as client:
         for kind, name, namespace in wanted:
             names = [name] if name else [
@@ -94,23 +105,23 @@ async def _delete(
         try:
             async with asyncio.timeout(timeout or None):
                 while pending and timeout:
-                    progress(f"waiting until {pending[0][0].singular}/{pending[0][1]} is gone")
+                    progress(f"waiting until {pending[0][0].one}/{pending[0][1]} is gone")
                     await _gone(client, *pending[0])
                     done = pending.pop(0)
                     progress.done()
-                    click.echo(f"{done[0].singular}/{done[1]} deleted")
+                    click.echo(f"{done[0].one}/{done[1]} deleted")
         except TimeoutError as error:
-            left = ", ".join(f"{kind.singular}/{each}" for kind, each, _, _ in pending)
+            left = ", ".join(f"{kind.one}/{each}" for kind, each, _, _ in pending)
             raise base_errors.Rejected(
                 f"still there after {timeout:g} s: {left}",
                 hint="a finalizer or a pod's grace period may hold it",
             ) from error
         for kind, each, _, _ in pending:
-            click.echo(f"{kind.singular}/{each} deletion requested")
+            click.echo(f"{kind.one}/{each} deletion requested")
     return missing
 
 
-async def _gone(client: Any, kind: Any, name: str, namespace: str, uid: str) -> None:
+async def _gone(client: "api.Client", kind: "kinds.Kind", name: str, namespace: str, uid: str) -> None:
     """Return when the object of that uid is no more."""
     fields = f"metadata.name={name}"
     while True:

@@ -1,11 +1,16 @@
 """`netemu get`: objects as tables (the server's own columns), YAML, JSON or names."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from netemu.cli import options, screen
+
+if TYPE_CHECKING:
+    from netemu.cli import resources
+
+    _Found = list[tuple["resources.Named", dict[str, Any]]]  # what was asked for, and the server's answer
 
 _EXAMPLE = """
 netemu get pods -A -o wide
@@ -55,9 +60,12 @@ def command(
 
 @options.blocking
 async def _fetch(
-    lab: str, wanted: tuple[Any, ...], namespace: str, query: tuple[tuple[str, str], ...], accept: str
-) -> list[tuple[Any, dict[str, Any]]]:
-    """(what was asked for, the server's answer), in order."""
+    lab: str,
+    wanted: "tuple[resources.Named, ...]",
+    namespace: str,
+    query: tuple[tuple[str, str], ...],
+    accept: str,
+) -> "_Found":
     from netemu.scenario import applying
 
     answers = []
@@ -69,7 +77,7 @@ async def _fetch(
     return answers
 
 
-def _print_objects(found: list[tuple[Any, dict[str, Any]]], output: str, *, single: bool) -> None:
+def _print_objects(found: "_Found", output: str, *, single: bool) -> None:
     objects: list[dict[str, Any]] = []
     for named, answer in found:
         kind = {"apiVersion": named.kind.api_version, "kind": named.kind.kind}
@@ -77,9 +85,7 @@ def _print_objects(found: list[tuple[Any, dict[str, Any]]], output: str, *, sing
         objects.extend({**kind, **item} for item in items)
     if output == "name":
         for (named, _), _object in zip(found, objects, strict=False) if single else ():
-            click.echo(
-                f"{named.kind.qualified.replace(named.kind.plural, named.kind.singular, 1)}/{named.name}"
-            )
+            click.echo(f"{named.kind.one}/{named.name}")
         if not single:
             for item in objects:
                 group = item["apiVersion"].rpartition("/")[0]
@@ -95,7 +101,7 @@ def _print_objects(found: list[tuple[Any, dict[str, Any]]], output: str, *, sing
         click.echo(yaml.safe_dump(value, sort_keys=False, default_flow_style=False), nl=False)
 
 
-def _print_tables(found: list[tuple[Any, dict[str, Any]]], *, wide: bool, everywhere: bool) -> None:
+def _print_tables(found: "_Found", *, wide: bool, everywhere: bool) -> None:
     filled = [(named, answer) for named, answer in found if answer.get("rows")]
     if not filled:
         click.echo("nothing found", err=True)
@@ -107,7 +113,9 @@ def _print_tables(found: list[tuple[Any, dict[str, Any]]], *, wide: bool, everyw
             click.echo(line)
 
 
-def _table(named: Any, answer: dict[str, Any], *, wide: bool, everywhere: bool, prefix: bool) -> list[str]:
+def _table(
+    named: "resources.Named", answer: dict[str, Any], *, wide: bool, everywhere: bool, prefix: bool
+) -> list[str]:
     columns = answer["columnDefinitions"]
     shown = [n for n, column in enumerate(columns) if wide or not column.get("priority")]
     lead = ["NAMESPACE"] if everywhere and named.kind.namespaced else []
@@ -115,6 +123,6 @@ def _table(named: Any, answer: dict[str, Any], *, wide: bool, everywhere: bool, 
     for row in answer["rows"]:
         cells = ["<none>" if row["cells"][n] is None else str(row["cells"][n]) for n in shown]
         if prefix:
-            cells[0] = f"{named.kind.singular}/{cells[0]}"
+            cells[0] = f"{named.kind.one}/{cells[0]}"
         rows.append([*([row["object"]["metadata"].get("namespace", "")] if lead else []), *cells])
     return screen.table(rows)

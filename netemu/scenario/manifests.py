@@ -24,7 +24,7 @@ class Manifest(NamedTuple):
         return str(self.document.value["metadata"]["name"])
 
     def __str__(self) -> str:
-        return f"{self.kind.singular}/{self.name}"
+        return f"{self.kind.one}/{self.name}"
 
 
 def read(paths: Iterable[str], *, namespace: str = "default", foreign: bool = False) -> tuple[Manifest, ...]:

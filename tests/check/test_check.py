@@ -207,14 +207,14 @@ def test_what_is_built_listens_where_the_manifests_say(folder, tmp_path):
     objects = folders.read(folders.manifest_files(str(folder)), str(folder))
     made = build.scenario(objects, imagine.world(objects), wanted, tmp_path, name="x")
     written = {str(m): m.document.value for m in manifests.read(made.manifests)}
-    api = written["deployment/api"]["spec"]
+    api = written["deployment.apps/api"]["spec"]
     assert api["replicas"] == imagine.MOST_REPLICAS
     ports = [c["ports"][0] for c in api["template"]["spec"]["containers"]]
     assert ports == [
         {"name": "http", "containerPort": 8080},
         {"name": "log", "containerPort": 5140, "protocol": "UDP"},
     ]
-    assert "volumes" not in written["deployment/frontend"]["spec"]["template"]["spec"]
+    assert "volumes" not in written["deployment.apps/frontend"]["spec"]["template"]["spec"]
     checks = {check.name: check for check in made.checks}
     assert checks["frontend may reach api on 80"].expect == "ok"
     assert checks["frontend may not reach api on 5140/UDP"].expect == scenarios.STOPPED
