@@ -7,6 +7,7 @@ stored is reserved. Bands follow KEP-3070 and KEP-3668: the dynamic choice start
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -51,7 +52,7 @@ class Pool:
             if high < low:
                 continue
             start = rng.randint(low, high)
-            for number in (*range(start, min(high, start + 4096) + 1), *range(low, start)):
+            for number in itertools.chain(range(start, high + 1), range(low, start)):
                 if number not in self._taken:
                     return number
         raise Full
