@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from netemu.api.cel import parsing, programs, times, values
@@ -134,7 +134,7 @@ def _said(rule: Document, known: dict[str, Any]) -> str:
     return said.strip() if isinstance(said, str) and "\n" not in said else ""
 
 
-_REASONS = {
+_REASONS: dict[str, Callable[[str, str, str], findings.FieldError]] = {
     "FieldValueInvalid": findings.invalid,
     "FieldValueForbidden": lambda where, _, message: findings.forbidden(where, message),
     "FieldValueRequired": lambda where, _, message: findings.required(where, message),
@@ -178,7 +178,7 @@ def _object(value: Document, schema: Document, *, root: bool) -> Document:
     return found
 
 
-_TEXTS = {
+_TEXTS: dict[str, Callable[[str], Any]] = {
     "date-time": times.timestamp,
     "date": lambda text: times.timestamp(f"{text}T00:00:00Z"),
     "duration": times.duration,

@@ -21,11 +21,12 @@ Document = dict[str, Any]
 def decode(type_: type[T], data: bytes) -> T:
     """The record in a JSON text. Raises `errors.Rejected` saying where it does not fit."""
     try:
-        return _decoder(type_).decode(data)
+        record: T = _decoder(type_).decode(data)
     except msgspec.ValidationError:
         return convert(type_, loads(data))  # perhaps only for nulls, which Go reads as absent
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         _refuse(type_, error)
+    return record
 
 
 def convert(type_: type[T], document: Any) -> T:
@@ -51,7 +52,7 @@ def encode(obj: fields.Record) -> bytes:
 
 def document(obj: fields.Record) -> Document:
     """The same as a fresh document of dicts and lists, which the caller owns."""
-    return msgspec.json.decode(encode(obj))
+    return msgspec.json.decode(encode(obj), type=Document)
 
 
 def loads(data: bytes) -> Any:
@@ -83,10 +84,10 @@ def _decoder(type_: Any) -> msgspec.json.Decoder[Any]:
 @functools.cache
 def _head(type_: type) -> bytes:
     """`{"kind":"Pod","apiVersion":"v1"` for a top-level kind, else nothing."""
-    kind = getattr(type_, "kind", "")
-    if not isinstance(kind, str) or not kind:
+    kind, version = getattr(type_, "kind", ""), getattr(type_, "apiVersion", "")
+    if not isinstance(kind, str) or not kind:  # a record may have a field of that name
         return b""
-    return msgspec.json.encode({"kind": kind, "apiVersion": type_.apiVersion})[:-1]  # type: ignore[attr-defined]
+    return msgspec.json.encode({"kind": kind, "apiVersion": version})[:-1]
 
 
 def _refuse(type_: type, error: Exception) -> NoReturn:

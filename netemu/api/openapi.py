@@ -131,10 +131,10 @@ def _record(record: type[fields.Record], found: dict[str, Document], waiting: li
         schema["description"] = record.__doc__
     if getattr(record, "atomic", False):
         schema["x-kubernetes-map-type"] = "atomic"
-    version = getattr(record, "apiVersion", "")
+    version, kind = getattr(record, "apiVersion", ""), getattr(record, "kind", "")
     if isinstance(version, str) and version:
         group, _, version = version.rpartition("/")
-        schema["x-kubernetes-group-version-kind"] = [identity(group, version, str(record.kind))]  # type: ignore[attr-defined]
+        schema["x-kubernetes-group-version-kind"] = [identity(group, version, str(kind))]
     return schema
 
 

@@ -64,7 +64,8 @@ def prune(kind: kinds.Kind, document: Document) -> Document:
     if kind.custom is not None:
         document = kind.custom.prune(document)
         return document | {"metadata": _pruned(document.get("metadata", {}), _metadata())}
-    return _pruned(document, _root(kind))
+    pruned: Document = _pruned(document, _root(kind))
+    return pruned
 
 
 def normalise(kind: kinds.Kind, document: Document) -> Document:
@@ -75,7 +76,7 @@ def normalise(kind: kinds.Kind, document: Document) -> Document:
     if kind.custom is not None:
         about = {"metadata": _normal(document.get("metadata") or {}, _metadata())}
         return named | about | {k: v for k, v in kind.custom.prune(document).items() if k not in _CUSTOM}
-    return named | _normal(document, _root(kind)) | named
+    return named | _normal_record(document, kind.type) | named
 
 
 def merge_rule(kind: kinds.Kind, path: tuple[str, ...]) -> Merging:

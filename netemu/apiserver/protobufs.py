@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -96,7 +96,9 @@ def _plan(record: type[fields.Record]) -> _Plan:
             continue
         level = plan
         for number in found.path[:-1]:
-            level = level.setdefault(number, {})  # type: ignore[assignment]
+            below = level.setdefault(number, {})
+            assert isinstance(below, dict)
+            level = below
         level[found.path[-1]] = _Leaf(found.name, found.shape)
     return plan
 
@@ -212,7 +214,7 @@ def _raw(data: bytes) -> Any:
         raise Malformed(f"embedded object: {error}") from None
 
 
-_SCALARS = {
+_SCALARS: dict[str, Callable[[bytes], Any]] = {
     "date-time": _time,
     "micro-time": _micro_time,
     "duration": _duration,

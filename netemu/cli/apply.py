@@ -1,11 +1,14 @@
 """`netemu apply`: what the files say is what there is."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from netemu.cli import options
+
+if TYPE_CHECKING:
+    from netemu.scenario import applying, manifests
 
 _EXAMPLE = """
 netemu apply -f scenarios/01-quickstart/manifests/
@@ -36,15 +39,17 @@ def command(files: tuple[str, ...], namespace: str, as_json: bool, quiet: bool, 
                 "kind": item.manifest.kind.kind,
                 "namespace": item.manifest.namespace,
                 "name": item.manifest.name,
+                "action": item.action,
             }
-            | {"action": item.action}
             for item in done
         ]
         click.echo(json.dumps(rows, indent=2))
 
 
 @options.blocking
-async def _apply(lab: str, wanted: tuple[Any, ...], *, silent: bool) -> list[Any]:
+async def _apply(
+    lab: str, wanted: "tuple[manifests.Manifest, ...]", *, silent: bool
+) -> "list[applying.Applied]":
     from netemu.scenario import applying
 
     done = []

@@ -2,11 +2,14 @@
 
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from netemu.cli import options
+
+if TYPE_CHECKING:
+    from netemu.lab import handle
 
 _EXAMPLE = """
 netemu exec client -- curl -s http://web/hostname
@@ -45,14 +48,14 @@ def command(
 
 
 @options.blocking
-async def _find(lab: Any, pod: str, namespace: str, container: str | None) -> tuple[str, str]:
+async def _find(lab: "handle.Handle", pod: str, namespace: str, container: str | None) -> tuple[str, str]:
     """The node, and the id of the container that is meant."""
     from netemu.api import core
     from netemu.base import errors
     from netemu.scenario import sources
 
     async with options.client(lab) as client:
-        found: Any = await client.get(core.Pod, pod, namespace)
+        found = await client.get(core.Pod, pod, namespace)
     names = [declared.name for declared in found.spec.containers]
     wanted = container or names[0]
     if wanted not in names:
@@ -65,4 +68,4 @@ async def _find(lab: Any, pod: str, namespace: str, container: str | None) -> tu
         raise errors.Rejected(
             f"container {wanted} of pod {pod} is not running", hint=f"netemu get pod {pod} -n {namespace}"
         )
-    return str(found.spec.nodeName), running[wanted].id
+    return found.spec.nodeName, running[wanted].id

@@ -4,11 +4,15 @@ import json
 import pathlib
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from netemu.cli import options
+
+if TYPE_CHECKING:
+    from netemu.client import api
+    from netemu.lab import handle
 
 _EXAMPLE = """
 netemu logs web-7d9f8b6c5-x2k4q -f
@@ -74,7 +78,7 @@ def command(
     _show_pod(lab, pod, namespace, chosen)
 
 
-def _parts(lab: Any) -> dict[str, pathlib.Path]:
+def _parts(lab: "handle.Handle") -> dict[str, pathlib.Path]:
     return {file.stem: file for file in (pathlib.Path(lab.directory) / "log").glob("*.log")}
 
 
@@ -94,7 +98,9 @@ def _show_file(path: pathlib.Path, *, follow: bool, tail: int | None) -> None:
 
 
 @options.blocking
-async def _show_pod(lab: Any, pod: str, namespace: str, query: tuple[tuple[str, str], ...]) -> None:
+async def _show_pod(
+    lab: "handle.Handle", pod: str, namespace: str, query: tuple[tuple[str, str], ...]
+) -> None:
     from netemu.api import core, kinds
     from netemu.http import messages
     from netemu.scenario import applying
@@ -114,7 +120,7 @@ async def _show_pod(lab: Any, pod: str, namespace: str, query: tuple[tuple[str, 
         out.flush()
 
 
-async def _pod(client: Any, word: str, namespace: str) -> str:
+async def _pod(client: "api.Client", word: str, namespace: str) -> str:
     """The pod's name that `web-1`, `pod/web-1` or `deployment/web` means."""
     from netemu.api import core, kinds, meta, selectors
     from netemu.base import errors

@@ -4,11 +4,14 @@
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from netemu.cli import options
+
+if TYPE_CHECKING:
+    from netemu.netpol import agent, reports
 
 _EXAMPLE = """
 sudo netemu netpol --kubeconfig netpol.conf --node-name worker-1
@@ -68,7 +71,7 @@ def command(
 
 
 @options.blocking
-async def _enforce(kubeconfig: Path | None, node_name: str, chosen: Any) -> None:
+async def _enforce(kubeconfig: Path | None, node_name: str, chosen: "agent.Options") -> None:
     from netemu.base import clock
     from netemu.client import connect
     from netemu.netpol import agent
@@ -92,7 +95,7 @@ def _wait(*, timeout: float, quiet: bool, name: str) -> int:
 
 
 @options.blocking
-async def _in_force(name: str, timeout: float) -> Any:
+async def _in_force(name: str, timeout: float) -> "reports.Coverage":
     import asyncio
 
     from netemu.api import clusterpolicies, core, networking

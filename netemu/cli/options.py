@@ -1,8 +1,8 @@
 """What several commands have in common: their options, the lab they mean, the client to its API."""
 
 import functools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from netemu.client import api
     from netemu.lab import handle
 
-F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+T = TypeVar("T")
 
 DEFAULT = "default"
 
@@ -35,7 +36,7 @@ def command(name: str, *, example: str, **settings: Any) -> Callable[[Callable[.
     def wrap(function: Callable[..., Any]) -> click.Command:
         lines = "\n".join(f"  {line}" for line in example.strip().splitlines())
         epilog = f"\b\nExample:\n{lines}"
-        return click.command(name, epilog=epilog, **settings)(function)
+        return click.command(name, click.Command, epilog=epilog, **settings)(function)
 
     return wrap
 
@@ -54,11 +55,11 @@ def client(lab: "handle.Handle") -> "api.Client":
     return connect.from_kubeconfig(lab.kubeconfig)
 
 
-def blocking(function: Callable[..., Any]) -> Callable[..., Any]:
+def blocking(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
     """Run a coroutine function to its end; the one exception of a task group comes out as itself."""
 
     @functools.wraps(function)
-    def run(*arguments: Any, **named: Any) -> Any:
+    def run(*arguments: P.args, **named: P.kwargs) -> T:
         import asyncio
 
         try:

@@ -8,11 +8,12 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import IO
+from typing import IO, Any
 
 import click
 
-STYLES: dict[str, dict[str, object]] = {
+Paint = Callable[[str, str], str]  # (style, text) -> text
+STYLES: dict[str, dict[str, Any]] = {
     "good": {"fg": "green"},
     "bad": {"fg": "red", "bold": True},
     "warn": {"fg": "yellow"},
@@ -26,11 +27,11 @@ def coloured(stream: IO[str]) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def painter(stream: IO[str]) -> Callable[[str, str], str]:
+def painter(stream: IO[str]) -> Paint:
     """A function (style, text) -> text for that stream."""
     if not coloured(stream):
         return lambda _style, text: text
-    return lambda style, text: click.style(text, **STYLES[style])  # type: ignore[arg-type]
+    return lambda style, text: click.style(text, **STYLES[style])
 
 
 def table(rows: Sequence[Sequence[str]], *, gap: int = 3, indent: int = 0, width: int = 0) -> list[str]:

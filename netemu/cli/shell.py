@@ -3,11 +3,14 @@
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from netemu.cli import options
+
+if TYPE_CHECKING:
+    from netemu.lab import handle
 
 _EXAMPLE = """
 sudo netemu shell worker-1
@@ -34,7 +37,7 @@ def command(place: str, argv: tuple[str, ...], name: str) -> int:
     return enter(lab, place, argv or (os.environ.get("SHELL", "/bin/sh"),))
 
 
-def enter(lab: Any, place: str, argv: Sequence[str]) -> int:
+def enter(lab: "handle.Handle", place: str, argv: Sequence[str]) -> int:
     """Run a program in the namespaces of a place and wait for it; its exit code, or 128 + signal."""
     sys.stdout.flush()
     pid = os.fork()

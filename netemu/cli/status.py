@@ -2,11 +2,14 @@
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from netemu.cli import options, screen
+
+if TYPE_CHECKING:
+    from netemu.lab import handle
 
 _EXAMPLE = """
 sudo netemu status
@@ -32,7 +35,7 @@ def command(name: str | None, as_json: bool) -> int:
     return 1 if broken or (name and not shown) else 0
 
 
-def _details(entry: Any) -> dict[str, Any]:
+def _details(entry: "handle.Entry") -> dict[str, Any]:
     """What is known of a lab: the supervisor's words, if there is one that answers."""
     from netemu.base import errors
     from netemu.lab import handle
@@ -63,7 +66,7 @@ def _lines(shown: list[dict[str, Any]], name: str | None) -> list[str]:
     return lines
 
 
-def _lab(lab: dict[str, Any], paint: Any) -> list[str]:
+def _lab(lab: dict[str, Any], paint: screen.Paint) -> list[str]:
     title = paint("head", f"lab {lab['name']}")
     match lab["state"]:
         case "remains":
@@ -79,7 +82,7 @@ def _lab(lab: dict[str, Any], paint: Any) -> list[str]:
     return [head, *nodes, *screen.table(rows, indent=2)]
 
 
-def _component(row: dict[str, Any], paint: Any) -> list[str]:
+def _component(row: dict[str, Any], paint: screen.Paint) -> list[str]:
     state = paint("good" if row["state"] == "running" else "bad", row["state"])
     restarts = f"{row['restarts']} ({row['last_end']})" if row["restarts"] else "0"
     return [row["name"], state, str(row["pid"]), f"{row['since']:.0f} s", restarts]

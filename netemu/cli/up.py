@@ -2,12 +2,15 @@
 
 import json
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from netemu.cli import options, screen
+
+if TYPE_CHECKING:
+    from netemu.lab import handle
 
 _EXAMPLE = """
 sudo netemu up --nodes 3
@@ -43,7 +46,7 @@ def command(name: str, nodes: int | None, file: str | None, as_json: bool, quiet
         click.echo(f"  export KUBECONFIG={lab.kubeconfig}   # for kubectl")
 
 
-def _summary(lab: Any, spent: float) -> dict[str, Any]:
+def _summary(lab: "handle.Handle", spent: float) -> dict[str, Any]:
     return {
         "name": lab.name,
         "nodes": list(lab.nodes),

@@ -11,7 +11,7 @@ import msgspec
 
 from netemu.api import meta, selectors
 
-T = TypeVar("T")
+T = TypeVar("T", bound=meta.Object)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Claims(Generic[T]):
     release: tuple[T, ...]
 
 
-def reference(owner: Any) -> meta.OwnerReference:
+def reference(owner: meta.Object) -> meta.OwnerReference:
     """The reference a controller writes into what it makes."""
     return meta.OwnerReference(
         apiVersion=owner.apiVersion,
@@ -35,7 +35,7 @@ def reference(owner: Any) -> meta.OwnerReference:
     )
 
 
-def controller(thing: Any) -> meta.OwnerReference | None:
+def controller(thing: meta.Object) -> meta.OwnerReference | None:
     """The one reference marked as controller."""
     for owner in thing.metadata.ownerReferences:
         if owner.controller:
@@ -43,7 +43,7 @@ def controller(thing: Any) -> meta.OwnerReference | None:
     return None
 
 
-def claims(owner: Any, selector: selectors.Selector, things: Iterable[T]) -> Claims[T]:
+def claims(owner: meta.Object, selector: selectors.Selector, things: Iterable[T]) -> Claims[T]:
     """Sort the things of a namespace, as upstream's ControllerRefManager does.
 
     Adopted: no controller, matching labels, neither side being deleted. Released: ours, but labels no longer
@@ -54,7 +54,7 @@ def claims(owner: Any, selector: selectors.Selector, things: Iterable[T]) -> Cla
     release: list[T] = []
     deleting = bool(owner.metadata.deletionTimestamp)
     for thing in things:
-        metadata: meta.ObjectMeta = thing.metadata  # type: ignore[attr-defined]
+        metadata = thing.metadata
         by = controller(thing)
         if by is not None:
             if by.uid == owner.metadata.uid:
@@ -74,4 +74,4 @@ def documents(owners: Iterable[meta.OwnerReference]) -> list[dict[str, Any]]:
 
 def with_status(thing: T, status: object) -> T:
     """The object with another status, to be written by update_status."""
-    return msgspec.structs.replace(thing, status=status)  # type: ignore[type-var]
+    return msgspec.structs.replace(thing, status=status)

@@ -4,6 +4,7 @@ A document is one transaction: it is applied whole or not at all.
 """
 
 import functools
+import importlib
 import importlib.util
 import json
 import sys
@@ -49,7 +50,7 @@ class LibNftables:
 
     def __init__(self, place: netns.Place | None = None) -> None:
         module = binding()
-        with netns.inside("/proc/thread-self/ns/net" if place is None else place):
+        with netns.inside(place):
             self._context = module.Nftables()
 
     def apply(self, text: str) -> None:
@@ -81,7 +82,7 @@ def binding() -> ModuleType:
     alone is taken from the system's directories.
     """
     try:
-        import nftables
+        return importlib.import_module("nftables")
     except ImportError:
         for directory in _SYSTEM_DIRECTORIES:
             origin = Path(directory, "nftables", "__init__.py")
@@ -90,7 +91,6 @@ def binding() -> ModuleType:
         raise errors.Rejected(
             "the Python binding of nftables is missing", hint="apt-get install python3-nftables"
         ) from None
-    return nftables
 
 
 def _load(origin: Path) -> ModuleType:

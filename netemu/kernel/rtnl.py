@@ -14,6 +14,7 @@ from netemu.wire import rtnetlink
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
+    from typing import Any
 
 _NETLINK_ROUTE = 0
 _SOL_NETLINK, _NETLINK_CAP_ACK = 270, 10
@@ -71,7 +72,7 @@ def _setns(fd: int) -> None:
 def _libc_setns() -> "Callable[[int, int], int]":
     """ctypes.CDLL(None, use_errno=True).setns, without the millisecond that importing all of ctypes takes."""
 
-    class Int(_ctypes._SimpleCData):
+    class Int(_ctypes._SimpleCData):  # type: ignore[type-arg]
         _type_ = "i"
 
     class Function(_ctypes.CFuncPtr):
@@ -147,9 +148,13 @@ class Rtnl:
             return None
         if code:
             raise RtnlError(code, "get link")
-        return rtnetlink.parse(found[0])  # type: ignore[return-value]
+        link = rtnetlink.parse(found[0])
+        assert isinstance(link, rtnetlink.Link)
+        return link
 
-    def dump(self, request: bytes, parse: "Callable[[rtnetlink.Reply], object]" = rtnetlink.parse) -> list:
+    def dump(
+        self, request: bytes, parse: "Callable[[rtnetlink.Reply], Any]" = rtnetlink.parse
+    ) -> "list[Any]":
         """All values a dump request answers with, read by `parse` (None: not one of them)."""
         code, found = self.send([request])[0]
         if code:

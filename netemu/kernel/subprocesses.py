@@ -8,7 +8,7 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO
 
 from netemu.kernel import process
@@ -48,7 +48,7 @@ async def run(
 
 
 @contextlib.contextmanager
-def _input(data: bytes):  # type: ignore[no-untyped-def]
+def _input(data: bytes) -> Iterator[int]:
     """A file in memory: no writer has to be kept going, and the program sees its end."""
     fd = os.memfd_create("stdin") if data else os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -7,7 +7,7 @@ counting failures: a server that needs 100 ms to listen is not unready for ten s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
 from netemu.api import core
@@ -81,7 +81,7 @@ class Prober:
                 self._set(self.health._replace(alive=False))
                 return  # the container will be killed; its next run has a prober of its own
 
-    async def _answers(self, kind: str, probe: core.Probe):  # type: ignore[no-untyped-def]
+    async def _answers(self, kind: str, probe: core.Probe) -> AsyncIterator[bool]:
         """Yes and no at the probe's rhythm."""
         period = float(probe.periodSeconds or 10)
         if probe.initialDelaySeconds:

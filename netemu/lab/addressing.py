@@ -3,6 +3,7 @@
 Knows what fits and what overlaps. The order of families is that of the lab: the primary one first.
 """
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ def parse(document: Any, families: tuple[int, ...], where: documents.Where) -> R
         seen = set()
         for number, text in enumerate(texts):
             at = (kind, number)
-            network = _network(text, lambda message, at=at: reader.refuse(at, message))  # type: ignore[misc]
+            network = _network(text, functools.partial(reader.refuse, at))
             if network.version in seen:
                 reader.refuse(at, f"ranges.{kind} has two IPv{network.version} ranges")
             if network.version not in families:

@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from netemu.base import errors
@@ -48,7 +48,7 @@ def ask(path: str, request: dict[str, Any], *, timeout: float = 5.0) -> dict[str
 
 
 @contextlib.contextmanager
-def _short(path: str):  # type: ignore[no-untyped-def]
+def _short(path: str) -> Iterator[str]:
     """A name of at most 107 bytes for a socket, however deep its directory lies (unix(7))."""
     directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

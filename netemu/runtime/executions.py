@@ -1,6 +1,7 @@
 """Commands run in a container for somebody who waits: with their output collected, or on his own terminal."""
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable
 
@@ -81,7 +82,7 @@ class Collected:
         self.stdio.close()
         for (ours, _), data in zip(self._pipes, self._data, strict=True):
             os.set_blocking(ours, False)
-            self._loop.readable(ours, lambda fd=ours, data=data: self._copy(fd, data))  # type: ignore[misc]
+            self._loop.readable(ours, functools.partial(self._copy, ours, data))
 
     def result(self, code: int) -> cri.ExecResult:
         """What has come so far; whoever still holds the other ends is not waited for."""
@@ -91,11 +92,11 @@ class Collected:
     def close(self) -> None:
         for (ours, _), data in zip(self._pipes, self._data, strict=True):
             self._loop.forget(ours)
-            output.drain(ours, lambda piece, data=data: _keep(data, piece))  # type: ignore[misc]
+            output.drain(ours, functools.partial(_keep, data))
             os.close(ours)
 
     def _copy(self, fd: int, data: bytearray) -> None:
-        if not output.drain(fd, lambda piece: _keep(data, piece)):
+        if not output.drain(fd, functools.partial(_keep, data)):
             self._loop.forget(fd)
 
 

@@ -5,6 +5,7 @@ is announced, so a new shim finds what the last one knew.
 """
 
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -230,11 +231,11 @@ class Tenant:
         assert self.pidfd is not None
         self._loop.readable(self.pidfd, self._ended)
         for fd in self._streams:
-            self._loop.readable(fd, lambda fd=fd: self._copy(fd))  # type: ignore[misc]
+            self._loop.readable(fd, functools.partial(self._copy, fd))
 
     def _copy(self, fd: int) -> None:
         stream = self._streams[fd]
-        if not output.drain(fd, lambda data: self._write(stream, data), most=_AT_ONCE):
+        if not output.drain(fd, functools.partial(self._write, stream), most=_AT_ONCE):
             self._loop.forget(fd)
         elif self._attached.full(stream):
             self._loop.forget(fd)
@@ -245,7 +246,7 @@ class Tenant:
         for fd in tuple(self._paused):
             if not self._attached.full(self._streams[fd]):
                 self._paused.discard(fd)
-                self._loop.readable(fd, lambda fd=fd: self._copy(fd))  # type: ignore[misc]
+                self._loop.readable(fd, functools.partial(self._copy, fd))
 
     def _write(self, stream: str, data: bytes) -> None:
         try:
@@ -260,7 +261,7 @@ class Tenant:
         self._paused.clear()
         for fd, stream in self._streams.items():
             self._loop.forget(fd)
-            output.drain(fd, lambda data, stream=stream: self._write(stream, data))  # type: ignore[misc]
+            output.drain(fd, functools.partial(self._write, stream))
             os.close(fd)
         self._streams.clear()
         self._attached.finish()

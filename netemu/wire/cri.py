@@ -299,7 +299,8 @@ def answer(number: int, result: object) -> bytes:
 
 def request_of(body: bytes) -> AnyRequest:
     """Raises msgspec.DecodeError (ValidationError when it is JSON but no request)."""
-    return msgspec.json.decode(body, type=AnyRequest)
+    request: AnyRequest = msgspec.json.decode(body, type=AnyRequest)
+    return request
 
 
 def reply_of(body: bytes) -> Answer | Failure:

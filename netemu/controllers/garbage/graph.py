@@ -73,9 +73,11 @@ class Graph:
         return (owner for owner in one.owners if owner.uid not in self._things)
 
     def _unlink(self, old: Thing | None) -> None:
-        for owner in old.owners if old is not None else ():
+        if old is None:
+            return
+        for owner in old.owners:
             dependents = self._dependents.get(owner.uid)
             if dependents is not None:
-                dependents.discard(old.uid)  # type: ignore[union-attr]
+                dependents.discard(old.uid)
                 if not dependents:
                     del self._dependents[owner.uid]
