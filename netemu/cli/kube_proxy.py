@@ -68,9 +68,15 @@ def command(
     The tables stay when it ends, so that connections go on; --cleanup removes them.
     """
     import logging
+    import os
     import platform
     import sys
 
+    from netemu.base import errors
+    from netemu.client import connect
+
+    if os.geteuid() != 0:
+        raise errors.Rejected("only root may change the packet filter", hint="sudo netemu kube-proxy …")
     if cleanup:
         _remove("nftables", "iptables")
         return 0
@@ -80,10 +86,11 @@ def command(
     if connection.get("kubeconfig") and kubeconfig is None:
         kubeconfig = Path(connection["kubeconfig"])
     node_name = node_name or given.get("hostnameOverride") or None
+    opened = connect.from_kubeconfig(kubeconfig) if kubeconfig else connect.in_cluster()
     _remove({"nftables": "iptables", "iptables": "nftables"}[chosen.mode])
     line = "%(asctime)s %(levelname)s %(name)s %(message)s"
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=line)
-    _run(kubeconfig, node_name or platform.node().lower(), chosen)
+    _run(opened, node_name or platform.node().lower(), chosen)
     return 0
 
 
@@ -151,20 +158,19 @@ def settings(flags: dict[str, Any]) -> Any:
 
 
 @options.blocking
-async def _run(kubeconfig: Path | None, node_name: str, chosen: Any) -> None:
+async def _run(opened: Any, node_name: str, chosen: Any) -> None:
     from netemu.base import clock
-    from netemu.client import connect
     from netemu.kernel import firewall, network
     from netemu.kubeproxy import agent
 
-    connection = connect.from_kubeconfig(kubeconfig) if kubeconfig else connect.in_cluster()
-    async with connection as client:
-        ranges = chosen.service_cidrs or await _service_ranges(client)
+    time = clock.SystemClock()
+    async with opened as client:
+        ranges = chosen.service_cidrs or await _service_ranges(client, time)
         await agent.run(
             client,
             node_name,
             firewall.LibNftables(),
-            clock.SystemClock(),
+            time,
             chosen.cluster_cidrs,
             service_cidrs=ranges,
             settings=chosen,
@@ -172,13 +178,26 @@ async def _run(kubeconfig: Path | None, node_name: str, chosen: Any) -> None:
         )
 
 
-async def _service_ranges(client: Any) -> tuple[str, ...]:
-    """API servers before Kubernetes 1.33 know none; then nothing is dropped for having no Service."""
+async def _service_ranges(client: Any, time: Any) -> tuple[str, ...]:
+    """API servers before Kubernetes 1.33 know none; then nothing is dropped for having no Service.
+
+    A server that does not answer yet is waited for, as everywhere in a proxy.
+    """
+    import logging
+
     from netemu.api import networking
+    from netemu.base import backoff
     from netemu.client import errors
 
-    try:
-        found = await client.list(networking.ServiceCIDR)
-    except (errors.NotFound, errors.Forbidden):
-        return ()
-    return tuple(text for one in found.items for text in one.spec.cidrs)
+    retry = backoff.Backoff(0.1, limit=10.0)
+    while True:
+        try:
+            found = await client.list(networking.ServiceCIDR)
+        except (errors.NotFound, errors.Forbidden):
+            return ()
+        except (errors.Unavailable, errors.TooManyRequests) as failure:
+            wait = retry.next()
+            logging.getLogger("kubeproxy").warning("no API server yet: %s retry=%.3gs", failure, wait)
+            await time.sleep(wait)
+        else:
+            return tuple(text for one in found.items for text in one.spec.cidrs)

@@ -87,8 +87,8 @@ def from_kubeconfig(path: Path | str, *, context: str = "", user_agent: str = "n
         cluster = _named(config["clusters"], chosen["cluster"])["cluster"]
         user = _named(config["users"], chosen["user"])["user"]
         url = cluster["server"]
-    except (OSError, yaml.YAMLError) as error:
-        raise errors.Rejected(f"cannot read kubeconfig {path}: {error}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise errors.Rejected(f"cannot read kubeconfig {path}: {str(error).splitlines()[0]}") from None
     except (KeyError, TypeError) as error:
         raise errors.Rejected(f"kubeconfig {path} lacks {error}") from None
     ca = _entry(cluster, "certificate-authority", path.parent)

@@ -63,7 +63,7 @@ class NetlinkConntrack:
     """The kernel's table of the namespace `place` (None: the caller's), whichever thread uses it later."""
 
     def __init__(self, place: netns.Place | None = None) -> None:
-        with netns.inside("/proc/thread-self/ns/net" if place is None else place):
+        with netns.inside(place):
             self._socket = socket.socket(
                 socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER
             )

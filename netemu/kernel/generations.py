@@ -19,7 +19,7 @@ class Generations:
     """The number of the ruleset of the namespace `place` (None: the caller's); any thread may ask."""
 
     def __init__(self, place: netns.Place | None = None) -> None:
-        with netns.inside("/proc/thread-self/ns/net" if place is None else place):
+        with netns.inside(place):
             self._socket = socket.socket(
                 socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER
             )

@@ -33,7 +33,7 @@ class NetlinkLog:
     """A group of the namespace `place` (None: the caller's). KernelError: somebody else has it."""
 
     def __init__(self, group: int, place: netns.Place | None = None) -> None:
-        with netns.inside("/proc/thread-self/ns/net" if place is None else place):
+        with netns.inside(place):
             self._socket = socket.socket(
                 socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER
             )

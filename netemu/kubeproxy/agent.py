@@ -80,6 +80,8 @@ async def run(
             tasks.create_task(held.run())
             await ports.start()
             await held.synced()  # nothing is programmed from half of the objects
+            if informers.Key("", node_name) not in held.of(core.Node, fields=_named(node_name)).objects:
+                _log.warning("there is no Node %s: no endpoint is local to it", node_name)
             tasks.create_task(loop.watch_over())
             await loop.program(ports)
     finally:
@@ -93,6 +95,10 @@ def _settle(system: network.Network) -> None:
             system.apply([ops.SetSysctl(key, value)])
         except linux.KernelError as refusal:
             _log.warning("%s", refusal)
+
+
+def _named(node: str) -> str:
+    return f"metadata.name={node}"
 
 
 class _Loop:
@@ -110,7 +116,7 @@ class _Loop:
         ours = f"{services.NAME_LABEL}={name}" if name else f"!{services.NAME_LABEL}"
         held.of(core.Service, labels=ours).subscribe(self._service)
         held.of(discovery.EndpointSlice, labels=_NOT_HEADLESS).subscribe(self._slice)
-        held.of(core.Node, fields=f"metadata.name={node_name}").subscribe(self._node)
+        held.of(core.Node, fields=_named(node_name)).subscribe(self._node)
 
     def _service(self, change: informers.Change[core.Service]) -> None:
         name = self._options.service_proxy_name

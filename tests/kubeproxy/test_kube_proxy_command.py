@@ -64,6 +64,31 @@ def test_the_command_is_kube_proxy_and_says_so():
     assert kube_proxy.command.name == "kube-proxy"
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x7fELF\x80", "cannot read kubeconfig"),
+        (b"clusters: [", "cannot read kubeconfig"),
+        (b"kind: Config", "lacks 'current-context'"),
+    ],
+)
+def test_a_bad_kubeconfig_is_said_before_anything_is_touched(tmp_path, monkeypatch, content, said):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.delattr(kube_proxy, "_remove")
+    path = tmp_path / "kubeconfig"
+    path.write_bytes(content)
+    with pytest.raises(errors.Rejected, match=said) as refusal:
+        kube_proxy.command.main(["--kubeconfig", str(path)], standalone_mode=False)
+    assert "\n" not in str(refusal.value)
+
+
+def test_only_root_may_run_it(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    for arguments in ([], ["--cleanup"]):
+        with pytest.raises(errors.Rejected, match="root"):
+            kube_proxy.command.main(arguments, standalone_mode=False)
+
+
 @pytest.mark.root
 def test_cleanup_removes_the_tables_and_nothing_else():
     place = netns.open_new()
