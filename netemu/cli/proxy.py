@@ -49,8 +49,12 @@ def _explain(
         click.echo(json.dumps(found, indent=2, default=str))
         return 0
     paint = screen.painter(sys.stdout)
+    alike: dict[str, list[str]] = {}
     for node, lines in found.items():
-        click.echo(paint("head", f"{namespace}/{service} on {node}"))
+        alike.setdefault(json.dumps(lines, default=str), []).append(node)
+    for nodes in alike.values():
+        lines = found[nodes[0]]
+        click.echo(paint("head", f"{namespace}/{service} on {', '.join(nodes)}"))
         rows = [[paint("faint", t) for t in ("CLIENT", "DIALS", "WAY", "GETS", "WHY")]]
         rows += [_row(line, paint) for line in lines]
         for text in screen.table(rows, indent=2, width=screen.columns()):

@@ -46,5 +46,9 @@ def test_the_quickstart_holds_in_iptables_mode(netemu, tmp_path):
     assert all(
         line["chances"][0]["target"].startswith("coredns") for lines in told.values() for line in lines
     )
+    text = netemu("proxy", "explain", "kube-dns", "-n", "kube-system", "--name", "old")
+    assert text.startswith("kube-system/kube-dns on control-plane-1, worker-1, worker-2\n"), (
+        "alike: told once"
+    )
     chains = netemu("shell", "--name", "old", "worker-1", "--", "iptables-save", "-t", "nat")
     assert "KUBE-SVC-TCOU7JCQXEZGVUNU" in chains  # kube-system/kube-dns:dns, on every cluster
