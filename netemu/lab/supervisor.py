@@ -241,14 +241,14 @@ class Supervisor:
     def _told(self, component: components.Component, message: dict[str, Any]) -> None:
         match message.get("event"):
             case "mark":
-                self._marks.append((message["at"] - self._spec.began, component.name, message["phase"]))
+                self._mark(component.name, message["phase"], message["at"])
             case "progress":
                 self._talk.say("progress", text=message["text"])
             case "ready" if self._state == "starting":
                 self._state = "ready"
                 self._mark(component.name, "ready")
                 log.info("ready after=%.3fs", self._marks[-1][0])
-                self._talk.say("ready", marks=self._marks)
+                self._talk.say("ready")
                 self._dismiss_starter()
             case "failed" if self._state == "starting":
                 raise errors.Rejected(message["message"], hint=message.get("hint", ""))
@@ -310,8 +310,11 @@ class Supervisor:
         }
 
     # -- the machinery
-    def _mark(self, who: str, phase: str) -> None:
-        self._marks.append((time.monotonic() - self._spec.began, who, phase))
+    def _mark(self, who: str, phase: str, now: float | None = None) -> None:
+        """A phase has ended; `now`: monotonic seconds. It is news to whoever waits for the lab."""
+        at = (time.monotonic() if now is None else now) - self._spec.began
+        self._marks.append((at, who, phase))
+        self._talk.say("mark", at=at, who=who, phase=phase)
 
     def _listen(self, stream: socket.socket, heard: Callable[[], None]) -> None:
         self._selector.register(stream, selectors.EVENT_READ, heard)
