@@ -10,12 +10,13 @@ Everything that varies is an element, so a packet costs the same few look-ups un
       └─ ports: profile, protocol, port ──► let through; else counted, logged, dropped
 
 The number is carried in the packet's priority, a register no one else relies on before a packet leaves: marks
-are kube-proxy's. Only a connection's first packet is judged, so only that one leaves with priority none.
+are kube-proxy's. Only a connection's first packet is judged, so only that one leaves with priority none; and
+none comes here at all while no pod of the node is under a policy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from netemu.wire import nft
@@ -48,17 +49,20 @@ class Direction(NamedTuple):
     pod: str
     peer: str
     hook: str
-    priority: int
     drops: str
 
 
-# Traffic to a pod from its own node leaves by the output hook, where nobody stops it.
+# In the order in which a packet meets them. Traffic to a pod from its own node leaves by the output hook,
+# where nobody stops it.
 DIRECTIONS = (
-    Direction(EGRESS, "saddr", "daddr", "forward", 10, EGRESS),
-    Direction(TO_NODE, "saddr", "daddr", "input", 10, EGRESS),
-    Direction(INGRESS, "daddr", "saddr", "forward", 11, INGRESS),
+    Direction(EGRESS, "saddr", "daddr", "forward", EGRESS),
+    Direction(TO_NODE, "saddr", "daddr", "input", EGRESS),
+    Direction(INGRESS, "daddr", "saddr", "forward", INGRESS),
 )
 FORWARDED = tuple(direction for direction in DIRECTIONS if direction.hook == "forward")
+# The chain that judges what a hook sees. It is always there: connections are tracked before the first policy.
+JUDGES = {"forward": "forwarded", "input": "arrived"}
+PRIORITY = 10  # after the filters of most others
 DECISIONS, PORTS, PORT_RANGES, OTHERS = "decisions", "ports", "port-ranges", "others"
 LINGERING = frozenset({DECISIONS, PORTS, PORT_RANGES, OTHERS})  # a packet may be on its way to them
 # Link-local talk, which is no connection: multicast listeners, neighbours and routers.
@@ -86,7 +90,7 @@ def drops(direction: str, family: Family) -> str:
 
 
 def passed(direction: str) -> str:
-    """The chain that lets a packet through."""
+    """The chain that lets a packet through, to the next direction."""
     return f"{direction}-passed"
 
 
@@ -135,32 +139,47 @@ def frame() -> Iterator[nft.Thing]:
     yield nft.Set(OTHERS, "type classid")
     for direction in DIRECTIONS:
         yield from _direction(direction)
+    for hook, judge in JUDGES.items():
+        yield nft.Chain(judge)
+        yield from (nft.Rule(judge, rule) for rule in _judged(hook))
+
+
+def hooks(directions: Collection[str], *, guarded: bool = False) -> frozenset[str]:
+    """Where packets have to be judged, if pods are under policies in these directions."""
+    return frozenset(d.hook for d in DIRECTIONS if d.name in directions or (guarded and d in FORWARDED))
+
+
+def bases(hooks: Iterable[str]) -> Iterator[nft.Chain | nft.Rule]:
+    """The base chains, without which no packet comes here: where nobody is judged, nobody pays."""
+    for hook in sorted(hooks):
+        yield nft.Chain(hook, nft.Hook("filter", hook, PRIORITY))
+        yield nft.Rule(hook, f"goto {JUDGES[hook]}")
+
+
+def _judged(hook: str) -> Iterator[str]:
+    # A connection is judged once: its replies, and errors about it, are let through, by one comparison.
+    # Tunnels between nodes are not tracked; what is in them is judged when it comes out.
+    untracked = ",untracked" if hook == "input" else ""
+    yield f"ct state established,related{untracked} accept"
+    yield _LINK
+    yield from (f"jump {direction.name}" for direction in DIRECTIONS if direction.hook == hook)
 
 
 def _direction(direction: Direction) -> Iterator[nft.Thing]:
     name = direction.name
-    base = f"{direction.hook}-{name}"
-    yield nft.Chain(base, nft.Hook("filter", direction.hook, direction.priority))
-    for step in ("decide", "judge", "passed", "denied"):
-        yield nft.Chain(f"{name}-{step}")
     for chain, rules in (
-        (base, _first(direction)),
-        (f"{name}-decide", _decide(name)),
-        (f"{name}-judge", _judge(name)),
-        (passed(name), (f"meta priority set {NOBODY}", "accept")),
         (f"{name}-denied", _denied(direction)),
+        (passed(name), (f"meta priority set {NOBODY}",)),
+        (f"{name}-judge", _judge(name)),
+        (f"{name}-decide", _decide(name)),
+        (name, _first(direction)),
     ):
-        for rule in rules:
-            yield nft.Rule(chain, rule)
+        yield nft.Chain(chain)
+        yield from (nft.Rule(chain, rule) for rule in rules)
 
 
 def _first(direction: Direction) -> Iterator[str]:
     name = direction.name
-    # A connection is judged once: its replies, and errors about it, are let through.
-    # Tunnels between nodes are not tracked; what is in them is judged when it comes out.
-    untracked = "" if direction in FORWARDED else ",untracked"
-    yield f"ct state established,related{untracked} accept"
-    yield _LINK
     for family in FAMILIES if direction in FORWARDED else ():
         both = f"{family.name} saddr . {family.name} daddr"
         chosen = f"meta priority set {both} map @{selves(name, family)}"

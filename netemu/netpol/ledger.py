@@ -14,11 +14,15 @@ from netemu.wire import nft
 
 
 class Difference(NamedTuple):
-    """Elements to delete and, in the same transaction, to add; `chains`: classes in use from now on."""
+    """Elements to delete and, in the same transaction, to add.
+
+    From now on `chains` are the classes in use, and `hooks` those that have something to judge.
+    """
 
     deleted: tuple[nft.Element, ...] = ()
     added: tuple[nft.Element, ...] = ()
     chains: frozenset[tuple[str, int]] = frozenset()
+    hooks: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.deleted or self.added)
@@ -52,6 +56,10 @@ class Ledger:
     def chains(self) -> frozenset[tuple[str, int]]:
         """The classes in use, by direction."""
         return frozenset((direction, number) for number, (direction, _) in self._classes.items())
+
+    def hooks(self) -> frozenset[str]:
+        """Where packets have to be judged."""
+        return layout.hooks({direction for direction, _ in self._classes.values()}, guarded=self._guarded)
 
     def update(self, given: changes.Changes) -> Difference:
         """The objects are so now; the table then holds what they want, once the difference is applied."""
@@ -219,7 +227,7 @@ class Ledger:
             if element is not None:
                 added.append(element)
                 self._elements[place] = element
-        return Difference(tuple(deleted), tuple(added), self.chains())
+        return Difference(tuple(deleted), tuple(added), self.chains(), self.hooks())
 
 
 def _addresses(delta: changes.Delta) -> dict[terms.Address, None]:
@@ -233,21 +241,22 @@ def _place(element: nft.Element) -> plan.Place:
 
 
 class Table:
-    """Which class chains the table has, so that a difference becomes transactions."""
+    """Which class chains and base chains the table has, so that a difference becomes transactions."""
 
     def __init__(self) -> None:
         self._chains: frozenset[tuple[str, int]] = frozenset()
+        self._hooks: frozenset[str] = frozenset()
 
     def rules(self) -> Counter[str]:
         """How many rules each chain has."""
-        things = (*layout.frame(), *layout.chains(self._chains))
+        things = (*layout.frame(), *layout.chains(self._chains), *layout.bases(self._hooks))
         return Counter(thing.chain for thing in things if isinstance(thing, nft.Rule))
 
     def fresh(self, book: Ledger) -> tuple[nft.Transaction, ...]:
         """The table made anew, holding exactly what the ledger says."""
-        self._chains = book.chains()
+        self._chains, self._hooks = book.chains(), book.hooks()
         elements = sorted(book.elements(), key=_of)
-        things = (*layout.frame(), *layout.chains(self._chains), *elements)
+        things = (*layout.frame(), *layout.chains(self._chains), *elements, *layout.bases(self._hooks))
         return (nft.replacement(layout.TABLE, things),)
 
     def change(self, difference: Difference) -> tuple[nft.Transaction, ...]:
@@ -258,6 +267,7 @@ class Table:
         """
         new = difference.chains - self._chains
         self._chains |= new
+        before, self._hooks = self._hooks, difference.hooks
         replaced = {_place(element) for element in difference.added}
         gone = sorted(difference.deleted, key=_of)
         spare = [e for e in gone if e.of in layout.LINGERING and _place(e) not in replaced]
@@ -267,6 +277,8 @@ class Table:
             *map(nft.Add, layout.chains(new)),
             *map(nft.Delete, rest),
             *map(nft.Add, come),
+            *map(nft.Add, layout.bases(self._hooks - before)),
+            *(nft.Delete(nft.Chain(hook)) for hook in sorted(before - self._hooks)),
         )
         found: tuple[tuple[nft.Command, ...], ...] = (commands, tuple(map(nft.Delete, spare)))
         return tuple(nft.Transaction(layout.TABLE, each) for each in found if each)

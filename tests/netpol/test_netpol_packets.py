@@ -411,7 +411,7 @@ def test_a_foreign_edit_is_seen_and_repaired(site, enforcer):
         f"flush map {layout.TABLE} ingress4",
         f"delete element {layout.TABLE} ingress6 {{ {ADDRESSES['a'][1]} }}",
         f"add element {layout.TABLE} ports {{ ffff:9 . tcp . 22 }}",
-        f"add rule {layout.TABLE} forward-ingress accept",
+        f"add rule {layout.TABLE} ingress accept",
         f"flush chain {layout.TABLE} ingress-denied",
         f"delete table {layout.TABLE}",
     ):
@@ -567,6 +567,12 @@ def test_unknown_addresses_of_the_nodes_pods_are_dropped_if_wished(site, enforce
     assert asyncio.run(enforcer.check())
 
 
+def judging(book):
+    """The hooks at which some pod of the node is judged: others see no packet."""
+    subjects = {element.of.rstrip("46") for element in book.elements()}
+    return {direction.hook for direction in layout.DIRECTIONS if direction.name in subjects}
+
+
 @settings(
     max_examples=15,
     deadline=None,
@@ -588,5 +594,7 @@ def test_the_kernel_holds_what_the_book_says_after_every_change(history):
                 door.apply(str(document))
             listing = door.list_json(f"list table {layout.TABLE}")
             assert audit.same(listing, book.elements(), table.rules()), step
+            hooked = {e["chain"]["name"] for e in listing["nftables"] if e.get("chain", {}).get("hook")}
+            assert hooked == judging(book), step
     finally:
         os.close(place)
