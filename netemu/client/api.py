@@ -123,7 +123,7 @@ class Client:
 
     async def create(self, obj: T) -> T:
         """Create the object in its own namespace. AlreadyExists, Invalid, Forbidden."""
-        path = kinds.of(obj).path(_meta(obj).namespace)
+        path = kinds.of(obj).path(obj.metadata.namespace)
         return codec.decode(type(obj), await self._call("POST", path, body=codec.encode(obj)))
 
     async def update(self, obj: T) -> T:
@@ -135,7 +135,7 @@ class Client:
         return await self._put(obj, "status")
 
     async def _put(self, obj: T, subresource: str) -> T:
-        about = _meta(obj)
+        about = obj.metadata
         path = kinds.of(obj).path(about.namespace, about.name, subresource)
         return codec.decode(type(obj), await self._call("PUT", path, body=codec.encode(obj)))
 
@@ -229,11 +229,6 @@ class Client:
             return await self._transport.send(request)
         except base_errors.Transient as error:
             raise _unavailable(error) from None
-
-
-def _meta(obj: Any) -> meta.ObjectMeta:
-    found: meta.ObjectMeta = obj.metadata
-    return found
 
 
 def _selectors(labels: str, fields: str) -> messages.Fields:

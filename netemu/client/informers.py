@@ -27,6 +27,11 @@ class Key(NamedTuple):
     name: str
 
 
+def key(obj: meta.Object) -> Key:
+    """Its own."""
+    return Key(obj.metadata.namespace, obj.metadata.name)
+
+
 class Change(NamedTuple, Generic[T]):
     """What became of an object. `previous` None: it is new; `current` None: it is gone."""
 
@@ -84,14 +89,14 @@ class Informer(Generic[T]):
 
     async def _list(self) -> None:
         found = await self._client.list(self._kind, self._namespace, **self._selectors)
-        present = {_key(obj): obj for obj in found.items}
+        present = {key(obj): obj for obj in found.items}
         self.revision = found.revision
-        for key in self._objects.keys() - present.keys():
-            self._apply(key, None)
-        for key, obj in present.items():
-            known = self._objects.get(key)
+        for gone in self._objects.keys() - present.keys():
+            self._apply(gone, None)
+        for which, obj in present.items():
+            known = self._objects.get(which)
             if known is None or _revision(known) != _revision(obj):
-                self._apply(key, obj)
+                self._apply(which, obj)
         self.synced.set()
 
     async def _follow(self) -> None:
@@ -113,9 +118,9 @@ class Informer(Generic[T]):
     def _receive(self, event: api.Event[T]) -> None:
         self.revision = _revision(event.object)
         if event.type == "DELETED":
-            self._apply(_key(event.object), None)
+            self._apply(key(event.object), None)
         elif event.type in ("ADDED", "MODIFIED"):
-            self._apply(_key(event.object), event.object)
+            self._apply(key(event.object), event.object)
 
     def _apply(self, key: Key, current: T | None) -> None:
         previous = self._objects.get(key)
@@ -175,9 +180,5 @@ class Informers:
             await informer.synced.wait()
 
 
-def _key(obj: Any) -> Key:
-    return Key(obj.metadata.namespace, obj.metadata.name)
-
-
-def _revision(obj: Any) -> str:
-    return str(obj.metadata.resourceVersion)
+def _revision(obj: meta.Object) -> str:
+    return obj.metadata.resourceVersion

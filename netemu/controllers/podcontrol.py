@@ -10,9 +10,9 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from netemu.api import core, selectors
+from netemu.api import core, meta, selectors
 from netemu.base import errors
-from netemu.client import api, informers
+from netemu.client import api
 from netemu.client import errors as api_errors
 from netemu.controllers import ownership, views
 from netemu.reconcile import recorders
@@ -26,7 +26,7 @@ class PodControl:
         self._pods = pods
         self._events = events
 
-    def of(self, owner: Any) -> list[core.Pod]:
+    def of(self, owner: meta.Object) -> list[core.Pod]:
         """Those it controls, without those whose deletion it has asked for."""
         pods = self._pods.group(owner.metadata.uid)
         return [pod for pod in pods if not self._pods.is_leaving(pod)]
@@ -83,7 +83,7 @@ class PodControl:
         fresh = await self._client.get(type(owner), owner.metadata.name, owner.metadata.namespace)
         return fresh.metadata.uid == owner.metadata.uid and not fresh.metadata.deletionTimestamp
 
-    async def _own(self, pod: core.Pod, owners: tuple[Any, ...]) -> None:
+    async def _own(self, pod: core.Pod, owners: tuple[meta.OwnerReference, ...]) -> None:
         about = pod.metadata
         references = {
             "resourceVersion": about.resourceVersion,
@@ -96,14 +96,6 @@ class PodControl:
         except api_errors.NotFound:
             return
         self._pods.wrote(patched)
-
-
-def owner_key(pod: core.Pod, kind: str) -> informers.Key | None:
-    """The pod's controlling owner, if it is of that kind."""
-    owner = ownership.controller(pod)
-    if owner is None or owner.kind != kind:
-        return None
-    return informers.Key(pod.metadata.namespace, owner.name)
 
 
 def is_farewell(failure: errors.NetemuError) -> bool:

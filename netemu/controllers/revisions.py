@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Iterable
 from typing import Any
 
-from netemu.api import apps, core
+from netemu.api import apps, core, meta
 from netemu.client import api, informers
 from netemu.client import errors as api_errors
 from netemu.controllers import history, views
@@ -21,7 +21,7 @@ class Revisions:
         self._view = views.View(known.of(apps.ControllerRevision), views.by_controller)
         self.synced: asyncio.Event = self._view.synced
 
-    def of(self, owner: Any) -> list[apps.ControllerRevision]:
+    def of(self, owner: meta.Object) -> list[apps.ControllerRevision]:
         """All recorded versions of the owner."""
         return [one for one in self._view.group(owner.metadata.uid) if not self._view.is_leaving(one)]
 

@@ -50,7 +50,7 @@ class View(Generic[T]):
 
     def is_leaving(self, obj: T) -> bool:
         """Deleted by this controller, though its deletionTimestamp is not seen yet."""
-        return _meta(obj).uid in self._leaving
+        return obj.metadata.uid in self._leaving
 
     def subscribe(self, handler: Callable[[informers.Change[T]], None]) -> None:
         """Call `handler` with what is there, and with every change which is not the echo of an own write."""
@@ -60,16 +60,15 @@ class View(Generic[T]):
 
     def wrote(self, obj: T) -> T:
         """The API's answer to an own create, update or patch."""
-        about = _meta(obj)
-        key = informers.Key(about.namespace, about.name)
+        key = informers.key(obj)
         have = self._objects.get(key)
-        if about.uid not in self._gone and (have is None or _revision(have) < _revision(obj)):
+        if obj.metadata.uid not in self._gone and (have is None or _revision(have) < _revision(obj)):
             self._put(key, obj)
         return obj
 
     def deleted(self, obj: T) -> None:
         """An own delete was accepted: it counts as leaving from now on."""
-        uid = _meta(obj).uid
+        uid = obj.metadata.uid
         if uid not in self._gone:
             self._leaving[uid] = None
 
@@ -81,21 +80,21 @@ class View(Generic[T]):
             return
         if have is not None and _revision(current) <= _revision(have):
             return  # the echo of an own write, or what was before it
-        if have is not None and _meta(have).uid != _meta(current).uid:
-            self._forget(_meta(have).uid)
-        if _meta(current).deletionTimestamp:
-            self._leaving.pop(_meta(current).uid, None)
+        if have is not None and have.metadata.uid != current.metadata.uid:
+            self._forget(have.metadata.uid)
+        if current.metadata.deletionTimestamp:
+            self._leaving.pop(current.metadata.uid, None)
         self._put(key, current)
         self._tell(informers.Change(key, have, current))
 
     def _went(self, key: informers.Key, have: T | None, gone: T | None) -> None:
-        if have is not None and gone is not None and _meta(have).uid != _meta(gone).uid:
-            self._forget(_meta(gone).uid)  # its successor, an own write, is known already
+        if have is not None and gone is not None and have.metadata.uid != gone.metadata.uid:
+            self._forget(gone.metadata.uid)  # its successor, an own write, is known already
             self._tell(informers.Change(key, gone, have))
             return
         gone = have if have is not None else gone
         if gone is not None:
-            self._forget(_meta(gone).uid)
+            self._forget(gone.metadata.uid)
             self._remove(key)
             self._tell(informers.Change(key, gone, None))
 
@@ -126,7 +125,7 @@ class View(Generic[T]):
             self._gone.popitem(last=False)
 
 
-def by_controller(obj: Any) -> Iterable[Hashable]:
+def by_controller(obj: meta.Object) -> Iterable[Hashable]:
     """Groups: the uid of the controlling owner; or, of objects without one, their namespace."""
     for owner in obj.metadata.ownerReferences:
         if owner.controller:
@@ -140,14 +139,10 @@ def orphans(namespace: str) -> Hashable:
     return "orphans of", namespace
 
 
-def by_namespace(obj: Any) -> Iterable[Hashable]:
+def by_namespace(obj: meta.Object) -> Iterable[Hashable]:
     return (obj.metadata.namespace,)
 
 
-def _meta(obj: meta.Object) -> meta.ObjectMeta:
-    return obj.metadata
-
-
-def _revision(obj: Any) -> int:
+def _revision(obj: meta.Object) -> int:
     # Revisions are decimal and monotonic (KEP-5504 lets clients compare them).
     return int(obj.metadata.resourceVersion or 0)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from netemu.api import apps, core, selectors
+from netemu.api import apps, core
 from netemu.base import clock, errors
 from netemu.client import api, informers
-from netemu.controllers import history, ownership, paces, podcontrol, readiness, revisions, views
+from netemu.controllers import history, news, ownership, paces, podcontrol, readiness, revisions, views
 from netemu.controllers.daemonset import plan
 from netemu.reconcile import loops, recorders
 
@@ -39,24 +39,18 @@ class DaemonSets:
         await self._loop.run()
 
     def _pod_changed(self, change: informers.Change[core.Pod]) -> None:
-        for pod in (change.previous, change.current):
-            if pod is None:
-                continue
-            owner = podcontrol.owner_key(pod, "DaemonSet")
-            if owner is not None and self._sets.get(owner) is not None:
+        for owner in news.owners(change, "DaemonSet"):
+            if self._sets.get(owner) is not None:
                 self._pace.touch(owner, _PACE)
-        now = change.current
-        if now is not None and ownership.controller(now) is None:
-            for one in self._sets.group(now.metadata.namespace):
-                if selectors.of(one.spec.selector).matches(now.metadata.labels):
-                    self._loop.enqueue(_key(one))
+        for adopter in news.adopters(change, self._sets.group(change.key.namespace)):
+            self._loop.enqueue(adopter)
 
     def _node_changed(self, change: informers.Change[core.Node]) -> None:
         before, now = change.previous, change.current
         if before is not None and now is not None and _facts(before) == _facts(now):
             return
         for one in self._sets.every():
-            self._pace.touch(_key(one), _PACE)
+            self._pace.touch(informers.key(one), _PACE)
 
     async def _reconcile(self, key: informers.Key) -> float | None:
         self._pace.began(key)
@@ -94,7 +88,3 @@ class DaemonSets:
 def _facts(node: core.Node) -> tuple[object, ...]:
     """What of a node decides whether a pod belongs on it."""
     return node.metadata.uid, node.metadata.labels, node.spec.taints
-
-
-def _key(daemon_set: apps.DaemonSet) -> informers.Key:
-    return informers.Key(daemon_set.metadata.namespace, daemon_set.metadata.name)

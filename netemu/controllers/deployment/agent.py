@@ -10,7 +10,7 @@ from netemu.api import apps, core, selectors
 from netemu.base import clock
 from netemu.client import api, informers
 from netemu.client import errors as api_errors
-from netemu.controllers import ownership, paces, readiness, views
+from netemu.controllers import news, ownership, paces, readiness, views
 from netemu.controllers.deployment import conditions, plan, rollout
 from netemu.reconcile import loops, recorders
 
@@ -47,14 +47,10 @@ class Deployments:
         self._loop.enqueue(change.key)
 
     def _set_changed(self, change: informers.Change[apps.ReplicaSet]) -> None:
-        for one in (change.previous, change.current):
-            owner = None if one is None else ownership.controller(one)
-            if owner is not None and owner.kind == "Deployment":
-                self._pace.touch(informers.Key(change.key.namespace, owner.name), _PACE)
-        if change.current is not None and ownership.controller(change.current) is None:
-            for deployment in self._deployments.group(change.key.namespace):
-                if selectors.of(deployment.spec.selector).matches(change.current.metadata.labels):
-                    self._loop.enqueue(_key(deployment))
+        for owner in news.owners(change, "Deployment"):
+            self._pace.touch(owner, _PACE)
+        for adopter in news.adopters(change, self._deployments.group(change.key.namespace)):
+            self._loop.enqueue(adopter)
 
     def _pod_changed(self, change: informers.Change[core.Pod]) -> None:
         # Only Recreate waits for pods themselves; all others count by ReplicaSet.
@@ -62,16 +58,12 @@ class Deployments:
             change.current is not None and not readiness.is_terminal(change.current)
         ):
             return
-        owner = ownership.controller(change.previous)
-        if owner is None or owner.kind != "ReplicaSet":
-            return
-        replica_set = self._sets.get(informers.Key(change.key.namespace, owner.name))
-        above = None if replica_set is None else ownership.controller(replica_set)
-        if above is not None:
-            key = informers.Key(change.key.namespace, above.name)
-            deployment = self._deployments.get(key)
-            if deployment is not None and not rollout.is_rolling(deployment):
-                self._loop.enqueue(key)
+        owner = news.owner(change.previous, "ReplicaSet")
+        replica_set = None if owner is None else self._sets.get(owner)
+        above = None if replica_set is None else news.owner(replica_set, "Deployment")
+        deployment = None if above is None else self._deployments.get(above)
+        if deployment is not None and not rollout.is_rolling(deployment):
+            self._loop.enqueue(informers.key(deployment))
 
     # --- one Deployment -------------------------------------------------------------------------------------
 
@@ -200,7 +192,7 @@ class Deployments:
         another.
         """
         about = replica_set.metadata
-        latest = self._sets.get(informers.Key(about.namespace, about.name)) or replica_set
+        latest = self._sets.get(informers.key(replica_set)) or replica_set
         body = {**body, "metadata": {**body["metadata"], "resourceVersion": latest.metadata.resourceVersion}}
         self._sets.wrote(await self._client.patch(apps.ReplicaSet, about.name, about.namespace, body=body))
 
@@ -213,7 +205,3 @@ class Deployments:
             written = await self._client.update_status(ownership.with_status(deployment, status))
             self._deployments.wrote(written)
         return conditions.deadline_in(deployment, status, now)
-
-
-def _key(deployment: apps.Deployment) -> informers.Key:
-    return informers.Key(deployment.metadata.namespace, deployment.metadata.name)

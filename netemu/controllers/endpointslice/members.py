@@ -66,7 +66,7 @@ class Members:
         elif before is None or before.spec.selector != selector:
             self._by_namespace.setdefault(key.namespace, {})[key] = selector
             self._members[key] = {
-                informers.Key(pod.metadata.namespace, pod.metadata.name): pod
+                informers.key(pod): pod
                 for pod in self._pods.group(key.namespace)
                 if selector.items() <= pod.metadata.labels.items()
             }

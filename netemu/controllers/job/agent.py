@@ -10,7 +10,7 @@ from netemu.api import batch, core
 from netemu.base import clock, errors
 from netemu.client import api, informers
 from netemu.client import errors as api_errors
-from netemu.controllers import ownership, paces, podcontrol, views
+from netemu.controllers import news, ownership, paces, podcontrol, views
 from netemu.controllers.job import plan
 from netemu.reconcile import loops, recorders
 
@@ -40,10 +40,8 @@ class Jobs:
         await self._loop.run()
 
     def _pod_changed(self, change: informers.Change[core.Pod]) -> None:
-        for pod in (change.previous, change.current):
-            owner = podcontrol.owner_key(pod, "Job") if pod is not None else None
-            if owner is not None:
-                self._pace.touch(owner, _PACE)
+        for owner in news.owners(change, "Job"):
+            self._pace.touch(owner, _PACE)
 
     async def _reconcile(self, key: informers.Key) -> float | None:
         self._pace.began(key)
@@ -115,6 +113,6 @@ class Jobs:
 def _groups(pod: core.Pod) -> Iterable[Hashable]:
     """By the owner's uid, and by its name: who is called like a Job that is gone may be left over."""
     yield from views.by_controller(pod)
-    owner = podcontrol.owner_key(pod, "Job")
+    owner = news.owner(pod, "Job")
     if owner is not None:
         yield owner

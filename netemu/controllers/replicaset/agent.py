@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterable
 from typing import Any, Final
 
-from netemu.api import apps, core, selectors
+from netemu.api import apps, core
 from netemu.base import clock, errors
 from netemu.client import api, informers
-from netemu.controllers import ownership, paces, podcontrol, readiness, views
+from netemu.controllers import news, ownership, paces, podcontrol, readiness, views
 from netemu.controllers.replicaset import plan
 from netemu.reconcile import loops, recorders
 
@@ -49,14 +49,12 @@ class ReplicaSets:
         before, now = change.previous, change.current
         if before is not None and now is not None and _facts(before) == _facts(now):
             return
-        for owner in {podcontrol.owner_key(pod, "ReplicaSet") for pod in (before, now) if pod is not None}:
-            if owner is not None and self._sets.get(owner) is not None:
-                size = plan.wanted(self._sets.get(owner))  # type: ignore[arg-type]
-                self._pace.touch(owner, _PACE + _PACE_PER_POD * size)
-        if now is not None and ownership.controller(now) is None:
-            for replica_set in self._sets.group(now.metadata.namespace):
-                if selectors.of(replica_set.spec.selector).matches(now.metadata.labels):
-                    self._loop.enqueue(_key(replica_set))
+        for owner in news.owners(change, "ReplicaSet"):
+            replica_set = self._sets.get(owner)
+            if replica_set is not None:
+                self._pace.touch(owner, _PACE + _PACE_PER_POD * plan.wanted(replica_set))
+        for adopter in news.adopters(change, self._sets.group(change.key.namespace)):
+            self._loop.enqueue(adopter)
 
     async def _reconcile(self, key: informers.Key) -> float | None:
         self._pace.began(key)
@@ -98,7 +96,7 @@ class ReplicaSets:
         return None
 
     async def _report(self, replica_set: apps.ReplicaSet) -> float | None:
-        key = _key(replica_set)
+        key = informers.key(replica_set)
         latest = self._sets.get(key)
         if latest is None or latest.metadata.uid != replica_set.metadata.uid:
             return None
@@ -127,7 +125,3 @@ def _set_groups(replica_set: apps.ReplicaSet) -> Iterable[str]:
     owner = ownership.controller(replica_set)
     if owner is not None:
         yield owner.uid
-
-
-def _key(replica_set: apps.ReplicaSet) -> informers.Key:
-    return informers.Key(replica_set.metadata.namespace, replica_set.metadata.name)

@@ -7,11 +7,11 @@ from typing import Final
 
 import msgspec
 
-from netemu.api import apps, core, selectors
+from netemu.api import apps, core
 from netemu.base import clock, errors
 from netemu.client import api, informers
 from netemu.client import errors as api_errors
-from netemu.controllers import history, ownership, paces, podcontrol, revisions, views
+from netemu.controllers import history, news, ownership, paces, podcontrol, revisions, views
 from netemu.controllers.statefulset import plan
 from netemu.reconcile import loops, recorders
 
@@ -41,17 +41,11 @@ class StatefulSets:
         await self._loop.run()
 
     def _pod_changed(self, change: informers.Change[core.Pod]) -> None:
-        for pod in (change.previous, change.current):
-            if pod is None:
-                continue
-            owner = podcontrol.owner_key(pod, "StatefulSet")
-            if owner is not None and self._sets.get(owner) is not None:
+        for owner in news.owners(change, "StatefulSet"):
+            if self._sets.get(owner) is not None:
                 self._pace.touch(owner, _PACE)
-        now = change.current
-        if now is not None and ownership.controller(now) is None:
-            for one in self._sets.group(now.metadata.namespace):
-                if selectors.of(one.spec.selector).matches(now.metadata.labels):
-                    self._loop.enqueue(_key(one))
+        for adopter in news.adopters(change, self._sets.group(change.key.namespace)):
+            self._loop.enqueue(adopter)
 
     async def _reconcile(self, key: informers.Key) -> float | None:
         self._pace.began(key)
@@ -101,7 +95,3 @@ class StatefulSets:
             self._sets.wrote(await self._client.update_status(ownership.with_status(latest, status)))
             self._loop.enqueue(key)
         return wait
-
-
-def _key(stateful_set: apps.StatefulSet) -> informers.Key:
-    return informers.Key(stateful_set.metadata.namespace, stateful_set.metadata.name)

@@ -44,7 +44,7 @@ class TaintEviction:
         if before is not None and now is not None and before.spec.taints == now.spec.taints:
             return
         for pod in self._pods.group(change.key.name):
-            self._loop.enqueue(informers.Key(pod.metadata.namespace, pod.metadata.name))
+            self._loop.enqueue(informers.key(pod))
 
     def _pod_changed(self, change: informers.Change[core.Pod]) -> None:
         before, now = change.previous, change.current
