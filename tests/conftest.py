@@ -1,6 +1,7 @@
 """What every test may rely on: Control-C works; tests that need root are skipped elsewhere, and say so."""
 
 import os
+import pathlib
 import signal
 
 import pytest
@@ -8,6 +9,12 @@ import pytest
 # A shell's background job begins with SIGINT ignored, and so would every command that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A command finds its modules compiled from its second start on, and so do those that tests start. Where that
+# is not wanted beside the sources, compiled code lies with what else pytest keeps.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    kept = pathlib.Path(__file__).parent.parent / ".pytest_cache" / "bytecode"
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(kept))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
