@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from netemu.api import meta, names, selectors
+from netemu.api import core, meta, names, selectors
 from netemu.api.validation.findings import (
     Findings,
     forbidden,
@@ -102,7 +102,10 @@ def selector(found: meta.LabelSelector | None, path: str) -> Findings:
         yield from requirement(expression, f"{path}.matchExpressions[{index}]")
 
 
-def requirement(found: meta.LabelSelectorRequirement, path: str) -> Findings:
+Requirement = meta.LabelSelectorRequirement | core.NodeSelectorRequirement
+
+
+def requirement(found: Requirement, path: str) -> Findings:
     match found.operator:
         case "In" | "NotIn":
             if not found.values:
@@ -114,6 +117,11 @@ def requirement(found: meta.LabelSelectorRequirement, path: str) -> Findings:
                 )
         case _:
             yield invalid(f"{path}.operator", found.operator, "not a valid selector operator")
+    yield from selected(found, path)
+
+
+def selected(found: Requirement, path: str) -> Findings:
+    """The label that a requirement speaks of, and its values, whatever the operator."""
     yield from named(f"{path}.key", found.key, names.qualified(found.key))
     for index, value in enumerate(found.values):
         yield from named(f"{path}.values[{index}]", value, names.label_value(value))

@@ -9,7 +9,6 @@ from netemu.api.validation import metadata
 from netemu.api.validation.findings import (
     Findings,
     duplicate,
-    forbidden,
     invalid,
     named,
     required,
@@ -72,25 +71,12 @@ def _node_term(term: core.NodeSelectorTerm, path: str) -> Findings:
 
 
 def _node_requirement(found: core.NodeSelectorRequirement, path: str) -> Findings:
-    match found.operator:
-        case "In" | "NotIn":
-            if not found.values:
-                yield required(f"{path}.values", "must be specified when `operator` is 'In' or 'NotIn'")
-        case "Exists" | "DoesNotExist":
-            if found.values:
-                yield forbidden(
-                    f"{path}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-                )
-        case "Gt" | "Lt":
-            if len(found.values) != 1:
-                yield required(
-                    f"{path}.values", "must be specified single value when `operator` is 'Lt' or 'Gt'"
-                )
-        case _:
-            yield invalid(f"{path}.operator", found.operator, "not a valid selector operator")
-    yield from named(f"{path}.key", found.key, names.qualified(found.key))
-    for index, value in enumerate(found.values):
-        yield from named(f"{path}.values[{index}]", value, names.label_value(value))
+    if found.operator not in ("Gt", "Lt"):
+        yield from metadata.requirement(found, path)
+        return
+    if len(found.values) != 1:
+        yield required(f"{path}.values", "must be specified single value when `operator` is 'Lt' or 'Gt'")
+    yield from metadata.selected(found, path)
 
 
 def _pod_term(term: core.PodAffinityTerm, path: str) -> Findings:
