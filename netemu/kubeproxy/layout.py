@@ -19,8 +19,10 @@ PROTOCOLS = ("tcp", "udp", "sctp")
 MASQUERADE = 0x4000  # kube-proxy's mark: whoever reads packets of a cluster knows it
 
 #   prerouting, output (dstnat): services ──► kinds: mode and number of backends ──► cluster-3: slot ──► dnat
-#   input, forward, output (after dnat): rejects ──► reject or drop what no Service took
+#   prerouting, output (after all dnat): rejects ──► reject or drop what nobody has translated
 #   postrouting (srcnat): masquerading ──► the mark, or a pod that reaches itself
+#
+# All of them are nat chains, which only the first packet of a connection comes to: the others pay nothing.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,6 +144,7 @@ class Surroundings(NamedTuple):
     node_ports: tuple[str, ...] | None = None
     addresses: tuple[str, ...] = ()
     localhost_node_ports: bool = True  # iptables alone: node ports at 127.0.0.1, too
+    tcp_be_liberal: bool = False  # iptables alone: segments out of the window are not dropped
 
     def stranger(self, family: Family) -> str:
         """Matches who is no pod; empty when that cannot be told."""
@@ -168,10 +171,9 @@ BASES = (
     ("nat-prerouting", nft.Hook("nat", "prerouting", -100)),
     ("nat-output", nft.Hook("nat", "output", -100)),
     ("nat-postrouting", nft.Hook("nat", "postrouting", 100)),
-    # after destination NAT, so what still carries a Service's address was taken by no Service
-    ("filter-input", nft.Hook("filter", "input", -90)),
-    ("filter-forward", nft.Hook("filter", "forward", -90)),
-    ("filter-output", nft.Hook("filter", "output", -90)),
+    # Behind destination NAT, ours and others': what is translated by then skips the nat chains that follow.
+    ("rest-prerouting", nft.Hook("nat", "prerouting", -90)),
+    ("rest-output", nft.Hook("nat", "output", -90)),
 )
 
 
@@ -224,12 +226,10 @@ def _rules(family: Family, around: Surroundings) -> Iterator[tuple[str, str, str
         "Local, from outside",
     )
     yield "services", f"{here} meta mark set {NODE_PORT} map @node-ports {dispatch}", ""
-    yield "filter-input", "ct state new jump rejects", ""
-    yield "filter-input", f"ct state new {here} {NODE_PORT} @rejected-node-ports {reject}", "no endpoints"
-    yield "filter-forward", "ct state new jump rejects", ""
-    yield "filter-output", "ct state new jump rejects", ""
-    yield "filter-output", f"ct state new {here} {NODE_PORT} @rejected-node-ports {reject}", "no endpoints"
+    yield "rest-prerouting", "jump rejects", ""
+    yield "rest-output", "jump rejects", ""
     yield "rejects", f"{vip} @rejected {reject}", "no endpoints"
+    yield "rejects", f"{here} {NODE_PORT} @rejected-node-ports {reject}", "no endpoints"
     yield "rejects", f"{family.name} daddr @cluster-ips {reject}", "no such port"
     if around.services:
         yield "rejects", f"{family.name} daddr @service-ranges drop", "no such Service"

@@ -301,11 +301,13 @@ def test_a_udp_flow_leaves_a_backend_that_is_gone(world, served):
     vip = f"{PREFIX[FOUR]}11"
     assert world.ask("b", vip, 80, "udp", source_port=4444).server == "a"
     was = dict(ROWS["a"].slices(world))
-    moved = Row(11, ("far",))
-    for name, slice_ in moved.slices(world):
-        served.changes.slice(name, was[name], slice_)
-    asyncio.run(served.sync())
-    assert world.ask("b", vip, 80, "udp", source_port=4444).server == "far"
+    for backends in (("far",), (), ("a",)):
+        now = dict(Row(11, backends).slices(world))
+        for name, slice_ in now.items():
+            served.changes.slice(name, was[name], slice_)
+        asyncio.run(served.sync())
+        was, answer = now, world.ask("b", vip, 80, "udp", source_port=4444)
+        assert answer == "refused" if not backends else answer.server == backends[0]
 
 
 def test_a_udp_flow_from_before_the_service_is_translated_once_it_is_there(world, proxy):
