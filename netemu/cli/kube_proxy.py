@@ -44,6 +44,11 @@ def _texts(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> tup
     show_default=True,
     help="In iptables mode: node ports at 127.0.0.1, too.",
 )
+@click.option(
+    "--conntrack-tcp-be-liberal",
+    is_flag=True,
+    help="Track TCP segments outside the window; drop none of them.",
+)
 @click.option("--masquerade-all", is_flag=True, help="Masquerade all traffic to cluster IPs.")
 @click.option(
     "--detect-local-mode",
@@ -153,6 +158,7 @@ def settings(flags: dict[str, Any]) -> Any:
             service_proxy_name=flags["service_proxy_name"],
             mode=flags["proxy_mode"],
             localhost_node_ports=flags["iptables_localhost_nodeports"],
+            tcp_be_liberal=flags["conntrack_tcp_be_liberal"],
         )
     )
 

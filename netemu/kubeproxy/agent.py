@@ -6,6 +6,7 @@ The first change of a quiet time is programmed at once; what comes meanwhile or 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Iterable
 
@@ -73,8 +74,9 @@ async def run(
     held = informers.Informers(client, clock)
     loop.listen(held, node_name)
     if system is not None:
-        _settle(system)
-    ports = listeners.Listeners(loop.health, one.metrics, chosen, clock, loop.gather)
+        _settle(system, chosen)
+    places = functools.partial(_places, one, system)
+    ports = listeners.Listeners(loop.health, one.metrics, chosen, clock, gather=loop.gather, places=places)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(held.run())
@@ -88,13 +90,22 @@ async def run(
         await ports.close()
 
 
-def _settle(system: network.Network) -> None:
+def _settle(system: network.Network, chosen: options.Options) -> None:
     """A kernel without connection tracking has no such settings."""
-    for key, value in options.SYSCTLS:
+    for key, value in options.sysctls(chosen):
         try:
             system.apply([ops.SetSysctl(key, value)])
         except linux.KernelError as refusal:
             _log.warning("%s", refusal)
+
+
+def _places(one: proxy.Proxy, system: network.Network | None) -> tuple[str, ...]:
+    """Where node ports are, and so ports for health checks: at the node's addresses, or chosen ones."""
+    around = one.surroundings.values()
+    if system is None or all(of.node_ports is None for of in around):
+        return ("::",)
+    own = sorted({str(held.ip.ip) for held in system.observe().addresses})
+    return tuple(address for of in around for address in options.taking(of, own))
 
 
 def _named(node: str) -> str:

@@ -2,6 +2,7 @@
 
 Names are hashes of what they serve (pkg/proxy/iptables/proxier.go), so that one finds what books show.
 The first restore writes all of it; later ones the common chains and those of the Services that changed.
+`node_ports` of the surroundings are addresses of the node here, not ranges.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from netemu.kubeproxy import endpoints, layout, plan, services
@@ -201,7 +203,8 @@ def everything(
         why = _comment("block incoming localnet connections")
         others = "-d 127.0.0.0/8 ! -s 127.0.0.0/8 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT"
         yield Rule("filter", FIREWALL, f"{why} {others} -j DROP")
-    yield Rule("filter", "KUBE-FORWARD", "-m conntrack --ctstate INVALID -j DROP")
+    if not around.tcp_be_liberal:
+        yield Rule("filter", "KUBE-FORWARD", "-m conntrack --ctstate INVALID -j DROP")
     forwarding = _comment("kubernetes forwarding rules")
     yield Rule("filter", "KUBE-FORWARD", f"{forwarding} -m mark --mark {_MARK}/{_MARK} -j ACCEPT")
     known = _comment("kubernetes forwarding conntrack rule")
@@ -209,15 +212,16 @@ def everything(
 
 
 def _to_node_ports(family: layout.Family, around: layout.Surroundings) -> Iterator[Rule]:
-    """The last rules of KUBE-SERVICES."""
+    """The last rules of KUBE-SERVICES; where addresses were chosen, one for each of them."""
     last = _comment("kubernetes service nodeports; NOTE: this must be the last rule in this chain")
     loopback = "127.0.0.0/8" if family is layout.IP else "::1/128"
-    closed = "" if family is layout.IP and around.localhost_node_ports else f"! -d {loopback}"
-    for net in around.node_ports if around.node_ports is not None else ("",):
-        to = f"-d {net}" if net else closed
-        yield Rule(
-            "nat", "KUBE-SERVICES", _joined(last, "-m addrtype --dst-type LOCAL", to, "-j KUBE-NODEPORTS")
-        )
+    open_ = family is layout.IP and around.localhost_node_ports
+    for address in around.node_ports or ():
+        if open_ or ip_address(address) not in ip_network(loopback):
+            yield Rule("nat", "KUBE-SERVICES", f"{last} -d {address} -j KUBE-NODEPORTS")
+    if around.node_ports is None:
+        local = _joined("-m addrtype --dst-type LOCAL", "" if open_ else f"! -d {loopback}")
+        yield Rule("nat", "KUBE-SERVICES", f"{last} {local} -j KUBE-NODEPORTS")
 
 
 def _service(family: layout.Family, one: plan.Wanted, around: layout.Surroundings) -> Iterator[Rule]:

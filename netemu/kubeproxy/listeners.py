@@ -6,9 +6,10 @@ A port that is taken is said once and tried again with the next change; nothing 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from netemu.base import clock
 from netemu.http import messages, server
@@ -18,7 +19,10 @@ _log = logging.getLogger("kubeproxy")
 
 
 class Listeners:
-    """All servers of one proxy; `set_checks` says which health-check node ports are to be answered."""
+    """All servers of one proxy; `set_checks` says which health-check node ports are to be answered.
+
+    `places` tells at which addresses, when it is asked: where node ports are. "::" is everywhere.
+    """
 
     def __init__(
         self,
@@ -26,12 +30,14 @@ class Listeners:
         counted: metrics.Metrics,
         settings: options.Options,
         time: clock.Clock,
+        *,
         gather: Callable[[], None],
+        places: Callable[[], Iterable[str]] = lambda: ("::",),
     ) -> None:
-        self._gather = gather
+        self._gather, self._places = gather, places
         self._health, self._metrics, self._options, self._time = state, counted, settings, time
         self._own: list[server.Server] = []
-        self._open: dict[int, server.Server] = {}
+        self._open: dict[tuple[str, int], server.Server] = {}
         self._checks: dict[services.Key, health.Check] = {}
         self._by_port: dict[int, services.Key] = {}
         self._complained: set[int] = set()
@@ -52,18 +58,19 @@ class Listeners:
         """These Services are asked about at these ports, and no others."""
         self._checks = dict(checks)
         self._by_port = {check.port: key for key, check in sorted(checks.items(), reverse=True)}
-        for port in self._open.keys() - self._by_port.keys():
-            await self._open.pop(port).close(grace=0)
-        for port in self._by_port.keys() - self._open.keys():
-            await self._listen(port)
+        wanted = set(itertools.product(self._places() if checks else (), self._by_port))
+        for at in self._open.keys() - wanted:
+            await self._open.pop(at).close(grace=0)
+        for at in sorted(wanted - self._open.keys()):
+            await self._listen(*at)
 
-    async def _listen(self, port: int) -> None:
+    async def _listen(self, host: str, port: int) -> None:
         async def answer(_: messages.Request) -> messages.Response:
             key = self._by_port[port]
             return health.served(key, self._checks[key], self._health.healthy(self._time.monotonic()))
 
         try:
-            self._open[port] = await server.serve(answer, [_bound("::", port)])
+            self._open[host, port] = await server.serve(answer, [_bound(host, port)])
             self._complained.discard(port)
         except OSError as error:
             if port not in self._complained:

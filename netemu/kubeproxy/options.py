@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
@@ -13,11 +13,6 @@ from netemu.kubeproxy import layout
 DETECTIONS = ("ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix")
 PRIMARY = "primary"
 MODES = ("nftables", "iptables")
-# How long connections of TCP are tracked, in seconds, as kube-proxy wants it.
-SYSCTLS = (
-    ("net.netfilter.nf_conntrack_tcp_timeout_established", "86400"),
-    ("net.netfilter.nf_conntrack_tcp_timeout_close_wait", "3600"),
-)
 
 
 class Options(NamedTuple):
@@ -38,6 +33,7 @@ class Options(NamedTuple):
     service_proxy_name: str = ""
     mode: str = "nftables"
     localhost_node_ports: bool = True  # iptables alone
+    tcp_be_liberal: bool = False
 
     def document(self) -> dict[str, Any]:
         """As kube-proxy tells its configuration at /configz."""
@@ -77,6 +73,7 @@ def from_document(document: dict[str, Any]) -> Options:
             node_port_addresses=tuple(document.get("nodePortAddresses") or ()),
             mode=mode,
             localhost_node_ports=own.get("localhostNodePorts") is not False,
+            tcp_be_liberal=bool((document.get("conntrack") or {}).get("tcpBeLiberal")),
         )
     )
 
@@ -142,8 +139,27 @@ def surroundings(options: Options, node: core.Node | None) -> dict[str, layout.S
             node_ports=_node_ports(options, node, version),
             addresses=tuple(net.partition("/")[0] for net in _of(version, _addresses(node))),
             localhost_node_ports=options.localhost_node_ports,
+            tcp_be_liberal=options.tcp_be_liberal,
         )
     return found
+
+
+def taking(around: layout.Surroundings, own: Iterable[str]) -> tuple[str, ...]:
+    """Of these addresses of the node those in its ranges for node ports."""
+    ranges = tuple(map(ip_network, around.node_ports or ()))
+    return tuple(text for text in own if any(ip_address(text) in net for net in ranges))
+
+
+def sysctls(options: Options) -> tuple[tuple[str, str], ...]:
+    """How connections of TCP are tracked, as kube-proxy wants it: for how long (seconds), and how strictly.
+
+    Not nf_conntrack_max: that is one number for all namespaces, and so not a node's to set.
+    """
+    return (
+        ("net.netfilter.nf_conntrack_tcp_timeout_established", "86400"),
+        ("net.netfilter.nf_conntrack_tcp_timeout_close_wait", "3600"),
+        *((("net.netfilter.nf_conntrack_tcp_be_liberal", "1"),) if options.tcp_be_liberal else ()),
+    )
 
 
 def _link(options: Options) -> str:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from netemu.base import errors
 from netemu.kernel import firewall, network, process
 from netemu.kernel import operations as ops
-from netemu.kubeproxy import affinity, audit, iptables, layout, ledger, plan, walk, walk_iptables
+from netemu.kubeproxy import affinity, audit, iptables, layout, ledger, options, plan, walk, walk_iptables
 
 Surroundings = Mapping[str, layout.Surroundings]
 _UNKNOWN = layout.INTERVALS | affinity.DYNAMIC  # what these hold is not compared
@@ -190,7 +190,7 @@ class Iptables:
     """One restore a family: of everything, or of what the Services that changed have.
 
     `prefix` is put before each command. `system` sets route_localnet, without which nobody gets to node ports
-    at 127.0.0.1.
+    at 127.0.0.1, and tells the node's addresses (None: those of its object count).
     """
 
     mode = "iptables"
@@ -215,7 +215,7 @@ class Iptables:
 
     def apply(self, planned: Restore) -> None:
         for family in layout.FAMILIES:
-            around = self._around[family.name]
+            around = self._here(family)
             if planned.replaced is None:
                 text = iptables.document(family, planned.wanted, around, self.saved(family))
                 if family is layout.IP:
@@ -233,12 +233,22 @@ class Iptables:
             (family.name, table): count
             for family in layout.FAMILIES
             for table, count in Counter(
-                rule.table for rule in iptables.everything(family, wanted, self._around[family.name])
+                rule.table for rule in iptables.everything(family, wanted, self._here(family))
             ).items()
         }
 
     def recall(self) -> Mapping[str, affinity.Numbers]:
         return {}  # clients are in the kernel's own lists, by names of chains, which stay the same
+
+    def _here(self, family: layout.Family) -> layout.Surroundings:
+        """With the node's own addresses instead of ranges for node ports, as kube-proxy writes them."""
+        around = self._around[family.name]
+        if around.node_ports is None:
+            return around
+        own: Iterable[str] = around.addresses
+        if self._system is not None:
+            own = sorted({str(held.ip.ip) for held in self._system.observe().addresses})
+        return around._replace(node_ports=options.taking(around, own))
 
     def _route_localnet(self, wanted: bool) -> None:
         if self._system is not None:
@@ -248,7 +258,7 @@ class Iptables:
         wanted = iptables.names(dict(book.items()))
         for family in layout.FAMILIES:
             saved = self.saved(family)
-            text = iptables.document(family, wanted, self._around[family.name], saved)
+            text = iptables.document(family, wanted, self._here(family), saved)
             if "\n-I " in text or _rules(saved) != _rules(text):
                 return False
         return True

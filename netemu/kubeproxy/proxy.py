@@ -73,7 +73,7 @@ class Proxy:
         self._tracking = doors.tracking
         self._program = program or programs.Nftables(doors.firewall, doors.counting, surroundings)
         self._time = time
-        self._surroundings = surroundings
+        self.surroundings = surroundings
         self._topology = endpoints.Topology(node)
         self._ledger = ledger.Ledger(node)
         self._identities = itertools.count(1)
@@ -95,8 +95,8 @@ class Proxy:
 
     def surround(self, surroundings: dict[str, layout.Surroundings]) -> None:
         """The node or the cluster is otherwise than it was."""
-        if surroundings != self._surroundings:
-            self._surroundings = surroundings
+        if surroundings != self.surroundings:
+            self.surroundings = surroundings
             self._program.surround(surroundings)
             self.start_over()
 
@@ -172,7 +172,7 @@ class Proxy:
             self.checks.pop(key, None)
 
     def _everything(self) -> tuple[Any, stale.Live, int]:
-        own = tuple(address for around in self._surroundings.values() for address in around.addresses)
+        own = tuple(address for around in self.surroundings.values() for address in around.addresses)
         before, self._ledger = self._ledger, ledger.Ledger(self._topology.node, own)
         past, identities = self._past or {}, self._identities
         states = self.changes.everything()

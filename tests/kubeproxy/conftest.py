@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import os
 import select
+import shutil
 import socket
 import subprocess
 import threading
@@ -19,8 +20,12 @@ from typing import NamedTuple
 
 import pytest
 
-from netemu.kernel import netns, network
+from netemu.base import clock
+from netemu.kernel import conntrack, firewall, generations, netns, network
 from netemu.kernel import operations as ops
+from netemu.kubeproxy import layout, options, programs
+from netemu.kubeproxy import proxy as proxying
+from netemu.wire import nft
 
 PODS = {"ip": "10.244.0.0/16", "ip6": "fd00:244::/56"}
 SERVICES = {"ip": "10.96.0.0/16", "ip6": "fd00:96::/112"}
@@ -76,6 +81,33 @@ class World:
             net.close()
         for fd in (*self.places.values(), self._stop_reader, self._stop_writer):
             os.close(fd)
+
+    @contextlib.contextmanager
+    def serving(self, mode: str = "nftables", *, remove: bool = True, **chosen) -> Iterator[proxying.Proxy]:
+        """A proxy on node `here`, with what is chosen. Its rules go with it, unless another has them too."""
+        if mode == "iptables" and shutil.which("iptables-restore") is None:
+            pytest.skip("iptables is not installed")
+        place = self.places["here"]
+        doors = proxying.Doors(
+            firewall.LibNftables(place), conntrack.NetlinkConntrack(place), generations.Generations(place)
+        )
+        ranges = {"cluster_cidrs": tuple(PODS.values()), "service_cidrs": tuple(SERVICES.values())}
+        around = options.surroundings(options.check(options.Options(**{**ranges, **chosen}, mode=mode)), None)
+        program = None
+        if mode == "iptables":
+            prefix = ("nsenter", f"--net=/proc/{os.getpid()}/fd/{place}")
+            program = programs.Iptables(around, prefix, self.networks["here"])
+        try:
+            yield proxying.Proxy("here", doors, around, clock.SystemClock(), program)
+        finally:
+            if program is not None:
+                program.remove()
+            elif remove:
+                doors.firewall.apply("".join(str(nft.removal(family.table)) for family in layout.FAMILIES))
+            tracking = doors.tracking
+            tracking.forget([*tracking.flows(conntrack.UDP), *tracking.flows(conntrack.TCP)])
+            tracking.close()
+            doors.counting.close()
 
     def path(self, name: str) -> str:
         return f"/proc/self/fd/{self.places[name]}"

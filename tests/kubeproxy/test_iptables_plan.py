@@ -1,4 +1,7 @@
-"""iptables mode: upstream's names, and real connections through the chains where iptables is installed."""
+"""iptables mode: upstream's chains (pkg/proxy/iptables/proxier.go), and real connections through them.
+
+NETEMU_REGENERATE=1 writes the golden document anew; read the difference before it is committed.
+"""
 
 import asyncio
 import itertools
@@ -6,6 +9,7 @@ import os
 import shutil
 import subprocess
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +20,7 @@ from netemu.kubeproxy import proxy as proxying
 
 CHOSEN = options.Options(("10.244.0.0/16", "fd00:244::/56"), ("10.96.0.0/16", "fd00:96::/112"))
 AROUND = options.surroundings(CHOSEN, None)
+GOLDEN = Path(__file__).parent / "golden" / "small-cluster.iptables"
 
 
 def test_chains_are_named_as_upstream_names_them():
@@ -67,6 +72,96 @@ def test_the_rules_of_a_service_are_upstreams():
     ):
         assert line in rules(text), line
     assert rules(text)[-1].endswith("-j KUBE-NODEPORTS") or "KUBE-SERVICES" in rules(text)[-1]
+
+
+# table, base chain, new connections alone, chain
+JUMPS = """
+filter INPUT    new KUBE-EXTERNAL-SERVICES
+filter FORWARD  new KUBE-EXTERNAL-SERVICES
+filter INPUT    all KUBE-NODEPORTS
+filter INPUT    all KUBE-FIREWALL
+filter OUTPUT   all KUBE-FIREWALL
+filter FORWARD  new KUBE-SERVICES
+filter OUTPUT   new KUBE-SERVICES
+filter FORWARD  all KUBE-FORWARD
+filter INPUT    new KUBE-PROXY-FIREWALL
+filter OUTPUT   new KUBE-PROXY-FIREWALL
+filter FORWARD  new KUBE-PROXY-FIREWALL
+nat    PREROUTING  all KUBE-SERVICES
+nat    OUTPUT      all KUBE-SERVICES
+nat    POSTROUTING all KUBE-POSTROUTING
+"""
+
+
+def test_built_in_chains_jump_to_upstreams():
+    text = iptables.document(layout.IP, (), AROUND["ip"], "")
+    found = set()
+    for table in ("mangle", "filter", "nat"):
+        assert ":KUBE-PROXY-CANARY - [0:0]" in rules(text, table)
+        for line in rules(text, table):
+            if line.startswith("-I "):
+                words = line.split()
+                found.add((table, words[1], "new" if "NEW" in words else "all", words[-1]))
+    assert found == {tuple(line.split()) for line in JUMPS.split("\n") if line}
+
+
+def small_cluster():
+    """One of each that is written otherwise than the others."""
+    vip = ("198.51.100.7",)
+    return (
+        wanted((A, FAR), 1, ("tcp", "udp")),
+        wanted((A, FAR), 2, ("tcp",), affinity_seconds=60, internal_local=True),
+        wanted((A, FAR), 3, ("tcp",), external_local=True, external_ips=("192.0.2.3",)),
+        wanted((FAR,), 4, ("tcp",), external_local=True, internal_local=True, health_check_node_port=32000),
+        wanted((A,), 5, ("tcp",), balancer_ips=vip, source_ranges=("203.0.113.0/24", "2001:db8::/32")),
+        wanted((), 6, ("sctp",)),
+    )
+
+
+@pytest.mark.parametrize("family", layout.FAMILIES, ids=["ipv4", "ipv6"])
+def test_only_what_has_a_port_is_translated_or_refused(family):
+    """So an echo request to a Service's address follows the routes."""
+    for rule in iptables.everything(family, small_cluster(), AROUND[family.name]):
+        ends = rule.text.rsplit("-j ", 1)[-1].split(" ")[0]
+        if ends in ("DNAT", "REJECT") or ends.startswith(("KUBE-SVC", "KUBE-SVL", "KUBE-FW", "KUBE-EXT")):
+            assert " -p " in rule.text or rule.chain.startswith(("KUBE-EXT-", "KUBE-FW-")), rule
+
+
+def test_the_document_of_a_small_cluster():
+    around = AROUND["ip"]._replace(node_ports=("172.18.0.2", "127.0.0.1"))
+    text = iptables.document(layout.IP, small_cluster(), around, "")
+    if os.environ.get("NETEMU_REGENERATE"):
+        GOLDEN.write_text(text)
+    assert text == GOLDEN.read_text()
+
+
+@pytest.mark.parametrize("localhost", [True, False])
+def test_node_ports_at_chosen_addresses_are_a_rule_for_each_and_never_at_ipv6s_loopback(localhost):
+    for family, address, loopback in ((layout.IP, "172.18.0.2", "127.0.0.1"), (layout.IP6, "fd00::2", "::1")):
+        chosen = {"node_ports": (address, loopback), "localhost_node_ports": localhost}
+        around = AROUND[family.name]._replace(**chosen)
+        last = [r.text for r in iptables.everything(family, (), around) if r.chain == "KUBE-SERVICES"]
+        assert [text.split(" -d ")[1] for text in last] == [
+            f"{one} -j KUBE-NODEPORTS"
+            for one in (address, loopback)
+            if one == address or (localhost and family is layout.IP)
+        ]
+        assert not any("addrtype" in text for text in last)
+
+
+def test_the_addresses_are_those_of_the_node_in_the_ranges():
+    own = ("10.244.1.1", "127.0.0.1", "172.18.0.2", "172.19.0.2", "fd00:18::2")
+    around = AROUND["ip"]._replace(node_ports=("172.18.0.0/16", "127.0.0.0/8"))
+    assert options.taking(around, own) == ("127.0.0.1", "172.18.0.2")
+    assert options.taking(AROUND["ip"], own) == ()
+
+
+@pytest.mark.parametrize("liberal", [True, False])
+def test_what_belongs_to_no_connection_is_dropped_unless_tracking_is_liberal(liberal):
+    around = AROUND["ip"]._replace(tcp_be_liberal=liberal)
+    forward = [r.text for r in iptables.everything(layout.IP, (), around) if r.chain == "KUBE-FORWARD"]
+    assert [text.rsplit(" ", 1)[-1] for text in forward] == ["DROP"] * (not liberal) + ["ACCEPT"] * 2
+    assert ("INVALID" in forward[0]) != liberal
 
 
 def test_chains_nobody_wants_are_removed_and_jumps_made_once():

@@ -346,10 +346,12 @@ def walker(given: dict[str, Any], entries: list[Entry], mode: str, place: Any) -
     own = frozenset((*place.addresses["here"], *place.gateway))
     if mode == "iptables":
         wanted = iptables.names(dict(book.items()))
-        chains = {
-            f.name: walk_iptables.read(iptables.document(f, wanted, around[f.name], ""))
-            for f in layout.FAMILIES
-        }
+        chains = {}
+        for f in layout.FAMILIES:
+            here = around[f.name]
+            if here.node_ports is not None:
+                here = here._replace(node_ports=options.taking(here, own))
+            chains[f.name] = walk_iptables.read(iptables.document(f, wanted, here, ""))
         return lambda family, packet: walk_iptables.fate(chains[family], packet, own)
     held = {
         f.name: walk.of(

@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import json
 import random
+import re
 import socket
+from ipaddress import ip_interface
 from typing import Any
 
 import pytest
@@ -12,8 +14,9 @@ import pytest
 from netemu.api import codec, core, discovery
 from netemu.base import clock, errors
 from netemu.client import api
-from netemu.kernel import conntrack, firewall
-from netemu.kubeproxy import affinity, agent, endpoints, layout, options, services
+from netemu.kernel import conntrack, fake_network, firewall
+from netemu.kernel import operations as ops
+from netemu.kubeproxy import affinity, agent, endpoints, health, layout, metrics, options, services
 
 NODE = "n1"
 
@@ -99,7 +102,7 @@ class Story:
     def __init__(self, **chosen) -> None:
         self.settings = options.Options(**{"healthz": "", "metrics": "", **chosen})
         self.api, self.door, self.time = Api(), firewall.FakeFirewall(), clock.FakeClock()
-        self.tracking = conntrack.FakeConntrack()
+        self.tracking, self.system = conntrack.FakeConntrack(), fake_network.FakeNetwork()
 
     def run(self, story) -> None:
         async def whole() -> None:
@@ -113,6 +116,7 @@ class Story:
                     settings=self.settings,
                     tracking=self.tracking,
                     counting=Counting(self.door),
+                    system=self.system,
                 )
             )
             ending = asyncio.create_task(story(self))
@@ -173,6 +177,34 @@ def test_the_first_change_goes_at_once_and_a_burst_goes_together():
             s.api.put(slice_("web", *range(1, number)))
         await s.in_time(lambda: len(s.backends()) == 48)
         assert s.count <= 4
+
+    Story().run(story)
+
+
+def test_of_hundreds_of_changes_a_second_the_last_one_counts_and_none_is_lost():
+    """Slices come, change and go at any moment of the proxy's work; the table ends as they say."""
+    chance = random.Random(11)
+
+    async def story(s):
+        s.api.put(service("web", 1))
+        present: dict[str, discovery.EndpointSlice] = {}
+        for turn in range(1000):
+            name = f"web-{chance.randrange(8)}"
+            if name in present and chance.random() < 0.4:
+                s.api.put(present.pop(name), gone=True)
+            else:
+                numbers = chance.sample(range(1, 250), chance.randrange(1, 4))
+                document = codec.document(slice_("web", *numbers))
+                document["metadata"]["name"] = name
+                present[name] = codec.convert(discovery.EndpointSlice, document)
+                s.api.put(present[name])
+            if turn % 5 == 0:
+                await asyncio.sleep(0)
+                await s.time.run_for(chance.choice((0.0, 0.005, agent.BREATHER)))
+        wanted = {f"{e.addresses[0]} . 8080" for one in present.values() for e in one.endpoints}
+        assert wanted
+        await s.in_time(lambda: s.backends() == wanted)
+        assert s.count < 300  # together, not one by one
 
     Story().run(story)
 
@@ -255,13 +287,18 @@ async def answers(s, port, path, expected):
         await s.time.run_for(0.01)
 
 
-def node(**spec):
-    labels = {"kubernetes.io/hostname": NODE}
-    return codec.convert(core.Node, {"metadata": {"name": NODE, "labels": labels}, "spec": spec})
+def node(zone="", *, leaving=False, **spec):
+    about: dict[str, Any] = {"name": NODE, "labels": {"kubernetes.io/hostname": NODE}}
+    if zone:
+        about["labels"][agent.ZONE_LABEL] = zone
+    if leaving:
+        about["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    return codec.convert(core.Node, {"metadata": about, "spec": spec})
 
 
 def test_healthz_says_whether_the_node_stays_and_livez_does_not():
     port = free_port()
+    tainted = node(taints=[{"key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule"}])
 
     async def story(s):
         s.api.put(node())
@@ -270,13 +307,49 @@ def test_healthz_says_whether_the_node_stays_and_livez_does_not():
         assert headers["content-type"] == "application/json"
         assert (told["nodeEligible"], told["healthy"]) == (True, True)
         assert set(told) == {"lastUpdated", "currentTime", "nodeEligible", "healthy", "status"}
-        s.api.put(node(taints=[{"key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule"}]))
-        _, _, body = await answers(s, port, "/healthz", 503)
-        assert json.loads(body)["nodeEligible"] is False
-        assert (await fetch(port, "/livez"))[0] == 200
+        one = {"lastUpdated": told["lastUpdated"], "healthy": True}
+        assert told["status"] == {"IPv4": one, "IPv6": one}
+        for reason in (tainted, node(leaving=True), None):
+            s.api.put(reason or node(), gone=reason is None)
+            _, _, body = await answers(s, port, "/healthz", 503)
+            assert json.loads(body)["nodeEligible"] is False
+            assert (await fetch(port, "/livez"))[0] == 200
+            s.api.put(node())
+            await answers(s, port, "/healthz", 200)
         assert (await fetch(port, "/"))[0] == 404
 
     Story(healthz=f"127.0.0.1:{port}").run(story)
+
+
+def test_a_node_that_comes_into_another_zone_chooses_anew():
+    made = codec.document(slice_("web", 1, 2))
+    for endpoint, zone in zip(made["endpoints"], ("z1", "z2"), strict=True):
+        endpoint["hints"] = {"forZones": [{"name": zone}]}
+
+    async def story(s):
+        s.api.put(node("z1"))
+        s.api.put(service("web", 1))
+        s.api.put(codec.convert(discovery.EndpointSlice, made))
+        await s.in_time(lambda: s.backends() == {"10.244.0.1 . 8080"})
+        s.api.put(node("z2"))
+        await s.in_time(lambda: s.backends() == {"10.244.0.2 . 8080"})
+
+    Story().run(story)
+
+
+def test_tcp_is_tracked_as_kube_proxy_wants_it_and_the_size_of_the_table_is_nobodys_to_set():
+    prefix = "net.netfilter.nf_conntrack_"
+
+    async def story(s):
+        s.api.put(service("web", 1))
+        await s.until(lambda: s.count == 1)
+        for name, seconds in (("tcp_timeout_established", 86400), ("tcp_timeout_close_wait", 3600)):
+            assert s.system.sysctls[prefix + name] == str(seconds)
+        assert prefix + "max" not in s.system.sysctls
+        assert s.system.sysctls.get(prefix + "tcp_be_liberal", "0") == "01"[s.settings.tcp_be_liberal]
+
+    for liberal in (False, True):
+        Story(tcp_be_liberal=liberal).run(story)
 
 
 def test_a_proxy_whose_change_waits_too_long_is_not_healthy():
@@ -330,6 +403,109 @@ def test_a_health_check_node_port_counts_ready_endpoints_of_this_node():
         await answers(s, port, "/", 0)  # nobody listens any more
 
     Story().run(story)
+
+
+def test_health_checks_are_where_node_ports_are():
+    port = free_port()
+    special = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": port}
+
+    async def story(s):
+        s.system.apply([ops.AddAddress("lo", ip_interface("127.0.0.7/8")), ops.SetUp("lo")])
+        s.api.put(service("web", 1, **special))
+        s.api.put(slice_("web", 1))
+        await s.in_time(lambda: reaches("127.0.0.7", port))
+        assert not reaches("127.0.0.1", port)
+
+    Story(node_port_addresses=("127.0.0.7/32",)).run(story)
+
+
+def reaches(host, port):
+    with socket.socket() as sock:
+        return sock.connect_ex((host, port)) == 0
+
+
+def test_an_unhealthy_proxy_sends_load_balancers_away_from_its_backends():
+    found = health.served(services.Key("shop", "web"), health.Check(1, 2), healthy=False)
+    assert (found.status, json.loads(found.body)["serviceProxyHealthy"]) == (503, False)
+
+
+# kubernetes/pkg/proxy/metrics, without ipvs. Two more are counted by the kernel module nfacct where there is
+# one: iptables_ct_state_invalid_dropped_packets_total, iptables_localhost_nodeports_accepted_packets_total.
+METRICS = (
+    "conntrack_reconciler_deleted_entries_total",
+    "conntrack_reconciler_sync_duration_seconds",
+    "network_programming_duration_seconds",
+    "proxy_healthz_total",
+    "proxy_livez_total",
+    "sync_full_proxy_rules_duration_seconds",
+    "sync_partial_proxy_rules_duration_seconds",
+    "sync_proxy_rules_duration_seconds",
+    "sync_proxy_rules_endpoint_changes_pending",
+    "sync_proxy_rules_endpoint_changes_total",
+    "sync_proxy_rules_iptables_last",
+    "sync_proxy_rules_iptables_partial_restore_failures_total",
+    "sync_proxy_rules_iptables_restore_failures_total",
+    "sync_proxy_rules_iptables_total",
+    "sync_proxy_rules_last_queued_timestamp_seconds",
+    "sync_proxy_rules_last_timestamp_seconds",
+    "sync_proxy_rules_nftables_cleanup_failures_total",
+    "sync_proxy_rules_nftables_sync_failures_total",
+    "sync_proxy_rules_no_local_endpoints_total",
+    "sync_proxy_rules_service_changes_pending",
+    "sync_proxy_rules_service_changes_total",
+)
+
+
+def test_metrics_are_all_that_kube_proxy_has():
+    told = re.findall(r"# TYPE kubeproxy_(\w+) ", metrics.Metrics().text())
+    assert tuple(sorted(told)) == METRICS
+
+
+def test_what_happens_is_counted():
+    port, answers_at = free_port(), free_port()
+    udp = {"ports": [{"port": 53, "protocol": "UDP"}]}
+    gone = conntrack.Flow(17, "10.244.9.9", 4000, "10.96.0.1", 53, "10.244.0.7", 8080, b"")
+    kept = gone._replace(answerer="10.244.0.1", source_port=4001)
+    document = codec.document(slice_("dns", 1))
+    document["ports"][0]["protocol"] = "UDP"
+
+    async def story(s):
+        s.api.put(service("dns", 1, **udp))
+        await s.until(lambda: s.count == 1)
+        await s.rest()
+        since = clock.rfc3339(s.time.now() - 3)
+        document["metadata"]["annotations"] = {agent.TRIGGER: since}
+        s.tracking.table |= {gone, kept}
+        s.api.put(codec.convert(discovery.EndpointSlice, document))
+        await s.in_time(lambda: s.tracking.flows(17) == [kept])
+        await s.time.run_for(1)
+        await answers(s, answers_at, "/healthz", 200)
+        await fetch(answers_at, "/livez")
+        assert (await fetch(port, "/healthz"))[2] == "ok"
+        text = (await fetch(port, "/metrics"))[2]
+        values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+        both = '{ip_family="IPv4"}'
+        for name, count in {
+            "conntrack_reconciler_deleted_entries_total": 1,
+            "conntrack_reconciler_sync_duration_seconds_count": 2,
+            "network_programming_duration_seconds_count": 1,
+            "sync_full_proxy_rules_duration_seconds_count": 1,
+            "sync_partial_proxy_rules_duration_seconds_count": 1,
+            "sync_proxy_rules_service_changes_total": 1,
+            "sync_proxy_rules_endpoint_changes_total": 1,
+            "sync_proxy_rules_endpoint_changes_pending": 0,
+        }.items():
+            assert float(values[f"kubeproxy_{name}{both}"]) == count, name
+        assert 3 <= float(values[f"kubeproxy_network_programming_duration_seconds_sum{both}"]) < 5
+        queued, done = (
+            float(values[f"kubeproxy_sync_proxy_rules_last_{what}timestamp_seconds{both}"])
+            for what in ("queued_", "")
+        )
+        assert 0 < queued <= done <= s.time.now()
+        for path in ("healthz", "livez"):
+            assert float(values[f'kubeproxy_proxy_{path}_total{{code="200"}}']) == 1
+
+    Story(metrics=f"127.0.0.1:{port}", healthz=f"127.0.0.1:{answers_at}").run(story)
 
 
 def test_the_metrics_port_tells_mode_configuration_and_metrics_under_kube_proxys_names():

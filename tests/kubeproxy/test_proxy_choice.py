@@ -157,8 +157,16 @@ def test_slices_without_a_service_or_of_names_are_left_out():
     assert endpoints.parse(api_slice(metadata={"name": "x", "namespace": "shop"})) is None
 
 
-def test_a_port_without_a_number_serves_nothing():
-    assert endpoints.parse(api_slice(ports=[{"name": "http"}])).ports == ()
+@pytest.mark.parametrize("port", [{"name": "http"}, {"name": "http", "port": 0}, {"port": 8080}])
+def test_a_port_without_a_number_or_a_name_serves_nothing(port):
+    assert endpoints.parse(api_slice(ports=[port])).ports == ()
+
+
+def test_a_port_with_an_empty_name_is_the_one_of_a_service_that_gives_it_none():
+    parsed = endpoints.parse(api_slice(ports=[{"name": "", "port": 8080}]))
+    choice = endpoints.choose([parsed], services.Port("", "tcp", 80), "ip", HERE)
+    assert [b.port for b in choice.cluster] == [8080]
+    assert not endpoints.choose([parsed], PORT, "ip", HERE)
 
 
 # -- changes

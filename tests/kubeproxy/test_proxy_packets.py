@@ -4,7 +4,6 @@ Rows follow kubernetes.io/docs/reference/networking/virtual-ips and the Service 
 """
 
 import asyncio
-import contextlib
 import select
 import socket
 import struct
@@ -18,15 +17,14 @@ from ipaddress import ip_interface
 
 import pytest
 
-from netemu.base import clock
-from netemu.kernel import conntrack, firewall, generations, netns
+from netemu.kernel import firewall, netns
 from netemu.kernel import operations as ops
 from netemu.kubeproxy import audit, endpoints, layout, options, services, walk
 from netemu.kubeproxy import proxy as proxying
-from netemu.wire import nft
 
 pytestmark = pytest.mark.root
 FOUR, SIX = 0, 1
+MODES = ("nftables", "iptables")
 PREFIX = ("10.96.0.", "fd00:96::")
 
 
@@ -66,27 +64,9 @@ def put(proxy, world, row):
         proxy.changes.slice(name, None, slice_)
 
 
-@contextlib.contextmanager
-def serving(world, *, remove=True, **chosen) -> Iterator[proxying.Proxy]:
-    """A proxy on node `here`, with what is chosen. Its tables go with it, unless another one has them too."""
-    place = world.places["here"]
-    doors = proxying.Doors(
-        firewall.LibNftables(place), conntrack.NetlinkConntrack(place), generations.Generations(place)
-    )
-    ranges = {"cluster_cidrs": tuple(world.pods.values()), "service_cidrs": tuple(world.services.values())}
-    around = options.surroundings(options.check(options.Options(**{**ranges, **chosen})), None)
-    yield proxying.Proxy("here", doors, around, clock.SystemClock())
-    if remove:
-        doors.firewall.apply("".join(str(nft.removal(family.table)) for family in layout.FAMILIES))
-    tracking = doors.tracking
-    tracking.forget([*tracking.flows(conntrack.UDP), *tracking.flows(conntrack.TCP)])
-    tracking.close()
-    doors.counting.close()
-
-
 @pytest.fixture
 def proxy(world) -> Iterator[proxying.Proxy]:
-    with serving(world) as one:
+    with world.serving() as one:
         yield one
 
 
@@ -200,7 +180,7 @@ def test_clients_without_a_past_are_spread_and_their_backends_leaving_moves_only
         proxy.start_over()  # the tables are made anew
         asyncio.run(proxy.sync())
         assert ask_all() == second
-        with serving(world, remove=False) as successor:  # so does a proxy that knows nothing of this one
+        with world.serving(remove=False) as successor:  # so does a proxy that knows nothing of this one
             put(successor, world, row)
             asyncio.run(successor.sync())
             assert ask_all() == second
@@ -255,12 +235,21 @@ def test_affinity_keeps_to_the_local_backends_where_the_policy_says_so(world, pr
     assert len({world.ask("b", node, 30034).server for _ in range(8)}) == 1
 
 
-@pytest.mark.parametrize("seconds", [0, 60], ids=["", "sticky"])
-def test_a_rolling_update_under_load_refuses_no_connection(world, proxy, seconds):
+@pytest.mark.parametrize(
+    ("mode", "seconds", "turns"),
+    [("nftables", 0, 100), ("nftables", 60, 100), ("iptables", 0, 25)],
+    ids=["nftables", "sticky", "iptables"],
+)
+def test_a_rolling_update_under_load_refuses_no_connection(world, mode, seconds, turns):
     """Backends come and go as fast as they can be programmed; some one is always there.
 
     Threads give way to each other often, so that connections fall into every moment of a change.
     """
+    with world.serving(mode) as proxy:
+        rolled(world, proxy, seconds, turns)
+
+
+def rolled(world, proxy, seconds, turns):
     everybody = sticky(37, ("a", "b", "far"), seconds=seconds, protocols=("tcp",))
     put(proxy, world, everybody)
     asyncio.run(proxy.sync())
@@ -272,7 +261,7 @@ def test_a_rolling_update_under_load_refuses_no_connection(world, proxy, seconds
             answers[got if isinstance(got, str) else "answered"] += 1
 
     async def roll():
-        for turn in range(100):
+        for turn in range(turns):
             kept = (("a", "far"), ("far",), ("b", "far"), ("a", "b", "far"), ("a",))[turn % 5]
             current = sticky(37, kept, seconds=seconds, protocols=("tcp",))
             for name, slice_ in current.slices(world):
@@ -296,38 +285,41 @@ def test_a_rolling_update_under_load_refuses_no_connection(world, proxy, seconds
     assert asyncio.run(proxy.check())
 
 
-def test_a_udp_flow_leaves_a_backend_that_is_gone(world, served):
-    """The same client port keeps sending: tracked, it would go to the old backend for ever."""
+@pytest.mark.parametrize("mode", MODES)
+def test_a_udp_flow_follows_its_service(world, mode):
+    """The same client port keeps sending: tracked, it would go to the old backend, or to nobody, for ever."""
     vip = f"{PREFIX[FOUR]}11"
-    assert world.ask("b", vip, 80, "udp", source_port=4444).server == "a"
-    was = dict(ROWS["a"].slices(world))
-    for backends in (("far",), (), ("a",)):
-        now = dict(Row(11, backends).slices(world))
-        for name, slice_ in now.items():
-            served.changes.slice(name, was[name], slice_)
-        asyncio.run(served.sync())
-        was, answer = now, world.ask("b", vip, 80, "udp", source_port=4444)
-        assert answer == "refused" if not backends else answer.server == backends[0]
+
+    def ask(**more):
+        return world.ask("b", vip, 80, "udp", source_port=4444, **more)
+
+    assert isinstance(ask(timeout=0.2), str)  # tracked as it is, for there is no such Service yet
+    with world.serving(mode) as proxy:
+        put(proxy, world, ROWS["a"])
+        asyncio.run(proxy.sync())
+        assert ask().server == "a"
+        was = dict(ROWS["a"].slices(world))
+        for name, slice_ in Row(11, ("far",)).slices(world):
+            proxy.changes.slice(name, was[name], slice_)
+        asyncio.run(proxy.sync())
+        assert ask().server == "far"
 
 
-def test_a_udp_flow_from_before_the_service_is_translated_once_it_is_there(world, proxy):
-    vip = f"{PREFIX[FOUR]}12"
-    assert isinstance(world.ask("b", vip, 80, "udp", source_port=4445, timeout=0.2), str)
-    put(proxy, world, ROWS["far"])
-    asyncio.run(proxy.sync())
-    assert world.ask("b", vip, 80, "udp", source_port=4445).server == "far"
-
-
-def test_established_connections_outlive_their_service(world, served):
-    with netns.inside(world.places["b"]):
-        connection = socket.create_connection((f"{PREFIX[FOUR]}12", 80), timeout=2)
-    with connection:
-        assert connection.recv(100).startswith(b"far ")
-        served.changes.service(ROWS["far"].key, None)
-        asyncio.run(served.sync())
-        assert world.ask("b", f"{PREFIX[FOUR]}12", 80, timeout=0.3) == "timeout"
-        connection.send(b"?")  # is acknowledged only if it still goes to the same backend
-        assert connection.recv(100) == b""
+@pytest.mark.parametrize("mode", MODES)
+def test_established_connections_outlive_their_service(world, mode):
+    row = ROWS["far"]
+    with world.serving(mode) as proxy:
+        put(proxy, world, row)
+        asyncio.run(proxy.sync())
+        with netns.inside(world.places["b"]):
+            connection = socket.create_connection((row.service.cluster_ips[FOUR], 80), timeout=20)
+        with connection:
+            assert connection.recv(100).startswith(b"far ")
+            proxy.changes.service(row.key, None)
+            asyncio.run(proxy.sync())
+            assert isinstance(world.ask("b", row.service.cluster_ips[FOUR], 80, timeout=0.3), str)
+            connection.send(b"?")  # is acknowledged only if it still goes to the same backend
+            assert connection.recv(100) == b""
 
 
 def test_a_table_that_somebody_changed_is_noticed(world, served):
