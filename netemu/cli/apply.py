@@ -29,9 +29,12 @@ def command(files: tuple[str, ...], namespace: str, as_json: bool, quiet: bool, 
 
     Every file is checked first: an unknown kind or field is refused with file and line, and nothing is sent.
     """
+    from netemu.base import errors
     from netemu.scenario import manifests
 
     wanted = manifests.read(files, namespace=namespace)
+    if not wanted:
+        raise errors.Rejected(f"no objects in {', '.join(files)}")
     done = _apply(name, wanted, silent=as_json or quiet)
     if as_json:
         rows = [

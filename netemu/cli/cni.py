@@ -36,11 +36,7 @@ COMMANDS = ("add", "del", "check", "gc", "status", "version")
 _MARKS = {"ok": "good", "failed": "bad", "n/a": "faint"}
 
 
-def _group_epilog(example: str) -> str:
-    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in example.split("\n") if line)
-
-
-@click.group("cni", epilog=_group_epilog(_EXAMPLE))
+@options.group("cni", example=_EXAMPLE)
 def command() -> None:
     """Call and test plugins of the Container Network Interface (CNI 1.1)."""
 

@@ -20,10 +20,10 @@ def command(name: str, every: bool, quiet: bool) -> None:
 
     names = list(records.names()) if every else [name]
     with screen.Progress(quiet=quiet) as progress:
-        for each in names:
-            down.down(each, progress)
-    if not quiet:
-        for each in names:
-            click.echo(f"lab {each} is gone")
-        if not names:
-            click.echo("there is no lab")
+        found = {each: down.down(each, progress) for each in names}
+    if quiet:
+        return
+    for each, there in found.items():
+        click.echo(f"lab {each} is gone" if there else f"there is no lab {each}")
+    if not found:
+        click.echo("there is no lab")

@@ -43,6 +43,9 @@ COMMANDS = {
     "completion": ("completion", "Print shell completion."),
 }
 
+# A group without a command; click before 8.2 shows the help itself.
+_HELP: type[click.ClickException] | tuple[()] = getattr(click.exceptions, "NoArgsIsHelpError", ())
+
 EPILOG = """\b
 First steps:
   sudo netemu run scenarios/01-quickstart/
@@ -104,6 +107,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as done:
         return done.exit_code
+    except _HELP as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.ClickException as error:
         _complain(error.format_message(), _usage_hint(error))
         return 2

@@ -20,11 +20,7 @@ netemu netpol wait
 """
 
 
-@click.group(
-    "netpol",
-    invoke_without_command=True,
-    epilog="\b\nExample:\n" + "\n".join(f"  {line}" for line in _EXAMPLE.split("\n") if line),
-)
+@options.group("netpol", example=_EXAMPLE, invoke_without_command=True)
 @click.option(
     "--kubeconfig",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -57,6 +53,7 @@ def command(
     """
     if ctx.invoked_subcommand is not None:
         return 0
+    options.only_root("netpol")
     import logging
     import platform
     import sys
@@ -81,7 +78,7 @@ async def _enforce(kubeconfig: Path | None, node_name: str, chosen: "agent.Optio
         await agent.run(client, node_name, agent.Doors.here(), clock.SystemClock(), options=chosen)
 
 
-@command.command("wait")
+@options.command("wait", example="kubectl apply -f policies/ && netemu netpol wait --timeout 5")
 @click.option("--timeout", default=30.0, show_default=True, metavar="SECONDS", help="How long to wait.")
 @options.quiet
 @options.lab
@@ -126,12 +123,17 @@ async def _in_force(name: str, timeout: float) -> "reports.Coverage":
         return found
 
 
-@command.command("cleanup")
+@options.command("cleanup", example="sudo netemu netpol cleanup")
 def _cleanup() -> int:
     """Remove what an enforcer left in this network namespace: no policy is in force afterwards."""
+    options.only_root("netpol cleanup")
     from netemu.kernel import firewall
     from netemu.netpol import layout
     from netemu.wire import nft
 
     firewall.LibNftables().apply(str(nft.removal(layout.TABLE)))
     return 0
+
+
+command.add_command(_wait)
+command.add_command(_cleanup)

@@ -1,6 +1,7 @@
 """What several commands have in common: their options, the lab they mean, the client to its API."""
 
 import functools
+import os
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -33,12 +34,24 @@ namespace = click.option(
 def command(name: str, *, example: str, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
     """A click command whose help ends with an example."""
 
-    def wrap(function: Callable[..., Any]) -> click.Command:
-        lines = "\n".join(f"  {line}" for line in example.strip().splitlines())
-        epilog = f"\b\nExample:\n{lines}"
-        return click.command(name, click.Command, epilog=epilog, **settings)(function)
+    return click.command(name, click.Command, epilog=_epilog(example), **settings)
 
-    return wrap
+
+def group(name: str, *, example: str, **settings: Any) -> Callable[[Callable[..., Any]], click.Group]:
+    """A click group whose help ends with an example."""
+    return click.group(name, click.Group, epilog=_epilog(example), **settings)
+
+
+def _epilog(example: str) -> str:
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in example.strip().splitlines())
+
+
+def only_root(command: str) -> None:
+    """Rejected for others: `command` changes the packet filter."""
+    if os.geteuid() != 0:
+        from netemu.base import errors
+
+        raise errors.Rejected("only root may change the packet filter", hint=f"sudo netemu {command} …")
 
 
 def open_lab(name: str) -> "handle.Handle":

@@ -18,9 +18,7 @@ netemu proxy explain web --from pod/client
 _UPLINK, _FROM_PODS = "eth0", "cni0"  # links of a node
 
 
-@click.group(
-    "proxy", epilog="\b\nExample:\n" + "\n".join(f"  {line}" for line in _EXAMPLE.split("\n") if line)
-)
+@options.group("proxy", example=_EXAMPLE)
 def command() -> None:
     """Look into the Service proxy of each node."""
 

@@ -87,10 +87,15 @@ def from_kubeconfig(path: Path | str, *, context: str = "", user_agent: str = "n
         cluster = _named(config["clusters"], chosen["cluster"])["cluster"]
         user = _named(config["users"], chosen["user"])["user"]
         url = cluster["server"]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise errors.Rejected(f"cannot read kubeconfig {path}: {str(error).splitlines()[0]}") from None
-    except (KeyError, TypeError) as error:
+    except OSError as error:
+        raise errors.Rejected(f"cannot read kubeconfig {path}: {error.strerror}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        said = " ".join(str(error).split())
+        raise errors.Rejected(f"cannot read kubeconfig {path}: {said}") from None
+    except KeyError as error:
         raise errors.Rejected(f"kubeconfig {path} lacks {error}") from None
+    except TypeError:
+        raise errors.Rejected(f"{path} is no kubeconfig") from None
     ca = _entry(cluster, "certificate-authority", path.parent)
     cert = _entry(user, "client-certificate", path.parent)
     key = _entry(user, "client-key", path.parent)

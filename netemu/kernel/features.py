@@ -32,8 +32,10 @@ def probe(name: str) -> Probe:
     attempt = _PROBES[name]
     try:
         return Probe(True, attempt() or "")
-    except (OSError, errors.NetemuError) as failure:
-        return Probe(False, getattr(failure, "message", None) or str(failure))
+    except errors.NetemuError as failure:
+        return Probe(False, failure.message)
+    except OSError as failure:
+        return Probe(False, failure.strerror or str(failure))
 
 
 def _links(*operations: ops.Operation) -> Callable[[], str | None]:
@@ -81,7 +83,7 @@ def _in_child(what: Callable[[], None]) -> Callable[[], str | None]:
             complaint = file.read().decode()
         _, status = os.waitpid(pid, 0)
         if status:
-            raise OSError(0, complaint or f"ended with status {status}")
+            raise errors.Rejected(complaint or f"ended with status {status}")
 
     return attempt
 
@@ -106,7 +108,7 @@ def _unshare(flags: int) -> Callable[[], str | None]:
 
 def _bridge_filter() -> str | None:
     if not os.path.exists("/proc/sys/net/bridge/bridge-nf-call-iptables"):
-        raise OSError(0, "bridged packets do not reach nftables: module br_netfilter is not loaded")
+        raise errors.Rejected("bridged packets do not reach nftables: module br_netfilter is not loaded")
     return None
 
 
@@ -117,20 +119,20 @@ def _root() -> str | None:
         name for name, bit in (("CAP_SYS_ADMIN", 21), ("CAP_NET_ADMIN", 12)) if not effective >> bit & 1
     ]
     if missing:
-        raise OSError(0, "this process lacks " + " and ".join(missing))
+        raise errors.Rejected("this process lacks " + " and ".join(missing))
     return f"uid {os.geteuid()}"
 
 
 def _python() -> str | None:
     if sys.hexversion < 0x030B0000:
-        raise OSError(0, f"Python {sys.version.split()[0]} is older than 3.11")
+        raise errors.Rejected(f"Python {sys.version.split()[0]} is older than 3.11")
     return sys.version.split()[0]
 
 
 def _system_python() -> str | None:
     found = shutil.which("python3", path="/usr/bin:/usr/local/bin:/bin")
     if found is None:
-        raise OSError(0, "no python3 in /usr/bin or /usr/local/bin to run CNI executables with")
+        raise errors.Rejected("no python3 in /usr/bin or /usr/local/bin to run CNI executables with")
     return found
 
 

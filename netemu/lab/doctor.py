@@ -92,6 +92,10 @@ def _space() -> Check:
 
 
 def _remains() -> Check:
-    left = [entry.name for entry in handle.labs() if entry.state == "remains"]
+    name, purpose, remedy = "leftovers", "a clean machine", "netemu down --all"
+    try:
+        left = [entry.name for entry in handle.labs() if entry.state == "remains"]
+    except errors.Rejected as refusal:
+        return Check(name, False, False, purpose, refusal.message, refusal.hint)
     detail = "of lab " + ", ".join(left) if left else "none"
-    return Check("leftovers", not left, False, "a clean machine", detail, "netemu down --all")
+    return Check(name, not left, False, purpose, detail, remedy)

@@ -63,11 +63,15 @@ def write(place: layout.Layout, record: Record) -> None:
 
 
 def read(place: layout.Layout) -> Record | None:
-    """None when there is no record, or only half of one: then no lab has been started from it."""
+    """None when there is no record, or only half of one: then no lab has been started from it. Rejected when
+    it is somebody else's.
+    """
     try:
         with open(place.identity, encoding="utf-8") as file:
             found = json.load(file)
         return Record(found["name"], process.Identity(**found["supervisor"]), found["api_port"], found["lab"])
+    except PermissionError:
+        raise _refused(str(place.directory)) from None
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return None
 
@@ -79,13 +83,26 @@ def living(place: layout.Layout) -> Record | None:
 
 
 def names() -> tuple[str, ...]:
-    """Everything in the state directory that may be a lab or the remains of one."""
+    """Everything in the state directory that may be a lab or the remains of one, also of somebody else."""
     try:
         entries = sorted(os.scandir(state_directory()), key=lambda entry: entry.name)
+    except PermissionError:
+        raise _refused(str(state_directory())) from None
     except (FileNotFoundError, NotADirectoryError):
         return ()
     directories = (entry for entry in entries if entry.is_dir(follow_symlinks=False))
-    return tuple(entry.name for entry in directories if all(map(_is_ours, os.listdir(entry.path))))
+    return tuple(entry.name for entry in directories if _may_be_a_lab(entry.path))
+
+
+def _may_be_a_lab(directory: str) -> bool:
+    try:
+        return all(map(_is_ours, os.listdir(directory)))
+    except PermissionError:
+        return True
+
+
+def _refused(path: str) -> errors.Rejected:
+    return errors.Rejected(f"{path} belongs to another user", hint=f"run as root (sudo), or set {VARIABLE}")
 
 
 @contextlib.contextmanager
@@ -105,6 +122,8 @@ def claimed(place: layout.Layout, *, create: bool) -> Iterator[bool]:
         except FileNotFoundError:
             yield False
             return
+        except PermissionError:
+            raise _refused(str(directory)) from None
         except OSError as failure:
             raise errors.Rejected(f"{directory}: {failure.strerror}") from None
         try:

@@ -99,7 +99,7 @@ class Fields(NamedTuple):
 def of(document: documents.Document, path: documents.Path, value: Any) -> Fields:
     """The mapping at `path`; Rejected when it is something else."""
     if not isinstance(value, dict):
-        raise document.rejected(path, "here must be a mapping (key: value)")
+        raise document.rejected(path, "a mapping (key: value) is wanted here")
     return Fields(document, path, value)
 
 

@@ -6,6 +6,7 @@ import pathlib
 import pty
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -90,6 +91,8 @@ def test_a_misspelt_command():
         (["shell", "worker-1"], "lab 'default' is not up"),
         (["probe", "the moon", "nodes"], "'the moon' is not a place"),
         (["logs"], "lab 'default' is not up"),
+        (["apply", "-f", "/dev/null"], "no objects in /dev/null"),
+        (["netpol", "--kubeconfig", "README.md"], "cannot read kubeconfig README.md"),
         (["kubeconfig"], "lab 'default' is not up"),
     ],
 )
@@ -123,7 +126,40 @@ def test_status_of_nothing(nowhere):
 
 def test_down_of_nothing(nowhere):
     assert netemu("down", "--all", env=nowhere).stdout == "there is no lab\n"
-    assert netemu("down", env=nowhere).returncode == 0
+    none = netemu("down", env=nowhere)
+    assert (none.returncode, none.stdout) == (0, "there is no lab default\n")
+
+
+def test_a_group_without_a_command_shows_its_help():
+    done = netemu("cni")
+    said = done.stdout + done.stderr  # where, and the exit code, is click's choice
+    assert said.startswith("Usage: ")
+    assert "Example:" in said
+
+
+@pytest.mark.parametrize("command", ["netpol wait", "netpol cleanup", "cni run", "cni test", "proxy explain"])
+def test_commands_of_groups_have_examples(command):
+    assert f"netemu {command}" in netemu(*command.split(), "--help").stdout.partition("Example:")[2]
+
+
+@pytest.mark.root
+def test_somebody_elses_lab_is_said_to_be_so(capfd):
+    """An ordinary user asks for what root has made."""
+    with tempfile.TemporaryDirectory() as state:
+        os.chmod(state, 0o755)
+        place = pathlib.Path(state, "default")
+        place.mkdir(mode=0o700)
+        (place / "lab.json").write_text("{}")
+        for command in (["status"], ["get", "pods"], ["down"], ["up"]):
+            child = os.fork()  # and not a new program: that user may not read this checkout
+            if not child:
+                os.environ["NETEMU_STATE_DIR"] = state
+                os.seteuid(65534)
+                os._exit(main.run(command))
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            said = capfd.readouterr().err
+            assert code == 2, said
+            assert said.startswith(f"netemu: {place} belongs to another user\n")
 
 
 def test_a_bug_is_one_line_and_leaves_its_traceback(monkeypatch, capsys, tmp_path):

@@ -44,7 +44,7 @@ CHECK = "checks:\n- name: c\n  from: outside\n  to: nodes\n  port: 80\n"
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("[]", "scenario.yaml:1: here must be a mapping"),
+        ("[]", "scenario.yaml:1: a mapping (key: value) is wanted here"),
         ("name: x\n", "scenario.yaml:1: a scenario needs at least one check"),
         ("cheks: []\n", "scenario.yaml:1: unknown field 'cheks'"),
         (CHECK + "  expcet: ok\n", "scenario.yaml:6: unknown field 'expcet'"),
