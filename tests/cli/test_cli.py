@@ -92,7 +92,6 @@ def test_a_misspelt_command():
         (["probe", "the moon", "nodes"], "'the moon' is not a place"),
         (["logs"], "lab 'default' is not up"),
         (["apply", "-f", "/dev/null"], "no objects in /dev/null"),
-        (["netpol", "--kubeconfig", "README.md"], "cannot read kubeconfig README.md"),
         (["kubeconfig"], "lab 'default' is not up"),
     ],
 )
