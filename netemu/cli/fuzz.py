@@ -64,7 +64,7 @@ def command(
     paint = screen.painter(sys.stdout)
     if mutations:
         click.echo("\n".join(score.lines()))
-        return 0 if score.reported >= _ENOUGH * score.meaningful else 1
+        return 0 if score.reported >= _ENOUGH * len(score.tried) else 1
     for line in _lines(walked, asked, paint):
         click.echo(line)
     if out and walked.failure:

@@ -13,7 +13,6 @@ from fractions import Fraction
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from netemu.kubeproxy import layout
 from netemu.kubeproxy.walk import Chance, Fate, Packet, covers
 
 Chains = Mapping[str, Mapping[str, Sequence[str]]]  # table -> chain -> rules, without their -A
@@ -87,7 +86,7 @@ def fate(chains: Chains, packet: Packet, own: frozenset[str]) -> Fate:
         host, _, port = end.to.rpartition(":")
         host = host.strip("[]")
         delivered = host in own and bool(packet.link)  # to the node itself: no postrouting
-        at = (host, int(port), bool(end.mark & layout.MASQUERADE) and not delivered)
+        at = (host, int(port), not delivered and walk.masqueraded(end.mark))
         chances[at] = chances.get(at, Fraction(0)) + end.share
     found = tuple(Chance(*at[:2], "", share, at[2]) for at, share in sorted(chances.items()))
     return Fate("sent", walk.reason, found, walk.stays)
@@ -108,6 +107,10 @@ class _Walk:
                 if end.verdict in ("REJECT", "DROP"):
                     return Fate({"REJECT": "refused", "DROP": "dropped"}[end.verdict], self.reason)
         return Fate("passed on", "it is no Service's")
+
+    def masqueraded(self, mark: int) -> bool:
+        """Whether a packet that leaves with this mark does so with the node's address."""
+        return any(end.verdict == "MASQUERADE" for end in self.through("nat", "POSTROUTING", mark))
 
     def through(self, table: str, chain: str, mark: int) -> list[_End]:
         """All that may happen to a packet in that chain, and where it calls others."""
@@ -136,7 +139,7 @@ class _Walk:
             return [end._replace(share=end.share * branch.share) for end in inner]
         if target == "MARK":
             return [branch._replace(mark=_marked(rule, branch.mark))]
-        if target in ("", "MASQUERADE"):
+        if not target:
             return [branch]
         return [branch._replace(verdict=target, to=rule.value("--to-destination"))]
 

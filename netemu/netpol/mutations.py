@@ -1,4 +1,4 @@
-"""Every way to break a node's table in one place, as nft text: would a test of policies notice?
+"""Every way to break an element of a node's table, as nft text: would a test of policies notice?
 
 Pure. An agent that runs puts its table right again within `agent.CHECK_INTERVAL` seconds: stop it meanwhile.
 """
@@ -15,25 +15,20 @@ from netemu.wire import nft
 class Mutation(NamedTuple):
     """One break. `apply` and `undo` are nft documents of one transaction each.
 
-    where   the set or chain, and the key or rule
+    where   the set and the key
     what    gone, or what stands there instead
-    held    the elements afterwards (for `walk`); None when it is a rule that is broken
+    held    the elements afterwards (for `walk`)
     """
 
     where: str
     what: str
     apply: str
     undo: str
-    held: walk.Held | None
+    held: walk.Held
 
 
 def mutations(held: walk.Held) -> Iterator[Mutation]:
     """All breaks of a table with these elements, planned or listed, one after another."""
-    yield from _elements(held)
-    yield from _rules(held)
-
-
-def _elements(held: walk.Held) -> Iterator[Mutation]:
     for of in sorted(held.keys() - layout.DYNAMIC):
         for key, value in sorted(held[of].items()):
             element = nft.Element(of, key, value)
@@ -67,17 +62,12 @@ def _element(held: walk.Held, element: nft.Element, instead: str | None) -> Muta
     return Mutation(f"{of} {{ {key} }}", what, _text(apply), _text(undo), {**held, of: rest})
 
 
-def _rules(held: walk.Held) -> Iterator[Mutation]:
-    """Each rule of each chain missing: the chain is written anew without it."""
-    rules: dict[str, list[nft.Rule]] = {}
-    for thing in (*layout.frame(), *layout.chains(_classes(held))):
-        if isinstance(thing, nft.Rule):
-            rules.setdefault(thing.chain, []).append(thing)
-    for chain, every in rules.items():
-        whole = _chain(chain, every)
-        for index, rule in enumerate(every):
-            rest = [other for at, other in enumerate(every) if at != index]
-            yield Mutation(f"{chain}: {rule.text}", "gone", _chain(chain, rest), whole, None)
+def things(held: walk.Held) -> tuple[nft.Thing, ...]:
+    """All but elements of a table with these elements."""
+    classes = tuple(_classes(held))
+    guarded = any(held.get(layout.guarded(family)) for family in layout.FAMILIES)
+    hooks = layout.hooks({direction for direction, _ in classes}, guarded=guarded)
+    return (*layout.frame(), *layout.chains(classes), *layout.bases(hooks))
 
 
 def _classes(held: walk.Held) -> Iterator[tuple[str, int]]:
@@ -89,10 +79,6 @@ def _classes(held: walk.Held) -> Iterator[tuple[str, int]]:
                 if verdict != f"goto {layout.passed(direction.name)}":
                     found.add((direction.name, int(number, 16)))
     yield from found
-
-
-def _chain(name: str, rules: list[nft.Rule]) -> str:
-    return _text((nft.Flush(nft.Chain(name)), *map(nft.Add, rules)))
 
 
 def _text(commands: tuple[nft.Command, ...]) -> str:

@@ -5,17 +5,18 @@ An agent that runs puts its tables right within seconds, so those of all nodes a
 
 import asyncio
 import contextlib
+import itertools
 import os
 import random
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from netemu.base import errors
 from netemu.client import api
 from netemu.kernel import firewall, netns, process
-from netemu.kubeproxy import audit, options, walk
+from netemu.kubeproxy import affinity, audit, options, walk, walk_iptables
 from netemu.kubeproxy import layout as services
 from netemu.lab import handle
 from netemu.model import worlds
@@ -25,7 +26,6 @@ from netemu.wire import listings
 
 _STILL = 8.0  # seconds until agents may tell the API again that their nodes live
 _SETTLED = 60.0
-_RULES = 8  # one whole rule for so many elements
 
 Progress = Callable[[str], None]
 
@@ -39,43 +39,32 @@ class Tried(NamedTuple):
 
 
 class Score(NamedTuple):
-    """What was tried. `possible`: faults that there could have been; `matter`: of them change an answer."""
+    """Faults that were tried; each changes an answer. `possible`: all there could have been, `looked` at by
+    walking: these many were, until enough of them changed something."""
 
     tried: tuple[Tried, ...]
     possible: int
-    matter: int
-
-    @property
-    def meaningful(self) -> int:
-        """Faults tried that change an answer of the model."""
-        return sum(bool(one.broken.meaningful) for one in self.tried)
+    looked: int
 
     @property
     def reported(self) -> int:
-        """Those of them that were reported."""
-        return sum(one.reported for one in self.tried if one.broken.meaningful)
+        """Those that verifying reported."""
+        return sum(one.reported for one in self.tried)
 
     def lines(self) -> Iterator[str]:
-        """The score as people read it, and what was missed."""
-        for table in (mutations.POLICIES, mutations.SERVICES):
-            own = [one for one in self.tried if one.broken.table == table and one.broken.meaningful]
-            if own:
-                seen = sum(one.reported for one in own)
-                yield f"{table}: {seen} of {len(own)} faults reported ({100 * seen / len(own):.1f} %)"
-        rules = [one for one in self.tried if one.broken.meaningful is None]
-        if rules:
-            seen = sum(one.reported for one in rules)
-            yield f"whole rules gone: {seen} of {len(rules)} reported (not in the score)"
+        """The score as people read it, by kind of fault, and what was missed."""
+        kinds = dict.fromkeys((one.broken.of, one.broken.table) for one in self.tried)
+        for kind in sorted(kinds):
+            own = [one for one in self.tried if (one.broken.of, one.broken.table) == kind]
+            seen = sum(one.reported for one in own)
+            share = 100 * seen / len(own)
+            yield f"{kind[0]} of {kind[1]}: {seen} of {len(own)} faults reported ({share:.1f} %)"
         for one in self.tried:
-            if one.broken.meaningful and not one.reported:
+            if not one.reported:
                 yield f"missed: {one.broken}"
-        for one in self.tried:
-            if one.broken.meaningful is False and one.reported:
-                yield f"reported, though the walk sees no change: {one.broken}: {one.example}"
-        share = 100 * self.reported / self.meaningful if self.meaningful else 100.0
-        tried = f"{self.reported} of {self.meaningful} tried"
-        possible = f"{self.possible} faults possible, {self.matter} change an answer"
-        yield f"mutation score {share:.1f} % ({tried}; {possible})"
+        share = 100 * self.reported / len(self.tried) if self.tried else 100.0
+        of = f"{self.reported} of {len(self.tried)} tried; {self.possible} possible, {self.looked} looked at"
+        yield f"mutation score {share:.1f} % ({of})"
 
 
 async def score(
@@ -88,7 +77,7 @@ async def score(
     seconds: float | None,
     progress: Progress,
 ) -> Score:
-    """Try up to `most` faults that change an answer, and some of whole rules.
+    """Try up to `most` faults that change an answer, of every kind alike.
 
     Rejected when lab and model differ before any fault, or after one was mended.
     """
@@ -97,12 +86,10 @@ async def score(
     await _agree(meter, "before any fault was planted")
     world = await observing.world(client, lab)
     asked = cases.every(world, outside_port=measure.OUTSIDE_PORT, wanted=fuzzing.wanted)
-    tables = {node: _tables(lab, node) for node in lab.nodes}
-    found = list(mutations.breaks(tables, world, asked, _around(lab, world)))
-    matter, rules = ([one for one in found if one.meaningful is kind] for kind in (True, None))
-    for one in (matter, rules):
-        dice.shuffle(one)
-    chosen = [*matter[:most], *rules[: most // _RULES]]
+    tables = {node: await _tables(lab, node) for node in lab.nodes}
+    found = _shuffled(mutations.breaks(tables, world, asked, _around(lab, world)), dice)
+    progress(f"{len(found)} faults are possible: which of them change an answer?")
+    chosen, looked = _choose(found, most)
     tried: list[Tried] = []
     while len(tried) < len(chosen) and loop.time() < end:
         awake = min(loop.time() + _STILL, end)
@@ -112,7 +99,29 @@ async def score(
                 progress(f"fault {len(tried) + 1}: {broken}")
                 tried.append(await _try(lab, meter, broken, asked, world))
         await _agree(meter, f"after the fault {tried[-1].broken} was mended")
-    return Score(tuple(tried), len(found), len(matter))
+    return Score(tuple(tried), len(found), looked)
+
+
+def _shuffled(found: Iterable[mutations.Break], dice: random.Random) -> list[mutations.Break]:
+    """By chance, but one of each kind in turn: there are a hundred elements for a rule."""
+    kinds: dict[tuple[str, str], list[mutations.Break]] = {}
+    for one in found:
+        kinds.setdefault((one.table, one.of), []).append(one)
+    for group in kinds.values():
+        dice.shuffle(group)
+    turns = itertools.zip_longest(*kinds.values())
+    return [one for turn in turns for one in turn if one is not None]
+
+
+def _choose(found: Sequence[mutations.Break], most: int) -> tuple[list[mutations.Break], int]:
+    """The first so many that change an answer; and how many had to be looked at for that."""
+    chosen: list[mutations.Break] = []
+    for looked, one in enumerate(found):
+        if len(chosen) == most:
+            return chosen, looked
+        if one.matters():
+            chosen.append(one)
+    return chosen, len(found)
 
 
 async def _try(
@@ -122,16 +131,39 @@ async def _try(
     asked: Sequence[cases.Case],
     world: worlds.World,
 ) -> Tried:
-    door = firewall.LibNftables(lab.netns(broken.node))
-    for family in services.FAMILIES:
-        with contextlib.suppress(firewall.FirewallError):  # no sticky Service, nobody to forget
-            door.apply(f"flush map {family.table} affinity")  # who is remembered is not sent elsewhere
-    door.apply(broken.apply)
+    place = str(lab.netns(broken.node))
+    _forget(place)
+    await _apply(place, broken.tool, broken.apply)
     try:
         wrong = [result for result in await meter.measure(asked, world) if not result.ok]
     finally:
-        door.apply(broken.undo)
+        await _apply(place, broken.tool, broken.undo)
     return Tried(broken, bool(wrong), f"{wrong[0].case}: {wrong[0].wrong}" if wrong else "")
+
+
+async def _apply(place: str, tool: str, document: str) -> None:
+    if tool == "nft":
+        firewall.LibNftables(place).apply(document)
+    else:
+        await _iptables(place, f"{tool}-restore", "--noflush", document=document)
+
+
+async def _iptables(place: str, *command: str, document: str = "") -> str:
+    done = await process.run(("nsenter", f"--net={place}", *command), stdin=document.encode())
+    if done.code:
+        raise errors.Transient(f"{command[0]}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout.decode()
+
+
+def _forget(place: str) -> None:
+    """Which client had which backend: who is remembered is not sent elsewhere."""
+    door = firewall.LibNftables(place)
+    for family in services.FAMILIES:
+        with contextlib.suppress(firewall.FirewallError):  # iptables keeps its own lists
+            door.apply(f"flush map {family.table} {affinity.CLIENTS}")
+    with netns.inside(place):
+        for remembered in Path("/proc/thread-self/net/xt_recent").glob("*"):
+            remembered.write_text("/")  # xt_recent: forget everybody
 
 
 async def _agree(meter: measure.Meter, when: str) -> None:
@@ -141,11 +173,16 @@ async def _agree(meter: measure.Meter, when: str) -> None:
         raise errors.Rejected(f"lab and model differ {when}: {wrong.case}: {wrong.wrong}")
 
 
-def _tables(lab: handle.Handle, node: str) -> mutations.Tables:
+async def _tables(lab: handle.Handle, node: str) -> mutations.Tables:
     """A node's, as they are now."""
-    door = firewall.LibNftables(lab.netns(node))
+    place = str(lab.netns(node))
+    door = firewall.LibNftables(place)
     listing = listings.elements(door.list_json(f"list table {policies.TABLE}"))
     held = {of: {key: entry.value for key, entry in elements.items()} for of, elements in listing.items()}
+    if lab.config.proxy.mode == "iptables":
+        tools = {"ip": "iptables-save", "ip6": "ip6tables-save"}
+        chains = {name: walk_iptables.read(await _iptables(place, tool)) for name, tool in tools.items()}
+        return mutations.Tables(held, chains=chains)
     by_family = {f.name: walk.read(audit.contents(door.list_json, f, ())) for f in services.FAMILIES}
     return mutations.Tables(held, by_family)
 

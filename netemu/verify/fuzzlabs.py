@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 
 import yaml
 
-from netemu.base import clock, errors
+from netemu.base import clock
 from netemu.client import api, connect
 from netemu.lab import config, down, handle, up
 from netemu.scenario import ready, watching
@@ -106,7 +106,5 @@ def mutate(asked: Asked, progress: Progress, *, most: int = 1000) -> breaking.Sc
             client, lab, meter, dice, most=most, seconds=asked.seconds, progress=progress
         )
 
-    if asked.proxy != "nftables":
-        raise errors.Rejected("faults are planted in tables of nftables", hint="--proxy nftables")
     with made(asked, progress) as lab:
         return asyncio.run(within(lab, work))

@@ -1,57 +1,65 @@
-"""Planted faults: one element of a node's tables gone or replaced, and whether that changes any answer. Pure.
+"""Planted faults: an element or rule of a node gone or replaced, and whether any answer changes. Pure.
 
-What changes an answer is decided by walking every flow over the elements before and after, not by measuring.
+What changes an answer is decided by walking every flow over what is programmed before and after, not by
+measuring: elements by the walks of the rooms that make them, rules one by one as the kernel does.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+from netemu.kubeproxy import affinity, walk_iptables
 from netemu.kubeproxy import layout as services
 from netemu.kubeproxy import walk as service_walk
 from netemu.model import expect, worlds
+from netemu.netpol import layout as policies
 from netemu.netpol import mutations as policy_mutations
 from netemu.netpol import walk as policy_walk
-from netemu.verify import cases
+from netemu.verify import cases, rulebreaks, rulewalk
 from netemu.wire import nft
 
-POLICIES, SERVICES = "policies", "services"
+T = TypeVar("T")
+POLICIES, SERVICES = "policies", "Services"
 _PODS_LINK, _UPLINK = "cni0", "eth0"
 # What the walk does not read, or what nothing but time puts there.
 _SKIPPED = ("kinds", "affinity", "counters")
 
 
 class Break(NamedTuple):
-    """One fault. `apply` and `undo` are nft documents.
+    """One fault. `apply` and `undo` are documents for `tool` (nft, or iptables-restore of a family).
 
-    `meaningful`: some flow ends differently by it; None of a whole rule, for the walks know those by heart.
+    `table` and `of` (elements, rules) say what kind it is; `matters()`: some flow ends differently by it.
     """
 
     node: str
     table: str
+    of: str
     where: str
     what: str
     apply: str
     undo: str
-    meaningful: bool | None
+    matters: Callable[[], bool]
+    tool: str = "nft"
 
     def __str__(self) -> str:
         return f"{self.node}: {self.where}: {self.what}"
 
 
 class Journey(NamedTuple):
-    """A packet of policies', and the hooks of the nodes that judge it on its way."""
+    """A packet of policies', and the hooks of the nodes that judge it on its way, and its answer's."""
 
     packet: policy_walk.Packet
     stations: tuple[tuple[str, str], ...]  # node, hook
+    back: tuple[tuple[str, str], ...] = ()
 
 
 class Tables(NamedTuple):
-    """The elements of one node's tables; Services' by family name."""
+    """What one node has: policies; Services' by family name, as elements of nft or as chains of iptables."""
 
     policies: policy_walk.Held
-    services: Mapping[str, service_walk.Held]
+    services: Mapping[str, service_walk.Held] = {}
+    chains: Mapping[str, walk_iptables.Chains] = {}
 
 
 def breaks(
@@ -60,108 +68,84 @@ def breaks(
     flows: Iterable[cases.Case],
     around: Mapping[str, Mapping[str, services.Surroundings]],
 ) -> Iterator[Break]:
-    """Every fault of one element in the tables of each node, and of one rule for policies.
-
-    `around`: by node and family.
-    """
+    """Every fault of one element or rule in the tables of each node. `around`: by node and family."""
     asked = tuple(flows)
     held = {node: of.policies for node, of in tables.items()}
     under_way = tuple(journeys(world, asked))
     for node, own in tables.items():
-        yield from _policy_breaks(node, own.policies, tuple(_deciding(node, held, under_way)))
+        deciding = tuple(_deciding(node, held, under_way))
+        yield from _policy_elements(node, own.policies, deciding)
+        yield from _policy_rules(node, own.policies, deciding)
         addresses = frozenset(a for family in (4, 6) for a in world.node_addresses(node, family))
         packets = tuple(dialled(node, world, asked))
         for family in services.FAMILIES:
             of_family = [p for p in packets if (":" in p.destination) == (family is services.IP6)]
-            fates = functools.partial(_fates, of_family, around[node][family.name], addresses)
-            yield from _service_breaks(node, family, own.services[family.name], fates)
+            site = _Site(node, family, around[node][family.name], addresses, of_family)
+            if family.name in own.services:
+                yield from _service_elements(site, own.services[family.name])
+                yield from _service_rules(site, own.services[family.name])
+            if family.name in own.chains:
+                yield from _iptables_rules(site, own.chains[family.name])
 
 
-def _fates(
-    packets: Iterable[service_walk.Packet],
-    around: services.Surroundings,
-    own: frozenset[str],
-    held: service_walk.Held,
-) -> list[object]:
-    """What can be told from outside of each packet: the verdict, who may answer, and whom he sees."""
-    found: list[object] = []
-    for packet in packets:
-        fate = service_walk.fate(held, packet, around, own)
-        # Nobody of the node's own has the port: what is passed on to it, it refuses.
-        passed = fate.verdict == "passed on" and packet.destination in own
-        # Servers say who they are and whom they see, but not by which of their ports.
-        answers = frozenset((c.address, c.masqueraded) for c in fate.chances)
-        found.append(("refused" if passed else fate.verdict, answers))
-    return found
+class _Site(NamedTuple):
+    """One family of a node's Service tables, and the packets that they see."""
+
+    node: str
+    family: services.Family
+    around: services.Surroundings
+    own: frozenset[str]
+    packets: Sequence[service_walk.Packet]
+
+
+def _differs(
+    fate: Callable[[T], object], things: Iterable[T], before: Callable[[], Sequence[object]]
+) -> bool:
+    """Whether any of them fares otherwise than before."""
+    return any(fate(thing) != was for thing, was in zip(things, before(), strict=True))
+
+
+# --- policies
 
 
 def _deciding(
     node: str, held: Mapping[str, policy_walk.Held], under_way: Iterable[Journey]
-) -> Iterator[tuple[policy_walk.Packet, str]]:
-    """The packets, and the hook, whose end is up to this node alone: all others let them through."""
+) -> Iterator[tuple[Journey, str]]:
+    """The journeys, and the hook, whose end is up to this node alone: all others let them through."""
     for journey in under_way:
         hooks = [hook for where, hook in journey.stations if where == node]
         others = ((held[where], hook) for where, hook in journey.stations if where != node)
         if hooks and all(policy_walk.accepted(of, journey.packet, hook) for of, hook in others):
-            yield journey.packet, hooks[0]
+            yield journey, hooks[0]
 
 
-def _policy_breaks(
-    node: str, held: policy_walk.Held, packets: tuple[tuple[policy_walk.Packet, str], ...]
+def _policy_elements(
+    node: str, held: policy_walk.Held, deciding: tuple[tuple[Journey, str], ...]
 ) -> Iterator[Break]:
-    before = [policy_walk.accepted(held, packet, hook) for packet, hook in packets]
+    def fate(of: policy_walk.Held, one: tuple[Journey, str]) -> bool:
+        return policy_walk.accepted(of, one[0].packet, one[1])
+
+    before = functools.cache(lambda: [fate(held, one) for one in deciding])
     for found in policy_mutations.mutations(held):
-        if (after := found.held) is not None:
-            pairs = zip(packets, before, strict=True)
-            changed: bool | None = any(policy_walk.accepted(after, *one) != was for one, was in pairs)
-        else:
-            changed = None
-        yield Break(node, POLICIES, found.where, found.what, found.apply, found.undo, changed)
+        matters = functools.partial(_differs, functools.partial(fate, found.held), deciding, before)
+        yield Break(node, POLICIES, "elements", found.where, found.what, found.apply, found.undo, matters)
 
 
-def _service_breaks(
-    node: str,
-    family: services.Family,
-    held: service_walk.Held,
-    fates: Callable[[service_walk.Held], list[object]],
+def _policy_rules(
+    node: str, held: policy_walk.Held, deciding: tuple[tuple[Journey, str], ...]
 ) -> Iterator[Break]:
-    before = fates(held)
-    for of in sorted(name for name in held if not name.startswith(_SKIPPED)):
-        for key, entry in sorted(held[of].items()):
-            element = nft.Element(of, key, entry.value, entry.comment)
-            others = sorted({other.value for other in held[of].values()} - {entry.value})
-            for value in (None, *others[:1]):
-                rest = {k: e for k, e in held[of].items() if k != key}
-                apply: tuple[nft.Command, ...] = (nft.Delete(element),)
-                undo: tuple[nft.Command, ...] = (nft.Add(element),)
-                if value is not None:
-                    other = nft.Element(of, key, value)
-                    rest[key] = entry._replace(value=value)
-                    apply, undo = (*apply, nft.Add(other)), (nft.Delete(other), *undo)
-                what = "gone" if value is None else f"{value} instead of {entry.value}"
-                yield Break(
-                    node,
-                    SERVICES,
-                    f"{family.name} {of} {{ {key} }}",
-                    what,
-                    str(nft.Transaction(family.table, apply)),
-                    str(nft.Transaction(family.table, undo)),
-                    _differ(fates, {**held, of: rest}, before),
-                )
+    things = policy_mutations.things(held)
+    whole = rulewalk.table(things, held)
 
+    def fate(of: rulewalk.Table, one: tuple[Journey, str]) -> bool:
+        return rulebreaks.passes(of, node, one[0].packet, one[1], one[0].back)
 
-def _differ(
-    fates: Callable[[service_walk.Held], list[object]], held: service_walk.Held, before: list[object]
-) -> bool:
-    try:
-        return fates(held) != before
-    except KeyError:
-        return True  # a draw leads to a slot that is not there
-
-
-def _outcome(fate: service_walk.Fate) -> object:
-    """What can be told from outside: the verdict, who may answer, and whom he sees."""
-    return fate.verdict, frozenset((c.address, c.port, c.masqueraded) for c in fate.chances)
+    before = functools.cache(lambda: [fate(whole, one) for one in deciding])
+    for found in rulebreaks.missing(policies.TABLE, things):
+        matters = functools.partial(
+            _differs, functools.partial(fate, whole.without(found.chains)), deciding, before
+        )
+        yield Break(node, POLICIES, "rules", found.where, "gone", found.apply, found.undo, matters)
 
 
 def journeys(world: worlds.World, flows: Iterable[cases.Case]) -> Iterator[Journey]:
@@ -178,9 +162,9 @@ def journeys(world: worlds.World, flows: Iterable[cases.Case]) -> Iterator[Journ
         if protocol == "icmp":
             protocol = "icmp" if flow.family == 4 else "ipv6-icmp"
         packet = policy_walk.Packet(ip_address(sent), ip_address(flow.host), protocol, flow.port)
-        stations = dict.fromkeys(_stations(source, owner))
+        stations = tuple(dict.fromkeys(_stations(source, owner)))
         if stations:
-            yield Journey(packet, tuple(stations))
+            yield Journey(packet, stations, tuple(dict.fromkeys(_stations(owner, source))))
 
 
 def _stations(source: worlds.Party, owner: worlds.Party) -> Iterator[tuple[str, str]]:
@@ -189,6 +173,83 @@ def _stations(source: worlds.Party, owner: worlds.Party) -> Iterator[tuple[str, 
     # What a node sends to its own pods leaves by its output hook, where nobody judges it.
     if owner.kind == "pod" and not (source.kind == "node" and source.node == owner.node):
         yield owner.node, "forward"
+
+
+# --- Services
+
+
+def _service_elements(site: _Site, held: service_walk.Held) -> Iterator[Break]:
+    def fate(of: service_walk.Held, packet: service_walk.Packet) -> object:
+        try:
+            return told(service_walk.fate(of, packet, site.around, site.own), packet, site.own)
+        except KeyError:
+            return "lost"  # a draw leads to a slot that is not there
+
+    before = functools.cache(lambda: [fate(held, packet) for packet in site.packets])
+    for of in sorted(name for name in held if not name.startswith(_SKIPPED)):
+        for key, entry in sorted(held[of].items()):
+            element = nft.Element(of, key, entry.value, entry.comment)
+            others = sorted({other.value for other in held[of].values()} - {entry.value})
+            for value in (None, *others[:1]):
+                rest = {k: e for k, e in held[of].items() if k != key}
+                apply: tuple[nft.Command, ...] = (nft.Delete(element),)
+                undo: tuple[nft.Command, ...] = (nft.Add(element),)
+                if value is not None:
+                    other = nft.Element(of, key, value)
+                    rest[key] = entry._replace(value=value)
+                    apply, undo = (*apply, nft.Add(other)), (nft.Delete(other), *undo)
+                yield Break(
+                    site.node,
+                    SERVICES,
+                    "elements",
+                    f"{site.family.name} {of} {{ {key} }}",
+                    "gone" if value is None else f"{value} instead of {entry.value}",
+                    str(nft.Transaction(site.family.table, apply)),
+                    str(nft.Transaction(site.family.table, undo)),
+                    functools.partial(
+                        _differs, functools.partial(fate, {**held, of: rest}), site.packets, before
+                    ),
+                )
+
+
+def _service_rules(site: _Site, held: service_walk.Held) -> Iterator[Break]:
+    things = rulebreaks.service_things(site.family, site.around, held)
+    nobody = affinity.CLIENTS  # was here before
+    values = {of: {k: e.value for k, e in held[of].items()} for of in held if of != nobody}
+    whole = rulewalk.table(things, values)
+
+    def fate(of: rulewalk.Table, packet: service_walk.Packet) -> object:
+        return rulebreaks.fates(of, packet, site.own)
+
+    before = functools.cache(lambda: [fate(whole, packet) for packet in site.packets])
+    for found in rulebreaks.missing(site.family.table, things):
+        broken = whole.without(found.chains)
+        matters = functools.partial(_differs, functools.partial(fate, broken), site.packets, before)
+        where = f"{site.family.name} {found.where}"
+        yield Break(site.node, SERVICES, "rules", where, "gone", found.apply, found.undo, matters)
+
+
+def _iptables_rules(site: _Site, chains: walk_iptables.Chains) -> Iterator[Break]:
+    def fate(of: walk_iptables.Chains, packet: service_walk.Packet) -> object:
+        return told(walk_iptables.fate(of, packet, site.own), packet, site.own)
+
+    before = functools.cache(lambda: [fate(chains, packet) for packet in site.packets])
+    tool = "iptables" if site.family is services.IP else "ip6tables"
+    for found in rulebreaks.of_iptables(chains):
+        matters = functools.partial(_differs, functools.partial(fate, found.chains), site.packets, before)
+        where = f"{tool} {found.where}"
+        yield Break(site.node, SERVICES, "rules", where, found.what, found.apply, found.undo, matters, tool)
+
+
+def told(fate: service_walk.Fate, packet: service_walk.Packet, own: frozenset[str]) -> object:
+    """What can be told of it from outside: the verdict, who may answer, and whom he sees.
+
+    Servers do not say by which of their ports they were reached.
+    """
+    # Nobody of the node's own has the port: what is passed on to it, it refuses.
+    passed = fate.verdict == "passed on" and packet.destination in own
+    answers = frozenset((c.address, c.masqueraded) for c in fate.chances)
+    return ("refused" if passed else fate.verdict), answers
 
 
 def dialled(node: str, world: worlds.World, flows: Iterable[cases.Case]) -> Iterator[service_walk.Packet]:
