@@ -4,6 +4,7 @@ Imports click only; a subcommand's module, and all it needs, is imported when it
 Exit codes: 0 all holds, 1 an expectation failed, 2 bad input or it cannot be done, 130 interrupted.
 """
 
+import errno
 import importlib
 import os
 import signal
@@ -51,6 +52,9 @@ First steps:
   sudo netemu run scenarios/01-quickstart/
   sudo netemu up && sudo netemu get pods -A && sudo netemu down
 """
+
+# No bug of anybody's: files, memory, processes or space that there are no more of (write, open, fork).
+_USED_UP = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
 
 
 class Commands(click.Group):
@@ -122,6 +126,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 141
     except errors.NetemuError as error:
         _complain(error.message, error.hint)
+        return 2
+    except OSError as error:
+        if error.errno not in _USED_UP:
+            return _unexpected(error)
+        _complain(f"{error.filename or 'this machine'}: {error.strerror}", "free some, or raise the limit")
         return 2
     except Exception as error:  # the edge: what nobody expected becomes one line and a file
         return _unexpected(error)

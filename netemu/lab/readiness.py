@@ -12,12 +12,14 @@ from collections.abc import Callable
 from ipaddress import ip_address
 
 from netemu.api import core
+from netemu.base import backoff
 from netemu.client import api, errors
 from netemu.kernel import netns
 from netemu.lab import config
 
 NAME = f"kubernetes.default.svc.{config.CLUSTER_DOMAIN}"
 _ASK_AGAIN = 0.015  # seconds; a question that is refused costs a third of a millisecond
+_PATIENCE, _MOST = 0.5, 8.0  # seconds with an answer, twice as long each time: machines may be slow
 _KINDS = {socket.AF_INET: 1, socket.AF_INET6: 28}  # A, AAAA
 _LENGTHS = {1: 4, 28: 16}
 _IN, _RECURSION = 1, 0x0100
@@ -70,13 +72,17 @@ async def service_answers(place: str, lab: config.LabConfig) -> None:
     """Until the name of the API's Service resolves at the DNS Service, and what it resolves to accepts."""
     wanted, server = lab.kubernetes_service[0], (lab.dns_service[0], 53)
     family = socket.AF_INET6 if ":" in wanted else socket.AF_INET
+    patience = backoff.Backoff(_PATIENCE, limit=_MOST)
+    limit = patience.next()
     while True:
         try:
-            async with asyncio.timeout(0.5):
+            async with asyncio.timeout(limit):
                 if wanted in await _resolve(place, family, server):
                     await _connect(place, family, (wanted, 443))
                     return
-        except OSError:  # TimeoutError too
+        except TimeoutError:
+            limit = patience.next()
+        except OSError:
             pass
         await asyncio.sleep(_ASK_AGAIN)
 

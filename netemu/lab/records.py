@@ -150,10 +150,14 @@ def _make(directory: Path) -> None:
     try:
         directory.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         directory.mkdir(mode=0o700, exist_ok=True)
-    except OSError as failure:
+    except FileExistsError as failure:
         raise errors.Rejected(
-            f"cannot make {directory}: {failure.strerror}", hint=f"run as root, or set {VARIABLE}"
+            f"{failure.filename} is not a directory", hint=f"set {VARIABLE} to one, or to where to make it"
         ) from None
+    except OSError as failure:
+        elsewhere = f"set {VARIABLE} to a directory elsewhere"
+        hint = f"run as root, or {elsewhere}" if os.geteuid() else elsewhere
+        raise errors.Rejected(f"cannot make {directory}: {failure.strerror}", hint=hint) from None
 
 
 def _same(fd: int, directory: Path) -> bool:

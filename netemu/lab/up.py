@@ -81,7 +81,14 @@ def _not_twice(place: layout.Layout) -> None:
 
 
 def _check_machine(lab: config.LabConfig) -> None:
-    """What only some networks need; else it would show as nodes that never find each other's pods."""
+    """What the kernel does not bring by itself when it is used; and what only some networks need, which else
+    would show as nodes that never find each other's pods.
+    """
+    if not os.path.exists("/proc/sys/net/bridge"):
+        raise errors.Rejected(
+            "the kernel module br_netfilter is not loaded: packets on a node's bridge would miss its rules",
+            hint="modprobe br_netfilter",
+        )
     match lab.network.backend:
         case "bgp":
             from netemu.lab import routers
@@ -168,7 +175,9 @@ def _api_socket(port: int) -> socket.socket:
             raise errors.Rejected(
                 f"port {port} on 127.0.0.1 is taken", hint="choose another api-port, or 0 for any free one"
             ) from None
-        raise errors.Rejected(f"no port on 127.0.0.1 for the API: {failure.strerror}") from None
+        raise errors.Rejected(
+            f"no port on 127.0.0.1 for the API: {failure.strerror}", hint="see what keeps all ports: ss -ltn"
+        ) from None
     return server
 
 

@@ -1,5 +1,6 @@
 """What is on disk about a lab survives crashes at any point, and nothing else is ever deleted."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -106,8 +107,15 @@ def test_names_stay_below_the_state_directory(name: str) -> None:
 def test_a_place_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(records.VARIABLE, str(tmp_path / "file"))
-    with pytest.raises(errors.Rejected, match="cannot make"), records.claimed(records.of("x"), create=True):
+    with pytest.raises(errors.Rejected, match="file is not a directory"), claim():
         pass
+    monkeypatch.setenv(records.VARIABLE, "/proc/no")
+    with pytest.raises(errors.Rejected, match="cannot make /proc/no/x: "), claim():
+        pass
+
+
+def claim() -> contextlib.AbstractContextManager[bool]:
+    return records.claimed(records.of("x"), create=True)
 
 
 def test_a_record_is_json_with_the_whole_identity() -> None:
