@@ -11,7 +11,7 @@ import sys
 
 import cni
 
-_WIRE = ("addresses", "cni", "documents", "nfnetlink", "records", "rtnetlink", "traffic")
+_WIRE = ("addresses", "cni", "documents", "netlink", "nfnetlink", "records", "rtnetlink", "traffic")
 _KERNEL = ("nfnl", "rtnl")
 
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from netemu.kernel import ethtool, fake_network, linux, netns, states
 from netemu.kernel import operations as ops
-from netemu.wire import rtnetlink
+from netemu.wire import netlink, rtnetlink
 
 FakeNetwork = fake_network.FakeNetwork
 
@@ -155,12 +155,12 @@ class LinuxNetwork:
     def _request(self, message: bytes) -> None:
         """Send one message and wait for its verdict."""
         for reply in self._ask(message):
-            if reply.type == rtnetlink.ERROR:
+            if reply.type == netlink.ERROR:
                 return
 
     def _dump(self, message: bytes) -> Iterator[Any]:
         for reply in self._ask(message):
-            if reply.type == rtnetlink.DONE:
+            if reply.type == netlink.DONE:
                 return
             found = rtnetlink.parse(reply)
             if found is not None:
@@ -169,9 +169,9 @@ class LinuxNetwork:
     def _ask(self, message: bytes) -> Iterator[Any]:
         """The answers, without end; OSError for an error among them."""
         self._sequence += 1
-        self._socket.send(rtnetlink.number((message,), self._sequence))
+        self._socket.send(netlink.number((message,), self._sequence))
         while True:
-            for reply in rtnetlink.replies(self._socket.recv(1 << 18)):
+            for reply in netlink.replies(self._socket.recv(1 << 18)):
                 if reply.sequence == self._sequence:
                     if reply.error:
                         raise OSError(reply.error, os.strerror(reply.error) + _explanation(reply.body))

@@ -9,7 +9,7 @@ import _socket
 import posix as os
 import struct
 
-from netemu.wire import nfnetlink, rtnetlink
+from netemu.wire import netlink, nfnetlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ class Nfnl:
         self._socket.send(text)
         codes: dict[int, int] = {}
         while len(codes) < len(messages):
-            for reply in rtnetlink.replies(self._socket.recv(_RECEIVE)):
+            for reply in netlink.replies(self._socket.recv(_RECEIVE)):
                 slot = reply.sequence - first - 1
-                if reply.type != rtnetlink.ERROR or not -1 <= slot < len(messages):
+                if reply.type != netlink.ERROR or not -1 <= slot < len(messages):
                     continue
                 if slot < 0 and reply.error:
                     raise NfnlError(reply.error, "nf_tables transaction")
@@ -66,12 +66,12 @@ class Nfnl:
         first, text = self._numbered([request])
         self._socket.send(text)
         while True:
-            for reply in rtnetlink.replies(self._socket.recv(_RECEIVE)):
+            for reply in netlink.replies(self._socket.recv(_RECEIVE)):
                 if reply.sequence != first:
                     continue
                 if reply.error:
                     raise NfnlError(reply.error, "netfilter request")
-                if reply.type in (rtnetlink.ERROR, rtnetlink.DONE):
+                if reply.type in (netlink.ERROR, netlink.DONE):
                     return
                 yield reply.body
 

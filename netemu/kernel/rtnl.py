@@ -9,7 +9,7 @@ import _socket  # socket.py pulls in selectors and enum: ten milliseconds, half 
 import errno
 import posix as os
 
-from netemu.wire import rtnetlink
+from netemu.wire import netlink, rtnetlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Rtnl:
     def close(self) -> None:
         self._socket.close()
 
-    def send(self, messages: "Sequence[bytes]") -> "list[tuple[int, list[rtnetlink.Reply]]]":
+    def send(self, messages: "Sequence[bytes]") -> "list[tuple[int, list[netlink.Reply]]]":
         """Send all in one go; for each message its errno (0: done) and the data it was answered with.
 
         The kernel works through all of them, whatever happens to one. A dump must travel alone.
@@ -111,17 +111,17 @@ class Rtnl:
         if not messages:
             return []
         first, self._next = self._next, self._next + len(messages)
-        self._socket.send(rtnetlink.number(messages, first))
+        self._socket.send(netlink.number(messages, first))
         codes = [0] * len(messages)
-        data: list[list[rtnetlink.Reply]] = [[] for _ in messages]
+        data: list[list[netlink.Reply]] = [[] for _ in messages]
         over = False
         while not over:
             size = self._socket.recv_into(self._buffer)
-            for reply in rtnetlink.replies(bytes(self._buffer[:size])):
+            for reply in netlink.replies(bytes(self._buffer[:size])):
                 slot = reply.sequence - first
                 if not 0 <= slot < len(messages):
                     continue  # the rest of an earlier conversation
-                if reply.type in (rtnetlink.ERROR, rtnetlink.DONE):
+                if reply.type in (netlink.ERROR, netlink.DONE):
                     codes[slot] = reply.error
                     over = slot == len(messages) - 1
                 else:
@@ -152,9 +152,7 @@ class Rtnl:
         assert isinstance(link, rtnetlink.Link)
         return link
 
-    def dump(
-        self, request: bytes, parse: "Callable[[rtnetlink.Reply], Any]" = rtnetlink.parse
-    ) -> "list[Any]":
+    def dump(self, request: bytes, parse: "Callable[[netlink.Reply], Any]" = rtnetlink.parse) -> "list[Any]":
         """All values a dump request answers with, read by `parse` (None: not one of them)."""
         code, found = self.send([request])[0]
         if code:

@@ -8,7 +8,7 @@ Standard library only, for CNI executables import this.
 
 import struct
 
-from netemu.wire import records, rtnetlink
+from netemu.wire import netlink, records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,10 +82,10 @@ def batch(messages: "Sequence[bytes]") -> list[bytes]:
 
 def elements(table: str, name: str, body: bytes) -> "Iterator[Element]":
     """The elements in one answer to `dump_elements` or `get_element` (after netlink's header)."""
-    outer = dict(rtnetlink.split(body, _FAMILY.size))
-    for kind, item in rtnetlink.split(outer.get(_LIST_ELEMENTS, b""), 0):
+    outer = dict(netlink.split(body, _FAMILY.size))
+    for kind, item in netlink.split(outer.get(_LIST_ELEMENTS, b""), 0):
         if kind == _LIST_ELEMENT:
-            parts = dict(rtnetlink.split(item, 0))
+            parts = dict(netlink.split(item, 0))
             yield Element(
                 table,
                 name,
@@ -104,17 +104,17 @@ def dump_flows(family: int) -> bytes:
 def delete_flow(flow: Flow) -> bytes:
     """Forget a connection. ENOENT when it ended meanwhile."""
     return _message(
-        _CTNETLINK, _CT_DELETE, _ACK, flow.family, rtnetlink.attribute(_CT_ORIGINAL | _NESTED, flow.original)
+        _CTNETLINK, _CT_DELETE, _ACK, flow.family, netlink.attribute(_CT_ORIGINAL | _NESTED, flow.original)
     )
 
 
 def flow(body: bytes) -> Flow | None:
     """One answer to `dump_flows` (after netlink's header); None for one without ports."""
     family = body[0]
-    original = dict(rtnetlink.split(body, _FAMILY.size)).get(_CT_ORIGINAL, b"")
-    parts = dict(rtnetlink.split(original, 0))
-    proto = dict(rtnetlink.split(parts.get(_TUPLE_PROTO, b""), 0))
-    destination = dict(rtnetlink.split(parts.get(_TUPLE_IP, b""), 0)).get(_CT_DESTINATIONS.get(family, 0))
+    original = dict(netlink.split(body, _FAMILY.size)).get(_CT_ORIGINAL, b"")
+    parts = dict(netlink.split(original, 0))
+    proto = dict(netlink.split(parts.get(_TUPLE_PROTO, b""), 0))
+    destination = dict(netlink.split(parts.get(_TUPLE_IP, b""), 0)).get(_CT_DESTINATIONS.get(family, 0))
     if destination is None or _PROTO_DESTINATION not in proto:
         return None
     port = int.from_bytes(proto[_PROTO_DESTINATION], "big")
@@ -122,14 +122,14 @@ def flow(body: bytes) -> Flow | None:
 
 
 def _element(kind: int, flags: int, element: Element) -> bytes:
-    parts = _nested(_ELEMENT_KEY, rtnetlink.attribute(_DATA_VALUE, element.key))
+    parts = _nested(_ELEMENT_KEY, netlink.attribute(_DATA_VALUE, element.key))
     if element.end:
-        parts += _nested(_ELEMENT_KEY_END, rtnetlink.attribute(_DATA_VALUE, element.end))
+        parts += _nested(_ELEMENT_KEY_END, netlink.attribute(_DATA_VALUE, element.end))
     if element.data:
-        parts += _nested(_ELEMENT_DATA, rtnetlink.attribute(_DATA_VALUE, element.data))
+        parts += _nested(_ELEMENT_DATA, netlink.attribute(_DATA_VALUE, element.data))
     if element.comment:
         text = element.comment.encode() + b"\0"
-        parts += rtnetlink.attribute(_ELEMENT_USERDATA, bytes([_USERDATA_COMMENT, len(text)]) + text)
+        parts += netlink.attribute(_ELEMENT_USERDATA, bytes([_USERDATA_COMMENT, len(text)]) + text)
     body = _where(element.table, element.set) + _nested(_LIST_ELEMENTS, _nested(_LIST_ELEMENT, parts))
     return _message(_NFTABLES, kind, flags, _family(element.table), body)
 
@@ -139,11 +139,11 @@ def _family(table: str) -> int:
 
 
 def _where(table: str, name: str) -> bytes:
-    return rtnetlink.text(_LIST_TABLE, table.partition(" ")[2]) + rtnetlink.text(_LIST_SET, name)
+    return netlink.text(_LIST_TABLE, table.partition(" ")[2]) + netlink.text(_LIST_SET, name)
 
 
 def _value(nested: bytes) -> bytes:
-    return dict(rtnetlink.split(nested, 0)).get(_DATA_VALUE, b"")
+    return dict(netlink.split(nested, 0)).get(_DATA_VALUE, b"")
 
 
 def _comment(data: bytes) -> str:
@@ -164,4 +164,4 @@ def _message(subsystem: int, kind: int, flags: int, family: int, body: bytes) ->
 
 
 def _nested(kind: int, payload: bytes) -> bytes:
-    return rtnetlink.attribute(kind | _NESTED, payload)
+    return netlink.attribute(kind | _NESTED, payload)

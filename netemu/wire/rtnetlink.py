@@ -1,8 +1,7 @@
 """rtnetlink messages as bytes, and back: links, addresses, routes, neighbours.
 
-A codec only: it knows no socket, no namespace and no policy. Every request here carries sequence number 0;
-`number` stamps a batch, so that all of a pod's messages travel in one send.
-Layouts: linux/netlink.h, rtnetlink.h, if_link.h, if_addr.h, neighbour.h, veth.h. Standard library only, for a
+A codec only: it knows no socket, no namespace and no policy.
+Layouts: linux/rtnetlink.h, if_link.h, if_addr.h, neighbour.h, veth.h. Standard library only, for a
 CNI executable that imports this must start in milliseconds.
 """
 
@@ -10,11 +9,14 @@ import struct
 
 from netemu.wire import records
 
+# By their names: these are the words in which every message below is written.
+from netemu.wire.netlink import ACK, CREATE, DUMP, EXCL, REPLACE, Reply, attribute, message, split, text, u32
+
 # typing costs ten milliseconds at the start of a CNI executable, ipaddress five: requests do without either.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ipaddress
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator
 
     from netemu.wire import addresses
 
@@ -24,8 +26,7 @@ if TYPE_CHECKING:
 
 AF_UNSPEC, AF_INET, AF_BRIDGE, AF_INET6 = 0, 2, 7, 10
 
-# Message types (linux/netlink.h, rtnetlink.h).
-ERROR, DONE = 2, 3
+# Message types (linux/rtnetlink.h).
 NEWLINK, DELLINK, GETLINK, SETLINK = 16, 17, 18, 19
 NEWADDR, DELADDR, GETADDR = 20, 21, 22
 NEWROUTE, DELROUTE, GETROUTE = 24, 25, 26
@@ -37,11 +38,6 @@ NAMES = {
     NEWNEIGH: "new neighbour", DELNEIGH: "delete neighbour", GETNEIGH: "get neighbours",
     36: "new queueing discipline", 38: "get queueing disciplines", 44: "new traffic filter",
 }  # fmt: skip
-
-# Flags of a message.
-REQUEST, MULTI, ACK = 0x1, 0x2, 0x4
-DUMP = 0x300  # ROOT | MATCH
-REPLACE, EXCL, CREATE = 0x100, 0x200, 0x400
 
 # Attributes of a link.
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_TXQLEN = 1, 3, 4, 5, 10, 13
@@ -68,7 +64,6 @@ SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_NOWHERE = 0, 253, 255  # deleting, "nowhere" m
 NDA_DST, NDA_LLADDR = 1, 2
 NUD_PERMANENT, NTF_SELF = 0x80, 0x02
 
-_HEADER = struct.Struct("=LHHLL")  # length, type, flags, sequence, port
 _LINK = struct.Struct("=BxHiII")  # family, device type, index, flags, changed flags
 _ADDRESS = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
 _ROUTE = struct.Struct("=BBBBBBBBI")  # family, dst len, src len, tos, table, protocol, scope, type, flags
@@ -92,34 +87,10 @@ Forwarding = records.record(
 )  # a tunnel's: frames to `mac` go to the machine `ip`
 # What a neighbour needs of an address: its family as 4 or 6, and its bytes.
 Bare = records.record("Bare", "version packed")
-Reply = records.record(
-    "Reply", "type sequence error body"
-)  # error: errno (0: acknowledged) of an ERROR message
-
-
-def attribute(kind: int, payload: bytes) -> bytes:
-    """One attribute, padded."""
-    length = len(payload) + 4
-    return struct.pack("=HH", length, kind) + payload + b"\0" * (-length % 4)
-
-
-def u32(kind: int, value: int) -> bytes:
-    """An attribute that is a number."""
-    return struct.pack("=HHI", 8, kind, value)
-
-
-def text(kind: int, value: str) -> bytes:
-    """An attribute that is a C string."""
-    return attribute(kind, value.encode() + b"\0")
 
 
 def _mac(kind: int, mac: str) -> bytes:
     return attribute(kind, bytes.fromhex(mac.replace(":", "")))
-
-
-def message(kind: int, flags: int, body: bytes) -> bytes:
-    """A request with its header."""
-    return _HEADER.pack(_HEADER.size + len(body), kind, flags | REQUEST, 0, 0) + body
 
 
 def _family(version: int) -> int:
@@ -431,43 +402,12 @@ def dump_forwarding() -> bytes:
     return message(GETNEIGH, DUMP, _NEIGHBOUR.pack(AF_BRIDGE, 0, 0, 0, 0))
 
 
-# -- batches and answers -------------------------------------------------------------------------------------
-
-
-def number(messages: "Sequence[bytes]", first: int) -> bytes:
-    """One buffer of all messages, numbered from `first`; only the last one is acknowledged when it went well.
-
-    The kernel works through them in order, whatever happens to one, and always answers a failure: with the
-    last acknowledgement all is known.
-    """
-    out = bytearray()
-    last = first + len(messages) - 1
-    for sequence, message in enumerate(messages, first):
-        start = len(out)
-        out += message + b"\0" * (-len(message) % 4)
-        flags = struct.unpack_from("=H", message, 6)[0]
-        if sequence != last:
-            flags &= ~ACK
-        struct.pack_into("=HL", out, start + 6, flags, sequence)
-    return bytes(out)
+# -- answers -----------------------------------------------------------------------------------------------
 
 
 def kind(message: bytes) -> str:
     """What a request of this module asks for, in words, for an error message."""
     return NAMES.get(struct.unpack_from("=H", message, 4)[0], "request")
-
-
-def replies(data: bytes) -> "Iterator[Reply]":
-    """Split what was received into its messages. DONE has its dump error (0: fine)."""
-    offset = 0
-    while offset + _HEADER.size <= len(data):
-        length, what, _flags, sequence, _port = _HEADER.unpack_from(data, offset)
-        if length < _HEADER.size or offset + length > len(data):
-            raise ValueError(f"netlink message of {length} bytes does not fit in {len(data) - offset}")
-        body = data[offset + _HEADER.size : offset + length]
-        error = -struct.unpack_from("=i", body)[0] if what in (ERROR, DONE) and len(body) >= 4 else 0
-        yield Reply(what, sequence, error, body)
-        offset += (length + 3) & ~3
 
 
 def parse(reply: Reply) -> "Link | LinkAddress | Route | Neighbour | Forwarding | None":
@@ -571,13 +511,3 @@ def _hops(data: bytes) -> "Iterator[tuple[int, bytes]]":
 def _number(attributes: dict[int, bytes], kind: int) -> int:
     value = attributes.get(kind)
     return struct.unpack("=I", value)[0] if value else 0
-
-
-def split(data: bytes, offset: int) -> "Iterable[tuple[int, bytes]]":
-    """Type (without flags) and value of each attribute from `offset` on."""
-    while offset + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, offset)
-        if length < 4:
-            return
-        yield kind & 0x3FFF, data[offset + 4 : offset + length]
-        offset += (length + 3) & ~3

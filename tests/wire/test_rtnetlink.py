@@ -9,7 +9,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from netemu.wire import rtnetlink
+from netemu.wire import netlink, rtnetlink
 
 IF4, IF6 = ipaddress.ip_interface("10.244.1.5/24"), ipaddress.ip_interface("fd00:244:0:1::5/64")
 
@@ -92,7 +92,7 @@ def test_a_permanent_neighbour():
 
 def test_a_batch_is_numbered_and_nothing_else_changes():
     messages = [rtnetlink.get_link("a"), rtnetlink.del_link("veth12"), rtnetlink.dump_links()]
-    buffer = rtnetlink.number(messages, 41)
+    buffer = netlink.number(messages, 41)
     at, numbers = 0, []
     for message in messages:
         length, _, _, sequence, _ = struct.unpack_from("=LHHLL", buffer, at)
@@ -107,21 +107,21 @@ def test_replies_are_split_and_errors_read():
     ack = struct.pack("=LHHLLi", 20, 2, 0, 41, 0, 0)
     refused = struct.pack("=LHHLLi", 20, 2, 0, 42, 0, -17)
     done = struct.pack("=LHHLLi", 20, 3, 2, 43, 0, 0)
-    found = [(r.type, r.sequence, r.error) for r in rtnetlink.replies(ack + refused + done)]
+    found = [(r.type, r.sequence, r.error) for r in netlink.replies(ack + refused + done)]
     assert found == [(2, 41, 0), (2, 42, 17), (3, 43, 0)]
     with pytest.raises(ValueError, match="does not fit"):
-        list(rtnetlink.replies(ack[:-1]))
+        list(netlink.replies(ack[:-1]))
 
 
 def test_what_was_asked_for_is_read_back():
     """The requests double as answers: the kernel uses the same layouts."""
-    link = rtnetlink.parse(next(rtnetlink.replies(rtnetlink.new_bridge("cni0", mac="02:00:00:00:00:01"))))
+    link = rtnetlink.parse(next(netlink.replies(rtnetlink.new_bridge("cni0", mac="02:00:00:00:00:01"))))
     assert (link.name, link.mac, link.kind) == ("cni0", "02:00:00:00:00:01", "bridge")
-    address = rtnetlink.parse(next(rtnetlink.replies(rtnetlink.new_address(5, IF6))))
+    address = rtnetlink.parse(next(netlink.replies(rtnetlink.new_address(5, IF6))))
     assert address == (5, IF6, 0x82)
     via = ipaddress.ip_address("10.244.1.1")
     message = rtnetlink.new_route(ipaddress.ip_network("0.0.0.0/0"), 5, via=via)
-    route = rtnetlink.parse(next(rtnetlink.replies(message)))
+    route = rtnetlink.parse(next(netlink.replies(message)))
     assert (str(route.dst), route.via, route.index, route.table) == ("0.0.0.0/0", via, 5, 254)
 
 

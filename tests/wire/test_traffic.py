@@ -5,13 +5,13 @@ import struct
 import pytest
 
 from netemu.kernel import netns, rtnl
-from netemu.wire import rtnetlink, traffic
+from netemu.wire import netlink, rtnetlink, traffic
 
 tcmsg = pytest.importorskip("pyroute2.netlink.rtnl.tcmsg").tcmsg
 
 
 def read(message):
-    found = tcmsg(rtnetlink.number([message], 7))
+    found = tcmsg(netlink.number([message], 7))
     found.decode()
     return found
 
@@ -21,8 +21,8 @@ def test_a_token_bucket(rate):
     found = read(traffic.new_tbf(5, rate=rate, burst=9000, limit=20_000))
     assert (found["index"], found["parent"], found["handle"]) == (5, 0xFFFFFFFF, 0x10000)
     assert found.get_attr("TCA_KIND") == "tbf"
-    options = dict(rtnetlink.split(message_body(traffic.new_tbf(5, rate=rate, burst=9000, limit=20_000)), 20))
-    inner = dict(rtnetlink.split(options[traffic.TCA_OPTIONS], 0))
+    options = dict(netlink.split(message_body(traffic.new_tbf(5, rate=rate, burst=9000, limit=20_000)), 20))
+    inner = dict(netlink.split(options[traffic.TCA_OPTIONS], 0))
     assert struct.unpack_from("=I", inner[1], 8)[0] == min(rate, 0xFFFFFFFF)  # tc_tbf_qopt.rate.rate
     assert struct.unpack_from("=I", inner[1], 24)[0] == 20_000  # .limit
     assert struct.unpack("=I", inner[6])[0] == 9000
