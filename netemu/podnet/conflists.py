@@ -41,7 +41,9 @@ def _kind(settings: backends.Settings, subnets: tuple[IPv4Network | IPv6Network,
 
 
 # hairpinMode: a pod that reaches itself through a Service comes back through the port it left by.
-_GATEWAY = {"isGateway": True, "isDefaultGateway": True, "hairpinMode": True}
+# viaGateway: the node is a pod's one neighbour, a permanent one. Pods that resolved each other would fill the
+# kernel's neighbour table, which is one for all namespaces: with a thousand pods packets get lost.
+_GATEWAY = {"isGateway": True, "isDefaultGateway": True, "hairpinMode": True, "viaGateway": True}
 
 
 def _delegating(
