@@ -3,7 +3,7 @@
 Reads the same compiled rules that decided; decides nothing. Each finding is a Reason of kind `advice`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from netemu.api import core, selectors
@@ -41,6 +41,13 @@ class Case(NamedTuple):
         found = self.world.pod(owner.name, owner.namespace) if owner and owner.kind == "pod" else None
         return found if found is not None and not found.spec.hostNetwork else None
 
+    @property
+    def named(self) -> Mapping[tuple[str, str], int]:
+        """The named ports of the pod where the connection arrives."""
+        if self.direction == "ingress":
+            return self.subject.named
+        return policies.named_ports(self.pod) if self.pod is not None else {}
+
 
 def of(case: Case) -> tuple[Reason, ...]:
     """The findings, the likeliest first; a few at most."""
@@ -75,10 +82,8 @@ def _other_port(case: Case, rule: rules.Rule) -> Iterator[Reason]:
     for entry in rule.ports:
         if protocol == "ICMP":
             yield _says(rule, f"{rule.label} names ports: such a rule never allows ICMP")
-        elif entry.name and (entry.name, protocol) not in case.what.named:
-            known = (
-                ", ".join(f"{name} ({p.lower()}/{n})" for (name, p), n in case.what.named.items()) or "none"
-            )
+        elif entry.name and (entry.name, protocol) not in case.named:
+            known = ", ".join(f"{name} ({p.lower()}/{n})" for (name, p), n in case.named.items()) or "none"
             yield _says(
                 rule,
                 f"{rule.label} allows the port named {entry.name}, and {target} has none; its names: {known}",

@@ -5,10 +5,21 @@ modules of those names. Whether a process listens it knows only where a containe
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from netemu.api import core
-from netemu.model import advice, flows, names, policies, rules, sentences, services, verdicts, worlds
+from netemu.model import (
+    advice,
+    endpoints,
+    flows,
+    names,
+    policies,
+    rules,
+    sentences,
+    services,
+    targets,
+    verdicts,
+    worlds,
+)
 from netemu.model.verdicts import Outcome, Reason, Verdict
 
 Flow = flows.Flow
@@ -35,38 +46,9 @@ class Model:
     def __init__(self, world: worlds.World) -> None:
         self.world = world
         self.policies = policies.Policies(world)
-        self._targets: dict[tuple[worlds.Party, str, int, str], Target] = {}
-        self._behind: dict[tuple[services.Endpoint, str], Target] = {}
+        self.services = services.of(world)
+        self.targets = targets.Targets(world, self.policies)
         self.polices = bool(world.policies or world.cluster_policies) and world.settings.policed
-
-    def target(self, owner: worlds.Party, address: str, port: int, protocol: str) -> "Target":
-        """Who answers at an address of his own; found out once."""
-        key = (owner, address, port, protocol)
-        found = self._targets.get(key)
-        if found is None:
-            pod = self.world.pod(owner.name, owner.namespace) if owner.kind == "pod" else None
-            known = pod is None or protocol == "ICMP" or (port, protocol) in worlds.declared(pod)
-            found = self._targets[key] = self._target(owner, address, port, protocol, known)
-        return found
-
-    def behind(self, endpoint: services.Endpoint, protocol: str) -> "Target":
-        """Who answers behind a Service: it chose him, so that he listens, whatever he declares."""
-        key = (endpoint, protocol)
-        found = self._behind.get(key)
-        if found is None:
-            owner = self.world.owner(endpoint.address)
-            if owner is None or owner.kind != "pod":  # listed by hand, or a pod in a node's network
-                known = self.world.pod(endpoint.name, endpoint.namespace)
-                namespace = endpoint.namespace if known else ""
-                owner = worlds.Party("outside", endpoint.name, namespace, endpoint.node)
-            found = self._behind[key] = self._target(owner, endpoint.address, endpoint.port, protocol, True)
-        return found
-
-    def _target(self, owner: worlds.Party, address: str, port: int, protocol: str, known: bool) -> "Target":
-        subject = self.policies.subject(owner.name, owner.namespace) if owner.kind == "pod" else None
-        what = subject.arrival(protocol, port) if subject else rules.Arrival(protocol, port)
-        entering = self.policies.answers("ingress", subject, what) if subject else rules.SILENT
-        return Target(owner, address, port, subject, what, entering, known)
 
     def expect(self, flow: Flow) -> Verdict:
         """The outcomes and why."""
@@ -82,49 +64,24 @@ class Model:
 
 
 _BARE, _REASONS, _ADVICE = range(3)  # how much a journey tells
-
-
-class Target(NamedTuple):
-    """Who answers to an address and port, and what policies see in him (no `subject`: he is nobody's).
-
-    entering  what his ingress rules say to such a connection
-    known     he listens, or nobody does: it is not left open whether a process has the port
-    """
-
-    owner: worlds.Party
-    address: str
-    port: int
-    subject: policies.Subject | None
-    what: rules.Arrival
-    entering: rules.Answers
-    known: bool
-
-
-class Arriving(NamedTuple):
-    """Where a connection arrives, after Services, and whom the target and policy see.
-
-    left   egress of the sender was judged already, by the address that was dialled
-    share  of the connections, by chance
-    """
-
-    target: Target
-    seen: frozenset[str]
-    policed: frozenset[str]
-    left: bool = False
-    share: float = 1.0
+_NO_REASONS: tuple[Reason, ...] = ()
+_UNSEEN: frozenset[str] = frozenset()
+_Decided = tuple[bool, tuple[Reason, ...]]  # whether it may pass, and why
 
 
 class _Journey:
     """One flow on its way. Every method answers with what may become of it from there on."""
 
-    __slots__ = ("family", "flow", "model", "source", "subject", "tells", "world")
+    __slots__ = ("family", "flow", "model", "sender", "source", "subject", "tells", "world")
 
     def __init__(self, model: Model, flow: Flow, tells: int) -> None:
         self.model = model
         self.world = model.world
         self.flow = flow
         self.source = source = flow.source
-        self.subject = model.policies.subject(source.name, source.namespace) if source.kind == "pod" else None
+        self.sender = model.services.senders[source]
+        subjects = model.policies.subjects
+        self.subject = subjects[source.name, source.namespace] if source.kind == "pod" else None
         self.tells = tells
         self.family = flow.family
 
@@ -179,11 +136,12 @@ class _Journey:
             self.flow = self.flow._replace(host=host, family=family)
         if host == "::1" or host.startswith("127."):
             return self._to_localhost()
-        if source.addresses and not source.speaks(family):
+        if source.addresses and not self.sender.speaks[family]:
             return verdicts.one("unreachable", Reason("route", f"{source} has no IPv{family} address"))
         owner = self.world.owner(host)
         if owner is None or owner.kind == "node":
-            translation = services.translate(self.world, self.flow)
+            at = (source if owner is None else owner).node
+            translation = self.model.services.translate(self.sender, self.flow, at)
             if translation is not None:
                 return self._through(translation)
         if owner is None:
@@ -200,32 +158,33 @@ class _Journey:
             return Verdict(_perhaps(flow, f"{self.source} declares no port {flow.port}/{flow.protocol}"))
         because = Reason("pod", f"containers of a pod share one loopback; container {container} has the port")
         seen = frozenset({flow.host})
-        itself = self.model.target(self.source, flow.host, flow.port, flow.protocol)
-        return Verdict(self._answers(Arriving(itself, seen, seen)), (because,))
+        itself = self.model.targets.at[self.source, flow.host, flow.port, flow.protocol]
+        return Verdict(self._answers(itself, seen), (because,))
 
     def _to_pod(self, owner: worlds.Party) -> Verdict:
         source, host, port, protocol, _ = self.flow
+        because: tuple[Reason, ...]
         if host in source.addresses:
-            seen = frozenset({host})
-            itself = self._answers(Arriving(self.model.target(source, host, port, protocol), seen, seen))
-            return Verdict(itself, (Reason("default", "a pod always reaches itself"),))
+            itself = self.model.targets.at[source, host, port, protocol]
+            because = (Reason("default", "a pod always reaches itself"),)
+            return Verdict(self._answers(itself, frozenset({host})), because)
         if source.kind == "outside":
             text = "pod addresses are known inside the cluster only"
             return verdicts.one("unreachable", Reason("route", text))
-        because: tuple[Reason, ...] = ()
+        because = _NO_REASONS
         if self.tells:
             because = (Reason("pod", "pods are reached by their own address"),)
             if source.node:
                 text = "same node" if source.node == owner.node else f"{source.node} to {owner.node}"
                 because += (Reason("route", text),)
-        seen = self.world.seen(source, self.family)
-        target = self.model.target(owner, host, port, protocol)
-        return Verdict(self._policed(Arriving(target, seen, seen)), because)
+        target = self.model.targets.at[owner, host, port, protocol]
+        seen = self.sender.seen[self.family]
+        return Verdict(self._policed(target, seen, seen), because)
 
     def _to_node(self, owner: worlds.Party) -> Verdict:
         """A node's own address: a pod in its network may declare the port."""
         flow = self.flow
-        seen = self.world.seen(self.source, self.family)
+        seen = self.sender.seen[self.family]
         if flow.protocol == "ICMP":
             return self._beyond((Outcome("ok", (), owner.name, "", flow.host, 0, seen),))
         for pod in self.world.host_pods.get(owner.name, ()):
@@ -238,7 +197,7 @@ class _Journey:
         )
 
     def _to_outside(self, owner: worlds.Party) -> Verdict:
-        flow, seen = self.flow, self.source.of_family(self.family)
+        flow, seen = self.flow, self.sender.speaks[self.family]
         if self.source.kind != "outside":
             seen = self.world.node_addresses(self.source.node, self.family)
         found = self._beyond((Outcome("ok", (), owner.name, "", flow.host, flow.port, seen),))
@@ -261,17 +220,20 @@ class _Journey:
             because = (*dialled, *because)
         if not translation.backends:
             return Verdict((Outcome(translation.word),), because)
-        outcomes: list[Outcome] = []
+        behind, protocol, own = self.model.targets.behind, self.flow.protocol, self.sender.seen[self.family]
+        outcomes: tuple[Outcome, ...] = ()
         for endpoint, share, seen, policed, astray in translation.backends:
             if astray:
-                text = f"the answer of {endpoint.name} would not come back by {translation.at}"
-                reason = (Reason("route", text, f"{endpoint.namespace}/{endpoint.name}"),)
-                lost = Outcome("dropped", reason, address=endpoint.address, port=endpoint.port)
-                outcomes.append(lost._replace(probability=share))
-            else:
-                target = self.model.behind(endpoint, self.flow.protocol)
-                outcomes += self._policed(Arriving(target, seen, policed, left, share))
-        return Verdict(tuple(outcomes), because)
+                outcomes += (_astray(endpoint, share, translation.at),)
+                continue
+            outcomes += self._policed(
+                behind[endpoint, protocol],
+                own if seen is None else seen,
+                own if policed is None else policed,
+                share,
+                left=left,
+            )
+        return Verdict(outcomes, because)
 
     # --- policies
 
@@ -281,37 +243,50 @@ class _Journey:
         allowed, because = self._egress(self.flow.host, what)
         return Verdict(outcomes if allowed else (Outcome("dropped"),), because)
 
-    def _policed(self, at: Arriving) -> tuple[Outcome, ...]:
-        """What becomes of a connection that arrives there: egress, unless it has `left`, then ingress."""
-        target = at.target
+    def _policed(
+        self,
+        target: targets.Target,
+        seen: frozenset[str],
+        policed: frozenset[str],
+        share: float = 1.0,
+        *,
+        left: bool = False,
+    ) -> tuple[Outcome, ...]:
+        """What becomes of a connection that arrives there: egress, unless it has `left`, then ingress.
+
+        `seen` and `policed` are the sender's addresses as the target and as policy see them.
+        """
         because = _NO_REASONS
-        if not at.left:
+        if not left:
             allowed, because = self._egress(target.address, target.what)
             if not allowed:
-                return (_dropped(at, because),)
+                return (_dropped(target, share, because),)
         if target.subject is None:
-            return _with(because, self._answers(at))
+            return self._answers(target, seen, share, because)
         outcomes: tuple[Outcome, ...] = ()
-        for entered, reasons in self._ingress(target.subject, at):
+        for allowed, reasons in self._ingress(target.subject, target, policed):
             told = because + reasons
-            outcomes += _with(told, self._answers(at)) if entered else (_dropped(at, told),)
+            outcomes += (
+                self._answers(target, seen, share, told) if allowed else (_dropped(target, share, told),)
+            )
         return outcomes
 
-    def _egress(self, address: str, what: rules.Arrival) -> tuple[bool, tuple[Reason, ...]]:
+    def _egress(self, address: str, what: rules.Arrival) -> _Decided:
         subject = self.subject
         if subject is None:
             return True, _NO_REASONS
-        leaving = self.model.policies.answers("egress", subject, what)
-        return self._decided("egress", subject, leaving, address, what)
+        return self._decided("egress", subject, subject.programs["egress"].answers[what], address, what)
 
-    def _ingress(self, subject: policies.Subject, at: Arriving) -> Iterable[tuple[bool, tuple[Reason, ...]]]:
+    def _ingress(
+        self, subject: policies.Subject, target: targets.Target, policed: frozenset[str]
+    ) -> Iterable[_Decided]:
         """Each way in which it may be judged: the sender may have several addresses that policy can see."""
-        _, _, _, _, what, entering, _ = at.target
-        if len(at.policed) == 1:
-            (address,) = at.policed
+        what, entering = target.what, target.entering
+        if len(policed) == 1:
+            (address,) = policed
             return (self._decided("ingress", subject, entering, address, what),)
         ways: dict[bool, tuple[Reason, ...]] = {}
-        for address in self._visible(at):
+        for address in self._visible(policed, target.owner.node):
             ways.setdefault(*self._decided("ingress", subject, entering, address, what))
         return ways.items() if ways else ((True, _NO_REASONS),)
 
@@ -322,23 +297,23 @@ class _Journey:
         answers: rules.Answers,
         address: str,
         what: rules.Arrival,
-    ) -> tuple[bool, tuple[Reason, ...]]:
+    ) -> _Decided:
         """What policy of one side says, with the other at that address."""
-        place = self.model.policies.place(address)
+        place = self.model.policies.places[address]
         decision = rules.decide(answers, place.mask, subject.exempt.get(address))
         if not self.tells:
             return decision.allowed, _NO_REASONS
         return decision.allowed, self._told(decision, direction, subject, place, what)
 
-    def _visible(self, at: Arriving) -> list[str]:
+    def _visible(self, addresses: frozenset[str], at: str) -> list[str]:
         """Of a node's addresses those that others see: with its gateways it speaks to its own pods alone."""
         kept = []
-        for address in sorted(at.policed):
+        for address in sorted(addresses):
             owner = self.world.owner(address)
             node = owner.node if owner is not None and owner.kind == "node" else ""
-            if not node or node == at.target.owner.node or address in self.world.uplinks(node, self.family):
+            if not node or node == at or address in self.world.uplinks(node, self.family):
                 kept.append(address)
-        return kept or sorted(at.policed)
+        return kept or sorted(addresses)
 
     def _told(
         self,
@@ -362,34 +337,36 @@ class _Journey:
 
     # --- who answers
 
-    def _answers(self, at: Arriving) -> tuple[Outcome, ...]:
+    def _answers(
+        self,
+        target: targets.Target,
+        seen: frozenset[str],
+        share: float = 1.0,
+        because: tuple[Reason, ...] = _NO_REASONS,
+    ) -> tuple[Outcome, ...]:
         """What is met at an address that is reached."""
-        owner, address, port, _, what, _, known = at.target
+        owner, address, port, _, what, _, known = target
         if not known:
-            return _perhaps(self.flow, f"no container declares port {port}/{what.protocol}")
-        return (Outcome("ok", (), owner.name, owner.namespace, address, port, at.seen, at.share),)
+            return _perhaps(self.flow, f"no container declares port {port}/{what.protocol}", because)
+        return (Outcome("ok", because, owner.name, owner.namespace, address, port, seen, share),)
 
     def _pod(self, party: worlds.Party) -> core.Pod | None:
         return self.world.pod(party.name, party.namespace) if party.kind == "pod" else None
 
 
-_NO_REASONS: tuple[Reason, ...] = ()
-_UNSEEN: frozenset[str] = frozenset()
+def _dropped(target: targets.Target, share: float, because: tuple[Reason, ...]) -> Outcome:
+    return Outcome("dropped", because, "", "", target.address, target.port, _UNSEEN, share)
 
 
-def _with(because: tuple[Reason, ...], outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
-    if not because:
-        return outcomes
-    return tuple(outcome._replace(because=(*because, *outcome.because)) for outcome in outcomes)
+def _astray(endpoint: endpoints.Endpoint, share: float, at: str) -> Outcome:
+    text = f"the answer of {endpoint.name} would not come back by {at}"
+    because = (Reason("route", text, f"{endpoint.namespace}/{endpoint.name}"),)
+    return Outcome("dropped", because, address=endpoint.address, port=endpoint.port, probability=share)
 
 
-def _dropped(at: Arriving, because: tuple[Reason, ...]) -> Outcome:
-    return Outcome("dropped", because, "", "", at.target.address, at.target.port, _UNSEEN, at.share)
-
-
-def _perhaps(flow: Flow, text: str) -> tuple[Outcome, ...]:
+def _perhaps(flow: Flow, text: str, because: tuple[Reason, ...] = _NO_REASONS) -> tuple[Outcome, ...]:
     """Somebody may listen, or nobody. A UDP server may keep silent as well, so there all is open."""
-    because = (Reason("port", text),)
+    because += (Reason("port", text),)
     if flow.protocol == "UDP":
         return (Outcome(verdicts.UNKNOWN, because),)
     return (Outcome("ok", because), Outcome("refused", because))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from netemu.api import core
-from netemu.model import services, worlds
+from netemu.model import claims, worlds
 from netemu.model.verdicts import Reason
 
 NDOTS = 5
@@ -38,7 +38,7 @@ def resolve(world: worlds.World, source: worlds.Party, host: str, family: int) -
     for full in candidates(world, pod, host):
         if found := _zone(world, full, family, _MOST_ALIASES):
             service = _named(world, full)
-            subject = services.name(service) if service is not None else ""
+            subject = claims.name(service) if service is not None else ""
             return Answer(found, Reason("name", f"{full} is {', '.join(found)}", subject), asked)
         alias = alias or _alias(world, full)
     if alias:

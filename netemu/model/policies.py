@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from netemu.api import clusterpolicies, core, networking, selectors
-from netemu.model import peers, rules, worlds
+from netemu.model import memos, peers, rules, worlds
 
-_NOTHING = rules.Program()
+_Labelled = tuple[str, tuple[tuple[str, str], ...]]  # a Namespace and labels: what selectors see of a pod
 
 
 class Subject(NamedTuple):
@@ -25,13 +25,13 @@ class Subject(NamedTuple):
     party: worlds.Party
     pod: core.Pod
     named: Mapping[tuple[str, str], int]
-    programs: Mapping[str, rules.Program]
+    programs: Mapping[rules.Direction, rules.Program]
     exempt: Mapping[str, rules.Decision]
 
     def arrival(self, protocol: str, port: int) -> rules.Arrival:
         """A connection that arrives here."""
         names = [name for (name, of), number in self.named.items() if (of, number) == (protocol, port)]
-        return rules.Arrival(protocol, port, self.named, tuple(names))
+        return rules.Arrival(protocol, port, tuple(names))
 
 
 class Place(NamedTuple):
@@ -43,16 +43,19 @@ class Place(NamedTuple):
 
 
 class Policies:
-    """All policies of a world. What it learns of pods and addresses it keeps."""
+    """All policies of a world.
+
+    subjects  the pods, by name and Namespace, that policies can select: those with addresses of their own
+    places    addresses (canonical) as policies see them
+    """
 
     def __init__(self, world: worlds.World) -> None:
         self._world = world
         self._bits: dict[peers.Peer, int] = {}
-        self._subjects: dict[tuple[str, str], Subject | None] = {}
-        self._programs: dict[tuple[str, tuple[tuple[str, str], ...]], Mapping[str, rules.Program]] = {}
-        self._places: dict[str, Place] = {}
-        self._pod_masks: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
-        self._answers: dict[tuple[int, str, int, tuple[str, ...]], rules.Answers] = {}
+        self.subjects = memos.Memo(self._subject)
+        self.places = memos.Memo(self._place)
+        self._programs = memos.Memo(self._both_programs)
+        self._pod_masks = memos.Memo(self._pod_mask)
         self._compiled: dict[str, list[_Compiled]] = {}
         for policy in world.policies:
             found = self._compile(policy)
@@ -63,53 +66,26 @@ class Policies:
         for peer, bit in self._bits.items():
             self._sorts[peer.sort].append((peer, bit))
 
-    def subject(self, name: str, namespace: str) -> Subject | None:
-        """The pod, if policies can select it: it has addresses, and they are its own."""
-        key = (name, namespace)
-        if key not in self._subjects:
-            pod = self._world.pod(name, namespace)
-            policed = pod is not None and not pod.spec.hostNetwork and self._world.settings.policed
-            self._subjects[key] = self._make(pod) if pod is not None and policed else None
-        return self._subjects[key]
-
-    def place(self, address: str) -> Place:
-        """An address (canonical) as policies see it."""
-        found = self._places.get(address)
-        if found is None:
-            owner = self._world.owner(address)
-            found = self._places[address] = Place(address, owner, self._mask(address, owner))
-        return found
-
-    def answers(self, direction: rules.Direction, subject: Subject, what: rules.Arrival) -> rules.Answers:
-        """What the rules of `subject` say to such a connection, whoever is at its other end."""
-        program = subject.programs[direction]
-        if program is _NOTHING:
-            return rules.SILENT
-        key = (id(program), what.protocol, what.port, what.names)  # programs live as long as this does
-        found = self._answers.get(key)
-        if found is None:
-            found = self._answers[key] = program.answers(what)
-        return found
-
     def decide(
         self, direction: rules.Direction, subject: Subject, place: Place, what: rules.Arrival
     ) -> rules.Decision:
         """Whether `subject` may have this connection, to `place` (egress) or from it (ingress)."""
-        answers = self.answers(direction, subject, what)
+        answers = subject.programs[direction].answers[what]
         return rules.decide(answers, place.mask, subject.exempt.get(place.address))
 
-    def isolating(self, subject: Subject, direction: rules.Direction) -> tuple[rules.Rule, ...]:
-        """The rules of the NetworkPolicies that isolate the pod in that direction."""
-        return subject.programs[direction].rules
-
-    def _make(self, pod: core.Pod) -> Subject:
-        key = (pod.metadata.namespace, tuple(sorted(pod.metadata.labels.items())))
-        programs = self._programs.get(key)
-        if programs is None:
-            programs = {field: self._program(field, *key) for field in ("ingress", "egress")}
-            self._programs[key] = programs
+    def _subject(self, key: tuple[str, str]) -> Subject | None:
+        pod = self._world.pod(*key)
+        if pod is None or pod.spec.hostNetwork or not self._world.settings.policed:
+            return None
         party = worlds.pod_party(pod)
-        return Subject(party, pod, named_ports(pod), programs, self._exempt(party))
+        return Subject(party, pod, named_ports(pod), self._programs[_labelled(pod)], self._exempt(party))
+
+    def _both_programs(self, labelled: _Labelled) -> Mapping[rules.Direction, rules.Program]:
+        return {field: self._program(field, *labelled) for field in _DIRECTIONS}
+
+    def _place(self, address: str) -> Place:
+        owner = self._world.owner(address)
+        return Place(address, owner, self._mask(address, owner))
 
     def _exempt(self, party: worlds.Party) -> Mapping[str, rules.Decision]:
         node = self._world.node(party.node)
@@ -123,7 +99,9 @@ class Policies:
                 found[address] = rules.OWN_NODE
         return found
 
-    def _program(self, field: str, namespace: str, pairs: tuple[tuple[str, str], ...]) -> rules.Program:
+    def _program(
+        self, field: rules.Direction, namespace: str, pairs: tuple[tuple[str, str], ...]
+    ) -> rules.Program:
         labels = dict(pairs)
         space = self._world.namespace_labels.get(namespace, {worlds.NAME_LABEL: namespace})
         selecting = [
@@ -135,20 +113,20 @@ class Policies:
         for cluster in self._tiers:
             if cluster.subject is not None and cluster.subject.has_pod(namespace, space, labels):
                 tiers[cluster.tier].extend(cluster.compiled[field])
-        program = rules.Program(
+        return rules.Program(
             tuple(tiers["Admin"]),
             tuple(found.name for found in selecting),
             tuple(rule for found in selecting for rule in found.compiled[field]),
             tuple(tiers["Baseline"]),
         )
-        return program if any(program) else _NOTHING
 
     def _mask(self, address: str, owner: worlds.Party | None) -> int:
         parsed = ipaddress.ip_address(address)
         family, number = parsed.version, int(parsed)
         mask = peers.ANYBODY
-        if owner is not None and owner.kind == "pod":
-            mask |= self._pod_mask(owner)
+        pod = self._world.pod(owner.name, owner.namespace) if owner and owner.kind == "pod" else None
+        if pod is not None and not pod.spec.hostNetwork:
+            mask |= self._pod_masks[_labelled(pod)]
         node = self._world.node(owner.name) if owner is not None and owner.kind == "node" else None
         for peer, bit in self._sorts["block"]:
             if peer.block is not None and peer.block.has(family, number):
@@ -158,18 +136,11 @@ class Policies:
                 mask |= bit
         return mask
 
-    def _pod_mask(self, owner: worlds.Party) -> int:
-        pod = self._world.pod(owner.name, owner.namespace)
-        if pod is None or pod.spec.hostNetwork:
-            return 0
-        labels = pod.metadata.labels
-        key = (owner.namespace, tuple(sorted(labels.items())))
-        if key not in self._pod_masks:
-            space = self._world.namespace_labels.get(owner.namespace, {worlds.NAME_LABEL: owner.namespace})
-            asked = (*self._sorts[""], *self._sorts[f"pods/{owner.namespace}"])
-            found = (bit for peer, bit in asked if peer.has_pod(owner.namespace, space, labels))
-            self._pod_masks[key] = sum(found)
-        return self._pod_masks[key]
+    def _pod_mask(self, labelled: _Labelled) -> int:
+        namespace, labels = labelled[0], dict(labelled[1])
+        space = self._world.namespace_labels.get(namespace, {worlds.NAME_LABEL: namespace})
+        asked = (*self._sorts[""], *self._sorts[f"pods/{namespace}"])
+        return sum(bit for peer, bit in asked if peer.has_pod(namespace, space, labels))
 
     def _numbered(self, found: Iterable[peers.Peer]) -> int:
         """The mask of some peers; new ones get the next bit."""
@@ -269,6 +240,10 @@ def directions(policy: networking.NetworkPolicy) -> tuple[rules.Direction, ...]:
 
 
 _DIRECTIONS: tuple[rules.Direction, ...] = ("ingress", "egress")
+
+
+def _labelled(pod: core.Pod) -> _Labelled:
+    return pod.metadata.namespace, tuple(sorted(pod.metadata.labels.items()))
 
 
 def named_ports(pod: core.Pod) -> Mapping[tuple[str, str], int]:

@@ -7,9 +7,10 @@ is allowed (network-policy-api.sigs.k8s.io/api-overview). Whom policies select, 
 import functools
 import operator
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from netemu.model import peers
+from netemu.model import memos, peers
 
 Direction = Literal["ingress", "egress"]
 Why = Literal["self", "own-node", "default", "rule", "isolated", "cluster"]
@@ -43,7 +44,8 @@ class Rule(NamedTuple):
         return f"{self.label} ({'from' if self.field == 'ingress' else 'to'} {whom}{what})"
 
 
-class Program(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Program:
     """What holds for a pod in one direction. Tiers in their order: admin, NetworkPolicy, baseline.
 
     `isolating` are the NetworkPolicies that select the pod in this direction; `rules` is the union of theirs.
@@ -54,8 +56,14 @@ class Program(NamedTuple):
     rules: tuple[Rule, ...] = ()
     baseline: tuple[Rule, ...] = ()
 
-    def answers(self, what: "Arrival") -> "Answers":
-        """What it says to a connection to that port, for every mask."""
+    @functools.cached_property
+    def answers(self) -> Mapping["Arrival", "Answers"]:
+        """What it says to a connection, for every mask, by what that is."""
+        return memos.Memo(self._cut)
+
+    def _cut(self, what: "Arrival") -> "Answers":
+        if not (self.admin or self.isolating or self.baseline):
+            return SILENT
         admin, isolated = tuple(_of_cluster(self.admin, what)), bool(self.isolating)
         otherwise = DEFAULT
         if isolated:
@@ -84,14 +92,10 @@ DEFAULT = Decision(True, "default")
 
 
 class Arrival(NamedTuple):
-    """What a connection is where it arrives, after Services. `named` are the named ports of the pod there.
-
-    `names` are those of them that stand for this very port.
-    """
+    """What a connection is where it arrives, after Services. `names` are the port's there."""
 
     protocol: str
     port: int
-    named: Mapping[tuple[str, str], int] = {}
     names: tuple[str, ...] = ()
 
 

@@ -5,7 +5,7 @@ Knows Pods, Nodes, Services and EndpointSlices; not what is really listening, no
 
 import functools
 import ipaddress
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from netemu.api import clusterpolicies, core, discovery, networking
@@ -38,15 +38,6 @@ class Party(NamedTuple):
         """The addresses of one family."""
         wanted = family == 6
         return frozenset([a for a in self.addresses if (":" in a) == wanted])
-
-
-class Endpoint(NamedTuple):
-    """One ready endpoint of a Service port: whom it is, where, and on which address and port."""
-
-    name: str
-    node: str
-    address: str
-    port: int
 
 
 class Settings(NamedTuple):
@@ -177,7 +168,8 @@ class World(Objects):
 
     def node_addresses(self, name: str, family: int) -> frozenset[str]:
         """The addresses of a node that a receiver may see, its gateways to its pods among them."""
-        return next((p.of_family(family) for p in self._node_parties if p.name == name), frozenset())
+        party = self._node_parties.get(name)
+        return party.of_family(family) if party is not None else frozenset()
 
     def uplinks(self, name: str, family: int) -> frozenset[str]:
         """The addresses from which a node's own packets reach pods on other nodes."""
@@ -193,32 +185,8 @@ class World(Objects):
         return frozenset(a for a in canonical(tuple(own)) if (":" in a) == (family == 6))
 
     @functools.cached_property
-    def _node_parties(self) -> tuple[Party, ...]:
-        return tuple(node_party(node) for node in self.nodes)
-
-    def seen(self, source: Party, family: int) -> frozenset[str]:
-        """The addresses a sender is seen by when nothing translates them."""
-        if source.kind == "node":
-            return self.node_addresses(source.name, family)
-        return source.of_family(family)
-
-    def endpoints(self, service: core.Service, port: core.ServicePort, family: int) -> tuple[Endpoint, ...]:
-        """The ready endpoints of a Service port in one family, as its EndpointSlices list them."""
-        found = [
-            Endpoint(
-                endpoint.targetRef.name if endpoint.targetRef else address,
-                endpoint.nodeName or "",
-                address,
-                number,
-            )
-            for piece in self.slices_of(service)
-            if piece.addressType == f"IPv{family}"
-            for number in (p.port for p in piece.ports if (p.name or "") == port.name and p.port)
-            for endpoint in piece.endpoints
-            if endpoint.conditions is None or endpoint.conditions.ready is not False
-            for address in endpoint.addresses[:1]
-        ]
-        return tuple(sorted(set(found)))
+    def _node_parties(self) -> Mapping[str, Party]:
+        return {node.metadata.name: node_party(node) for node in self.nodes}
 
 
 def pod_party(pod: core.Pod) -> Party:
@@ -235,6 +203,13 @@ def node_party(node: core.Node) -> Party:
     gateways = tuple(str(ipaddress.ip_network(subnet)[number]) for subnet in ranges for number in (1, 0))
     name = node.metadata.name
     return Party("node", name, "", name, canonical((*own, *gateways)))
+
+
+def primary(node: core.Node | None, family: int) -> str:
+    """The first address of a node in a family; "" if it has none."""
+    given = node.status.addresses if node is not None and node.status else ()
+    own = canonical(tuple(entry.address for entry in given if entry.type == "InternalIP"))
+    return next((address for address in own if (":" in address) == (family == 6)), "")
 
 
 def canonical(addresses: tuple[str, ...]) -> tuple[str, ...]:
@@ -290,3 +265,14 @@ def literal(text: str) -> str:
 def is_address(text: str) -> bool:
     """Whether the text is an IP address."""
     return bool(literal(text))
+
+
+def within(address: str, ranges: Iterable[str]) -> bool:
+    """Whether an address is in one of some ranges (CIDR; host bits do not matter)."""
+    parsed = ipaddress.ip_address(address)
+    return any(parsed in _network(text) for text in ranges)
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    return ipaddress.ip_network(text.strip(), strict=False)

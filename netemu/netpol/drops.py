@@ -95,13 +95,13 @@ def _decided(
         cluster_policies=known.cluster_policies,
     )
     judge = policies.Policies(world)
-    subject = judge.subject(pod.metadata.name, pod.metadata.namespace)
+    subject = judge.subjects[pod.metadata.name, pod.metadata.namespace]
     if subject is None:
         return None, f"{pod.metadata.namespace}/{pod.metadata.name} is under no policy"
-    place = judge.place(other)
+    place = judge.places[other]
     target = subject if direction == "ingress" else None
     if direction == "egress" and peer is not None:
-        target = judge.subject(peer.metadata.name, peer.metadata.namespace)
+        target = judge.subjects[peer.metadata.name, peer.metadata.namespace]
     protocol = flow.protocol.upper()
     what = target.arrival(protocol, flow.port) if target else rules.Arrival(protocol, flow.port)
     decision = judge.decide(direction, subject, place, what)

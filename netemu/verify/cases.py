@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 from netemu.api import core
-from netemu.model import flows, services, worlds
+from netemu.model import claims, flows, worlds
 
 Kind = Literal["pod", "service", "node-port", "balancer", "name", "echo", "outside"]
 KINDS: tuple[Kind, ...] = ("pod", "service", "node-port", "balancer", "name", "echo", "outside")
@@ -118,7 +118,7 @@ def _services(world: worlds.World) -> Iterator[Target]:
                 shown = f"service {label}, no such port"
                 yield Target("service", shown, address, MISSING_PORT, "TCP", family)
         for shown, addresses in (
-            (f"balancer {label}", services.balancer_addresses(service)),
+            (f"balancer {label}", claims.balancer_addresses(service)),
             (f"external IP of {label}", service.spec.externalIPs),
         ):
             for address in worlds.canonical(addresses):

@@ -6,6 +6,7 @@ import pytest
 
 from netemu.check import imagine, places
 from netemu.cli import explain, main
+from netemu.model import endpoints
 from netemu.scenario import manifests
 
 SHOP = """
@@ -180,8 +181,8 @@ def test_what_is_imagined(shop):
     )
     web = world.service("web", "shop")
     assert web.spec.ipFamilies == ("IPv4",)  # SingleStack, as the API server chooses
-    endpoints = world.endpoints(web, web.spec.ports[0], 4)
-    assert [(e.name, e.port) for e in endpoints] == [("web-0", 8080), ("web-1", 8080)]
+    offered = endpoints.offers(world, web, web.spec.ports[0], 4)
+    assert [(one.endpoint.name, one.endpoint.port) for one in offered] == [("web-0", 8080), ("web-1", 8080)]
     assert world.service("kube-dns", "kube-system").spec.clusterIPs[0] == "10.96.0.10"
 
 

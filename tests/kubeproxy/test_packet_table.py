@@ -33,7 +33,7 @@ from netemu.kubeproxy import endpoints as chosen_endpoints
 from netemu.kubeproxy import iptables, layout, ledger, options, plan, programs, walk, walk_iptables
 from netemu.kubeproxy import proxy as proxying
 from netemu.kubeproxy import services as parsed
-from netemu.model import flows, worlds
+from netemu.model import endpoints, flows, worlds
 from netemu.model import services as model
 from netemu.wire import nft, sctp
 
@@ -233,7 +233,7 @@ def node(name: str, addresses: dict[str, Any]) -> core.Node:
     return codec.convert(
         core.Node,
         {
-            "metadata": {"name": name, "labels": {model.ZONE_LABEL: ZONES[name]}},
+            "metadata": {"name": name, "labels": {endpoints.ZONE_LABEL: ZONES[name]}},
             "spec": {"podCIDR": CIDRS[name][0], "podCIDRs": list(CIDRS[name])},
             "status": {"addresses": [{"type": "InternalIP", "address": a} for a in addresses[name]]},
         },

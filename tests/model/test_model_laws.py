@@ -91,7 +91,7 @@ def answers(*found):
 def isolated(found, direction):
     """The pods that some policy isolates in a direction."""
     model = expect.of(BASE._replace(policies=found))
-    subjects = (model.policies.subject(party.name, party.namespace) for party in PARTIES)
+    subjects = (model.policies.subjects[party.name, party.namespace] for party in PARTIES)
     return [bool(subject and subject.programs[direction].isolating) for subject in subjects]
 
 

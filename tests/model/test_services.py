@@ -5,7 +5,7 @@ import pytest
 from hypothesis import strategies
 
 from netemu.api import codec, core, discovery
-from netemu.model import flows, services, worlds
+from netemu.model import claims, flows, services, worlds
 
 NODES = {"n1": "172.18.0.2", "n2": "172.18.0.3", "n3": "172.18.0.4"}
 OUTSIDE = worlds.Party("outside", "outside", "", "", ("203.0.113.10",))
@@ -123,9 +123,9 @@ def test_with_policy_local_only_nodes_with_endpoints_announce_and_their_shares_d
 
 
 def test_nodes_that_must_not_announce_do_not():
-    nodes = (node("n1", "False"), node("n2", **{services.EXCLUDED: ""}), node("n3"))
+    nodes = (node("n1", "False"), node("n2", **{claims.EXCLUDED: ""}), node("n3"))
     found = world((1, "n1"), nodes=nodes)
-    assert services.announcing(found, found.services[0]) == ("n3",)
+    assert claims.announcing(found, found.services[0]) == ("n3",)
 
 
 @pytest.mark.parametrize(
