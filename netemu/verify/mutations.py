@@ -20,6 +20,7 @@ from netemu.verify import cases, rulebreaks, rulewalk
 from netemu.wire import nft
 
 T = TypeVar("T")
+Fate = rulebreaks.Fate
 POLICIES, SERVICES = "policies", "Services"
 _PODS_LINK, _UPLINK = "cni0", "eth0"
 # What the walk does not read, or what nothing but time puts there.
@@ -181,7 +182,11 @@ def _stations(source: worlds.Party, owner: worlds.Party) -> Iterator[tuple[str, 
 def _service_elements(site: _Site, held: service_walk.Held) -> Iterator[Break]:
     def fate(of: service_walk.Held, packet: service_walk.Packet) -> object:
         try:
-            return told(service_walk.fate(of, packet, site.around, site.own), packet, site.own)
+            return told(
+                fates(service_walk.fate(of, packet, site.around, site.own), packet, site.own),
+                packet,
+                site.own,
+            )
         except KeyError:
             return "lost"  # a draw leads to a slot that is not there
 
@@ -219,7 +224,7 @@ def _service_rules(site: _Site, held: service_walk.Held) -> Iterator[Break]:
     whole = rulewalk.table(things, values)
 
     def fate(of: rulewalk.Table, packet: service_walk.Packet) -> object:
-        return rulebreaks.fates(of, packet, site.own)
+        return told(rulebreaks.fates(of, packet, site.own), packet, site.own)
 
     before = functools.cache(lambda: [fate(whole, packet) for packet in site.packets])
     for found in rulebreaks.missing(site.family.table, things):
@@ -231,7 +236,7 @@ def _service_rules(site: _Site, held: service_walk.Held) -> Iterator[Break]:
 
 def _iptables_rules(site: _Site, chains: walk_iptables.Chains) -> Iterator[Break]:
     def fate(of: walk_iptables.Chains, packet: service_walk.Packet) -> object:
-        return told(walk_iptables.fate(of, packet, site.own), packet, site.own)
+        return told(fates(walk_iptables.fate(of, packet, site.own), packet, site.own), packet, site.own)
 
     before = functools.cache(lambda: [fate(chains, packet) for packet in site.packets])
     tool = "iptables" if site.family is services.IP else "ip6tables"
@@ -241,15 +246,17 @@ def _iptables_rules(site: _Site, chains: walk_iptables.Chains) -> Iterator[Break
         yield Break(site.node, SERVICES, "rules", where, found.what, found.apply, found.undo, matters, tool)
 
 
-def told(fate: service_walk.Fate, packet: service_walk.Packet, own: frozenset[str]) -> object:
-    """What can be told of it from outside: the verdict, who may answer, and whom he sees.
+def fates(fate: service_walk.Fate, packet: service_walk.Packet, own: frozenset[str]) -> frozenset[Fate]:
+    """What a walk over elements or chains of iptables says, as `rulebreaks.fates` says it."""
+    if fate.verdict == "passed on" and packet.destination in own:
+        return frozenset({Fate("refused")})  # nobody of the node's own has the port
+    sent = (Fate(fate.verdict, c.address, c.masqueraded) for c in fate.chances)
+    return frozenset(sent) or frozenset({Fate(fate.verdict)})
 
-    Servers do not say by which of their ports they were reached.
-    """
-    # Nobody of the node's own has the port: what is passed on to it, it refuses.
-    passed = fate.verdict == "passed on" and packet.destination in own
-    answers = frozenset((c.address, c.masqueraded) for c in fate.chances)
-    return ("refused" if passed else fate.verdict), answers
+
+def told(found: frozenset[Fate], packet: service_walk.Packet, own: frozenset[str]) -> frozenset[Fate]:
+    """What of it can be told from outside: what the node sends has a node's address, masqueraded or not."""
+    return frozenset(one._replace(masqueraded=False) for one in found) if packet.source in own else found
 
 
 def dialled(node: str, world: worlds.World, flows: Iterable[cases.Case]) -> Iterator[service_walk.Packet]:

@@ -82,11 +82,8 @@ def test_services_rules_say_what_their_elements_say(group):
         table = rulewalk.table(rulebreaks.service_things(family, around[family.name], held), texts(held))
         for case in (case for case in asked if case.family == number):
             packet = dialled(case, place)
-            fate = service_walk.fate(held, packet, around[family.name], own)
-            verdict, answers = mutations.told(fate, packet, own)
-            found = rulebreaks.fates(table, packet, own)
-            assert {one.verdict for one in found} == {verdict}, (case, found, fate)
-            assert {(one.address, one.masqueraded) for one in found if one.address} == answers, case
+            said = service_walk.fate(held, packet, around[family.name], own)
+            assert rulebreaks.fates(table, packet, own) == mutations.fates(said, packet, own), case
 
 
 def test_a_rule_that_decides_is_missed_and_one_that_only_tells_is_not():
@@ -121,7 +118,7 @@ def test_iptables_rules_are_taken_out_by_number_and_lead_to_others_of_their_kind
     chains = walk_iptables.read(document)
 
     def fates(of):
-        return [mutations.told(walk_iptables.fate(of, packet, own), packet, own) for packet in asked]
+        return [mutations.fates(walk_iptables.fate(of, packet, own), packet, own) for packet in asked]
 
     before, every = fates(chains), list(rulebreaks.of_iptables(chains))
     gone = [one for one in every if one.what == "gone"]
