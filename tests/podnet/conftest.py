@@ -5,16 +5,18 @@ import os
 import socket
 import subprocess
 import time
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_network
 
 import pytest
 
+import cni
+from cni import inprocess
 from netemu.base import clock
 from netemu.kernel import firewall, linux, netns, network
 from netemu.kernel import operations as ops
 from netemu.lab import layout, routers
 from netemu.lab import plan as lab_plan
-from netemu.podnet import agent, backends, bird, nodes
+from netemu.podnet import agent, backends, bird, conflists, nodes
 
 
 class World:
@@ -23,12 +25,14 @@ class World:
     def __init__(self, lab, directory, pods=backends.ROUTED):
         self.lab, self.directory, self.pods = lab, directory, pods
         self.fds, self.doors = {}, {}
+        cni.install(directory / "bin")
+        self.links = {}  # what the host's ends of pods' links are called here: their own names are random
         self.nodes = {}
         for number, node in enumerate(self.lab.nodes):
             subnets = (ip_network(f"10.244.{number}.0/24"), ip_network(f"fd00:244:0:{number}::/64"))
             ips = tuple(interface.ip for interface in node.interfaces)
             self.nodes[node.name] = nodes.Node(node.name, ips, subnets)
-        for place in (*lab_plan.places(lab), *(f"pod {name}" for name in self.nodes)):
+        for place in lab_plan.places(lab):
             self.fds[place] = netns.open_new()
             self.doors[place] = network.LinuxNetwork(self.fds[place])
         for step in lab_plan.network(lab, {place: self.path(place) for place in lab_plan.places(lab)}):
@@ -44,30 +48,27 @@ class World:
     def path(self, place):
         return f"/proc/{os.getpid()}/fd/{self.fds[place]}"
 
-    def connect(self, name):
-        """A pod, as the plugins ptp and bridge make one; its gateway is an address of the node."""
-        node, pod = self.doors[name], self.doors[f"pod {name}"]
-        pod.apply([ops.SetUp("lo"), ops.SetSysctl("net.ipv6.conf.default.accept_dad", "0")])
-        node.apply([ops.AddVeth("veth1", "eth0", self.path(f"pod {name}")), ops.SetUp("veth1")])
-        pod.apply([ops.SetSysctl("net.ipv6.conf.eth0.accept_dad", "0"), ops.SetUp("eth0")])
-        bridged = self.pods == backends.BRIDGED
-        if bridged:
-            mac = node.observe().links["eth0"].mac
-            node.apply([ops.AddBridge("cni0", f"0a{mac[2:]}"), ops.SetMaster("veth1", "cni0")])
-            node.apply([ops.SetUp("cni0")])
-        for subnet in self.nodes[name].subnets:
-            bits = subnet.prefixlen if bridged else subnet.max_prefixlen
-            gateway, own = subnet[1], self.pod(name, subnet.version)
-            node.apply([ops.AddAddress("cni0" if bridged else "veth1", ip_interface(f"{gateway}/{bits}"))])
-            pod.apply([ops.AddAddress("eth0", ip_interface(f"{own}/{bits}"))])
-            if not bridged:
-                node.apply([ops.AddRoute(ip_network(own), dev="veth1")])
-                pod.apply([ops.AddRoute(ip_network(gateway), dev="eth0")])
-            everywhere = ip_network("0.0.0.0/0" if subnet.version == 4 else "::/0")
-            pod.apply([ops.AddRoute(everywhere, gateway)])
+    def connect(self, name, number=1):
+        """A pod, made as the node's runtime makes it: by the first plugin of podnet's own list."""
+        place = pod_of(name, number)
+        self.fds[place] = netns.open_new()
+        self.doors[place] = network.LinuxNetwork(self.fds[place])
+        self.doors[place].apply([ops.SetUp("lo")])
+        subnets = self.nodes[name].subnets
+        found = conflists.plan(subnets, backends.Settings(pods=self.pods), 0)
+        wanted = [f"{self.pod(name, subnet.version, number)}/{subnet.prefixlen}" for subnet in subnets]
+        plugin = {**found["plugins"][0], "cniVersion": "1.1.0", "name": found["name"]}
+        plugin["ipam"] = plugin["ipam"] | {"dataDir": str(self.directory / name / "leases")}
+        plugin["runtimeConfig"] = {"ips": wanted}
+        parameters = {"CNI_CONTAINERID": f"pod{number}", "CNI_NETNS": self.path(place), "CNI_IFNAME": "eth0"}
+        where = {**parameters, "CNI_PATH": str(self.directory / "bin")}
+        result = netns.call(self.fds[name], inprocess.call, plugin["type"], "ADD", where, plugin)
+        near = next(link["name"] for link in result["interfaces"] if link["name"].startswith("veth"))
+        self.links[near] = f"veth{number}"
 
-    def pod(self, name, version):
-        return str(self.nodes[name].subnet(version)[5])
+    def pod(self, name, version, number=1):
+        """The address of a node's first pod, or of another."""
+        return str(self.nodes[name].subnet(version)[4 + number])
 
     def address(self, name, version):
         return str(self.nodes[name].address(version))
@@ -148,6 +149,11 @@ class World:
         """The routes of a node that BIRD made."""
         routes = self.doors[name].observe().routes
         return {(str(r.dst), str(r.via)) for r in routes if r.protocol == 12}
+
+
+def pod_of(name, number=1):
+    """The place of a node's pod."""
+    return f"pod {name}" if number == 1 else f"pod {number} on {name}"
 
 
 @pytest.fixture(scope="module")

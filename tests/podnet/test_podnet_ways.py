@@ -29,6 +29,8 @@ BIRD = shutil.which("bird", path=f"{os.defpath}:/usr/sbin:/usr/local/sbin")
 @pytest.mark.parametrize("pods", backends.KINDS)
 def test_the_ways_of_a_packet(world_of, pods):
     world = world_of(LAB, pods)
+    world.connect(HERE, 2)
+    compare(f"same node, {pods}", follow(world, 4, (HERE, 2)))
     for backend in (backends.HOST_GW, backends.VXLAN):
         world.join(backend)
         compare(f"{backend}, {pods}", follow(world, 4))
@@ -62,14 +64,15 @@ def compare(section, text):
     assert found[2] == text
 
 
-def follow(world, version):
-    """One UDP datagram from the pod on HERE to the pod on THERE, as every link saw it."""
+def follow(world, version, to=(THERE, 1)):
+    """One UDP datagram from the pod on HERE to another, by its node and number, as every link saw it."""
     names = names_of(world)
     taps = {place: tap(world.fds[place]) for place in world.fds}
     try:
         family = {4: socket.AF_INET, 6: socket.AF_INET6}[version]
-        source, target = (world.pod(name, version) for name in (HERE, THERE))
-        with netns.inside(world.fds[f"pod {THERE}"]):
+        source, target = world.pod(HERE, version), world.pod(to[0], version, to[1])
+        end = f"pod {to[0]}" if to[1] == 1 else f"pod {to[1]} on {to[0]}"
+        with netns.inside(world.fds[end]):
             receiver = socket.socket(family, socket.SOCK_DGRAM)
         with netns.inside(world.fds[f"pod {HERE}"]):
             sender = socket.socket(family, socket.SOCK_DGRAM)
@@ -82,13 +85,17 @@ def follow(world, version):
             sender.sendto(MARK, (target, 7777))
             assert receiver.recv(100) == MARK
         # It is in each place once, on this way; and in one place taps are in the order of events.
-        way = (f"pod {HERE}", HERE, layout.FABRIC, THERE, f"pod {THERE}")
+        between = () if to[0] == HERE else (layout.FABRIC, to[0])
+        way = (f"pod {HERE}", HERE, *between, end)
         assert not [place for place in taps if place not in way and list(heard(taps[place]))]
         seen = [(place, *frame) for place in way for frame in heard(taps[place])]
     finally:
         for each in taps.values():
             each.close()
-    return picture((place, link, way, describe(frame, names)) for place, link, way, frame in seen)
+    known = world.links
+    return picture(
+        (place, known.get(link, link), way, describe(frame, names)) for place, link, way, frame in seen
+    )
 
 
 def tap(place):
@@ -112,7 +119,7 @@ def heard(each):
 def names_of(world):
     """MAC address -> who has it."""
     return {
-        link.mac: f"{short(place)} {name}"
+        link.mac: f"{short(place)} {world.links.get(name, name)}"
         for place, door in world.doors.items()
         for name, link in door.observe().links.items()
         if name != "lo"
@@ -120,7 +127,7 @@ def names_of(world):
 
 
 def short(place):
-    return "pod" if place.startswith("pod ") else place
+    return re.sub(r"(pod( \d+)?) .*", r"\1", place)
 
 
 def describe(frame, names):
