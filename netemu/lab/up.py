@@ -22,6 +22,7 @@ from netemu.kernel import process
 from netemu.lab import components, config, down, handle, layout, records
 
 SPACE = 16 << 20  # bytes for the store, logs and keys of a small lab
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 SILENCE = 60.0  # seconds without news of a lab that is being made; all of it takes about one
 # Without `site` an interpreter starts in half the time; what it would have put on the path, we hand over. Nor
 # is there garbage while modules come in: looking for it costs a third of their time.
@@ -31,44 +32,52 @@ _BOOT = (
 )
 
 Progress = Callable[[str], None]
+LetIn = Callable[[], contextlib.AbstractContextManager[None]]
 
 
 def up(lab: config.LabConfig, *, progress: Progress = lambda text: None) -> handle.Handle:
     """Rejected (nothing is left): a lab of that name is up, bad surroundings, not ready in time.
 
-    KeyboardInterrupt undoes everything too, and goes on.
+    KeyboardInterrupt undoes everything too, and goes on; a second one does not disturb that.
     """
     began = time.monotonic()
     place = records.of(lab.name)
-    # Control-C waits until there is somebody to undo what it interrupts.
     with _uninterrupted() as let_in, records.claimed(place, create=True):
         _not_twice(place)
         try:
-            let_in()
             _check_room(place)
             _check_machine(lab)
             if down.clear(place, keep_directory=True):
                 progress(f"removed what was left of an earlier lab '{lab.name}'")
-            _start(lab, place, progress, began)
+            _start(lab, place, progress, began, let_in)
+            with let_in():  # the last chance to change one's mind
+                return handle.open(lab.name)
         except BaseException:
             with contextlib.suppress(errors.NetemuError, OSError):
                 down.clear(place)
             raise
-    return handle.open(lab.name)
 
 
 @contextlib.contextmanager
-def _uninterrupted() -> Iterator[Callable[[], None]]:
-    """Control-C waits, until the end or until what is yielded is called: then it is as it was before."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _uninterrupted() -> Iterator[LetIn]:
+    """Control-C and a polite kill wait until the end, or for the places that let them in.
 
-    def let_in() -> None:
+    What they interrupt there is undone, and nothing interrupts that.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+
+    @contextlib.contextmanager
+    def let_in() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
 
     try:
         yield let_in
     finally:
-        let_in()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _not_twice(place: layout.Layout) -> None:
@@ -112,7 +121,9 @@ def _check_room(place: layout.Layout) -> None:
         )
 
 
-def _start(lab: config.LabConfig, place: layout.Layout, progress: Progress, began: float) -> None:
+def _start(
+    lab: config.LabConfig, place: layout.Layout, progress: Progress, began: float, let_in: LetIn
+) -> None:
     api = _api_socket(lab.api_port)
     port = api.getsockname()[1]
     mine, theirs = socket.socketpair()
@@ -125,18 +136,15 @@ def _start(lab: config.LabConfig, place: layout.Layout, progress: Progress, bega
             "maker": os.getpid(),
         }
         mine.sendall(json.dumps(spec).encode() + b"\n")
-        # A launcher that nobody knows of would go on after everything was undone.
-        with _uninterrupted() as let_in:
-            pid = _spawn(theirs, api)
-            try:
-                let_in()
-                theirs.close()
-                marks = _wait(mine, place, progress)
-            finally:
-                # The launcher has forked the lab's first process and ended; it is ended if it has not.
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, 9)
-                os.waitpid(pid, 0)
+        pid = _spawn(theirs, api)
+        try:
+            theirs.close()
+            marks = _wait(mine, place, progress, let_in)
+        finally:
+            # The launcher has forked the lab's first process and ended; it is ended if it has not.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, 9)
+            os.waitpid(pid, 0)
     if os.environ.get("NETEMU_TIMINGS"):
         for at, who, phase in sorted(marks):
             print(f"{at * 1000:8.1f} ms  {who:22} {phase}", file=sys.stderr)
@@ -181,7 +189,9 @@ def _api_socket(port: int) -> socket.socket:
     return server
 
 
-def _wait(stream: socket.socket, place: layout.Layout, progress: Progress) -> list[tuple[float, str, str]]:
+def _wait(
+    stream: socket.socket, place: layout.Layout, progress: Progress, let_in: LetIn
+) -> list[tuple[float, str, str]]:
     """Until the lab's last word: its marks (seconds, who, phase) when it is ready.
 
     A slow machine gets all the time it needs, as long as there is news.
@@ -189,7 +199,7 @@ def _wait(stream: socket.socket, place: layout.Layout, progress: Progress) -> li
     marks = []
     stream.settimeout(SILENCE)
     try:
-        for message in _messages(stream):
+        for message in _messages(stream, let_in):
             match message["event"]:
                 case "mark":
                     marks.append((message["at"], message["who"], message["phase"]))
@@ -207,12 +217,13 @@ def _wait(stream: socket.socket, place: layout.Layout, progress: Progress) -> li
     raise errors.Rejected(what + (f": {words}" if words else ""), hint="netemu doctor")
 
 
-def _messages(stream: socket.socket) -> Iterator[dict[str, Any]]:
+def _messages(stream: socket.socket, let_in: LetIn) -> Iterator[dict[str, Any]]:
     """What the lab says, until it says no more. TimeoutError when it is silent for too long."""
     heard = b""
     while True:
         try:
-            piece = stream.recv(1 << 16)
+            with let_in():
+                piece = stream.recv(1 << 16)
         except ConnectionResetError:
             return
         *lines, heard = (heard + piece).split(b"\n")

@@ -1,5 +1,6 @@
 """`up` and the news of the lab it waits for: a stream of lines, and what becomes of each."""
 
+import contextlib
 import json
 import socket
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ def ends(tmp_path: Any) -> Iterator[tuple[Lab, socket.socket]]:
 
 
 def wait(lab: Lab, mine: socket.socket) -> list[tuple[float, str, str]]:
-    return up._wait(mine, lab.place, lab.heard.append)
+    return up._wait(mine, lab.place, lab.heard.append, contextlib.nullcontext)
 
 
 def test_marks_and_progress_until_it_is_ready(ends: tuple[Lab, socket.socket]) -> None:
