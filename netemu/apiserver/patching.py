@@ -13,7 +13,7 @@ from netemu.api import kinds, schema
 from netemu.apiserver import bodies, contexts, ownership, statuses
 from netemu.base import errors
 from netemu.http import messages
-from netemu.wire import patches
+from netemu.wire import patches, strategic
 
 JSON = "application/json-patch+json"
 APPLY = "application/apply-patch+yaml"
@@ -65,8 +65,8 @@ def read(request: messages.Request, kind: kinds.Kind, name: str = "") -> Patch:
         raise statuses.bad_request("error decoding patch: the patch is not an object")
     if type == MERGE:
         return Patch(kind, name, lambda current: patches.merge(current, content), duplicates)
-    lookup: patches.Lookup = lambda path: schema.merge_rule(kind, path)  # noqa: E731
-    return Patch(kind, name, lambda current: patches.strategic(current, content, lookup), duplicates)
+    lookup: strategic.Lookup = lambda path: schema.merge_rule(kind, path)  # noqa: E731
+    return Patch(kind, name, lambda current: strategic.merge(current, content, lookup), duplicates)
 
 
 def configuration(request: messages.Request, kind: kinds.Kind) -> tuple[statuses.Document, tuple[str, ...]]:

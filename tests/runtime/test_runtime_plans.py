@@ -14,7 +14,7 @@ from hypothesis import strategies as some
 from netemu.base import errors
 from netemu.runtime import containers, eventloop, logs
 from netemu.runtime.images import bundles, catalogue, commands, references
-from netemu.runtime.programs import dns_client, flags, nginx, sockets
+from netemu.runtime.programs import dns_client, flags, nginx_conf, sockets
 from netemu.wire import cri
 
 HOST_HAS_NOTHING: Callable[[str], bool] = lambda name: False  # noqa: E731
@@ -302,9 +302,9 @@ def test_the_search_list_is_tried_as_ndots_says(name: str, tried: tuple[str, ...
 def test_nginx_words_are_read() -> None:
     text = """server { # comment
         location ~ ^/a\\d{1,2}$ { return 200 "a \\"quoted\\" $uri;\\n"; } listen 80; }"""
-    with pytest.raises(nginx.BadConfiguration):
-        nginx.parse(text)  # as nginx: an expression with braces has to be quoted
-    [server] = nginx.parse(text.replace("^/a\\d{1,2}$", '"^/a$"'))
+    with pytest.raises(nginx_conf.BadConfiguration):
+        nginx_conf.parse(text)  # as nginx: an expression with braces has to be quoted
+    [server] = nginx_conf.parse(text.replace("^/a\\d{1,2}$", '"^/a$"'))
     [location] = server.all("location")
     assert location.arguments == ("~", "^/a$")
     assert location.all("return")[0].arguments == ("200", 'a "quoted" $uri;\n')
@@ -312,8 +312,8 @@ def test_nginx_words_are_read() -> None:
 
 @pytest.mark.parametrize("text", ["}", "server {", "listen 80", "{ }", "a;;", 'a "b;'])
 def test_nginx_refuses_what_it_cannot_read(text: str) -> None:
-    with pytest.raises(nginx.BadConfiguration):
-        nginx.parse(text)
+    with pytest.raises(nginx_conf.BadConfiguration):
+        nginx_conf.parse(text)
 
 
 def test_the_event_loop_forgets_a_descriptor_whose_number_is_reused() -> None:

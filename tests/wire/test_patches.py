@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netemu.wire import patches
+from netemu.wire import patches, strategic
 
 # --- RFC 7386, appendix A, every row ---
 
@@ -142,9 +142,9 @@ RULES = {
 }
 
 
-def strategic(document: Any, patch: Any) -> Any:
+def strategically(document: Any, patch: Any) -> Any:
     before = copy.deepcopy((document, patch))
-    result = patches.strategic(document, patch, lambda path: RULES.get(path, Rule()))
+    result = strategic.merge(document, patch, lambda path: RULES.get(path, Rule()))
     assert (document, patch) == before
     return result
 
@@ -214,7 +214,7 @@ STRATEGIC: dict[str, tuple[Any, Any, Any]] = {
 @pytest.mark.parametrize("name", STRATEGIC)
 def test_strategic_merge(name: str) -> None:
     document, patch, expected = STRATEGIC[name]
-    assert strategic(document, patch) == expected
+    assert strategically(document, patch) == expected
 
 
 NONSENSE: dict[str, tuple[Any, Any, str]] = {
@@ -233,7 +233,7 @@ NONSENSE: dict[str, tuple[Any, Any, str]] = {
 def test_strategic_merge_refuses(name: str) -> None:
     document, patch, message = NONSENSE[name]
     with pytest.raises(patches.Malformed, match=message):
-        strategic(document, patch)
+        strategically(document, patch)
 
 
 # --- laws ---
@@ -258,7 +258,7 @@ def test_a_merge_patch_applied_twice_changes_nothing_more(document: Any, patch: 
 def test_a_strategic_patch_is_applied_or_refused(document: Any, patch: Any) -> None:
     before = copy.deepcopy(document)
     with contextlib.suppress(patches.Malformed):
-        strategic(document, patch)
+        strategically(document, patch)
     assert document == before
 
 

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator
 
 from netemu.runtime.programs import flags, serving, sockets
-from netemu.runtime.programs.serving import Handler, Later, Reply, Request, say
+from netemu.runtime.programs.conversations import Handler, Later, Reply, Request, say
 
 
 def _run(port: int, handle: Handler, name: str = "") -> int:

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable
 
-from netemu.runtime.programs.serving import Reply, Request
+from netemu.runtime.programs.conversations import Reply, Request
 
 # What network examples serve; anything else is a download.
 KINDS = {

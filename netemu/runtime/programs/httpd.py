@@ -1,7 +1,7 @@
 """Apache's image, and busybox httpd: files over HTTP."""
 
 from netemu.runtime.programs import files, flags, serving, sockets
-from netemu.runtime.programs.serving import Reply, Request, say
+from netemu.runtime.programs.conversations import Reply, Request, say
 
 APACHE_ROOT = "/usr/local/apache2/htdocs"
 IT_WORKS = b"<html><body><h1>It works!</h1></body></html>\n"

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from netemu.runtime.programs import dialing, flags, processes, serving, sockets
-from netemu.runtime.programs.serving import Later, Reply, Request, say
+from netemu.runtime.programs.conversations import Later, Reply, Request, say
 
 FLAGS = {
     "http-port": 8080,

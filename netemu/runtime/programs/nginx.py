@@ -4,19 +4,15 @@ Reads /etc/nginx/nginx.conf or /etc/nginx/conf.d/*.conf when mounted: servers wi
 index, add_header, default_type and locations with return, root, alias, proxy_pass. Says what it leaves out.
 """
 
-import glob
 import http.client
 import os
 import re
 import time
-from collections.abc import Iterator
-from typing import NamedTuple
 
-from netemu.runtime.programs import files, serving, sockets
-from netemu.runtime.programs.serving import Later, Reply, Request
+from netemu.runtime.programs import conversations, files, nginx_conf, serving, sockets
+from netemu.runtime.programs.conversations import Later, Reply, Request
 
 VERSION = "nginx/1.27.0"
-ROOT = "/usr/share/nginx/html"
 WELCOME = b"""<!DOCTYPE html>
 <html>
 <head><title>Welcome to nginx!</title></head>
@@ -33,172 +29,12 @@ PHRASES = {
     405: "Not Allowed",
     502: "Bad Gateway",
 }
-KNOWN = frozenset(
-    {
-        *(
-            "listen",
-            "server_name",
-            "root",
-            "index",
-            "return",
-            "alias",
-            "proxy_pass",
-            "add_header",
-            "default_type",
-        ),
-        *("location", "server", "include"),
-    }
-)
-# Without consequence for what is answered here.
-QUIET = frozenset(
-    {
-        *(
-            "user",
-            "worker_processes",
-            "error_log",
-            "pid",
-            "events",
-            "worker_connections",
-            "log_format",
-            "access_log",
-        ),
-        *(
-            "sendfile",
-            "tcp_nopush",
-            "keepalive_timeout",
-            "gzip",
-            "types",
-            "proxy_set_header",
-            "server_tokens",
-        ),
-        *(
-            "proxy_http_version",
-            "charset",
-            "proxy_connect_timeout",
-            "proxy_read_timeout",
-            "daemon",
-            "error_page",
-        ),
-    }
-)
-_TOKEN = re.compile(
-    r"""\s+|#[^\n]*|"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([;{}])|((?:[^\s;{}"'\\$]|\\.|\$\{\w+\}|\$)+)"""
-)
-
-
-class Directive(NamedTuple):
-    name: str
-    arguments: tuple[str, ...]
-    block: "tuple[Directive, ...]" = ()
-
-    def all(self, name: str) -> "list[Directive]":
-        return [child for child in self.block if child.name == name]
-
-    def first(self, name: str, default: str) -> str:
-        found = self.all(name)
-        return found[0].arguments[0] if found and found[0].arguments else default
-
-
-class BadConfiguration(ValueError):
-    """What nginx would refuse to start with."""
-
-
-def parse(text: str) -> tuple[Directive, ...]:
-    """nginx's grammar: words, then ; or a block. BadConfiguration says what is wrong."""
-    tokens = list(_tokens(text))
-    found, rest = _block(tokens, 0, nested=False)
-    if rest != len(tokens):
-        raise BadConfiguration('unexpected "}"')
-    return found
-
-
-def _tokens(text: str) -> Iterator[tuple[str, bool]]:
-    """Each word or mark, and whether it is a mark."""
-    at = 0
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if match is None:
-            raise BadConfiguration(f"unexpected {text[at]!r} in line {text.count(chr(10), 0, at) + 1}")
-        at = match.end()
-        double, single, mark, word = match.groups()
-        if mark:
-            yield mark, True
-        elif word is not None:
-            yield word, False
-        elif double is not None or single is not None:
-            yield re.sub(r"\\(.)", _unescape, double if double is not None else single), False
-
-
-def _unescape(match: re.Match[str]) -> str:
-    return {"n": "\n", "t": "\t", "r": "\r"}.get(match[1], match[1])
-
-
-def _block(tokens: list[tuple[str, bool]], at: int, *, nested: bool) -> tuple[tuple[Directive, ...], int]:
-    found: list[Directive] = []
-    words: list[str] = []
-    while at < len(tokens):
-        text, is_mark = tokens[at]
-        at += 1
-        if not is_mark:
-            words.append(text)
-        elif text == "}":
-            if words or not nested:
-                raise BadConfiguration('unexpected "}"')
-            return tuple(found), at
-        elif not words:
-            raise BadConfiguration(f'unexpected "{text}"')
-        else:
-            inner: tuple[Directive, ...] = ()
-            if text == "{":
-                inner, at = _block(tokens, at, nested=True)
-            found.append(Directive(words[0], tuple(words[1:]), inner))
-            words = []
-    if words or nested:
-        raise BadConfiguration('unexpected end of file, expecting ";" or "}"')
-    return tuple(found), at
-
-
-def configured(conf: str = "/etc/nginx/nginx.conf", directory: str = "/etc/nginx/conf.d") -> list[Directive]:
-    """The servers of a mounted configuration; the image's own default one when nothing is mounted."""
-    tops = (
-        [_read(conf)]
-        if os.path.isfile(conf)
-        else [_read(p) for p in sorted(glob.glob(f"{directory}/*.conf"))]
-    )
-    servers = [server for top in tops for server in _servers(top)]
-    return servers or [Directive("server", (), (Directive("listen", ("80",)), Directive("root", (ROOT,))))]
-
-
-def _read(path: str) -> tuple[Directive, ...]:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        try:
-            return parse(file.read())
-        except BadConfiguration as problem:
-            raise BadConfiguration(f"{problem} in {path}") from None
-
-
-def _servers(block: tuple[Directive, ...]) -> Iterator[Directive]:
-    for directive in block:
-        if directive.name == "server":
-            yield directive
-        elif directive.name == "http":
-            yield from _servers(directive.block)
-        elif directive.name == "include":
-            for path in sorted(glob.glob(os.path.join("/etc/nginx", directive.arguments[0]))):
-                if not path.endswith("mime.types"):
-                    yield from _servers(_read(path))
-
-
-def port_of(listen: str) -> int:
-    """80 of `80`, `*:80`, `10.0.0.1:80`, `[::]:80`."""
-    text = listen.rpartition(":")[2] if ":" in listen and not listen.endswith("]") else listen
-    return int(text) if text.isdigit() else 80
 
 
 class Site:
     """The servers of one port, chosen among by the Host header; the first is the default."""
 
-    def __init__(self, servers: list[Directive]) -> None:
+    def __init__(self, servers: list[nginx_conf.Directive]) -> None:
         self.servers = servers
 
     def handle(self, request: Request) -> Reply | Later:
@@ -217,10 +53,10 @@ class Site:
         return _logged(request, reply._replace(headers=(*reply.headers, *added)))
 
 
-def _location(server: Directive, path: str) -> Directive:
+def _location(server: nginx_conf.Directive, path: str) -> nginx_conf.Directive:
     """nginx's order: exact, then ^~ or the regular expressions as they stand, then the longest prefix."""
-    longest = Directive("location", ("",))
-    expressions: list[Directive] = []
+    longest = nginx_conf.Directive("location", ("",))
+    expressions: list[nginx_conf.Directive] = []
     for location in server.all("location"):
         how, _, pattern = " ".join(location.arguments).rpartition(" ")
         if how == "=" and path == pattern:
@@ -237,7 +73,7 @@ def _location(server: Directive, path: str) -> Directive:
     return longest
 
 
-def _answer(server: Directive, location: Directive, request: Request) -> Reply | Later:
+def _answer(server: nginx_conf.Directive, location: nginx_conf.Directive, request: Request) -> Reply | Later:
     for directive in (*location.all("return"), *server.all("return")):
         return _returned(
             directive, location.first("default_type", server.first("default_type", "text/plain")), request
@@ -250,7 +86,7 @@ def _answer(server: Directive, location: Directive, request: Request) -> Reply |
     index = next(
         (d.arguments for d in (*location.all("index"), *server.all("index"))), ("index.html", "index.htm")
     )
-    path, root = request.path, location.first("root", server.first("root", ROOT))
+    path, root = request.path, location.first("root", server.first("root", nginx_conf.ROOT))
     alias = location.first("alias", "")
     if alias:
         path, root = path.removeprefix(location.arguments[-1]), alias
@@ -258,13 +94,13 @@ def _answer(server: Directive, location: Directive, request: Request) -> Reply |
     welcome = (
         reply.status in (403, 404)
         and path in ("/", "/index.html")
-        and root == ROOT
-        and not os.path.isdir(ROOT)
+        and root == nginx_conf.ROOT
+        and not os.path.isdir(nginx_conf.ROOT)
     )
     return Reply(200, WELCOME, "text/html") if welcome else reply
 
 
-def _returned(directive: Directive, kind: str, request: Request) -> Reply:
+def _returned(directive: nginx_conf.Directive, kind: str, request: Request) -> Reply:
     first, *rest = directive.arguments
     if not first.isdigit():
         return _refuse(302)._replace(headers=(("Location", fill(first, request)),))
@@ -302,7 +138,7 @@ def _proxied(target: str, prefix: str, request: Request) -> Reply:
         finally:
             connection.close()
     except (OSError, ValueError, http.client.HTTPException) as problem:
-        serving.say(
+        conversations.say(
             f'[error] connect() failed ({problem}) while connecting to upstream, upstream: "{target}"'
         )
         return _refuse(502)
@@ -354,42 +190,34 @@ def _logged(request: Request, reply: Reply) -> Reply:
     return reply
 
 
-def _left_out(block: tuple[Directive, ...]) -> Iterator[str]:
-    for directive in block:
-        if directive.name not in KNOWN | QUIET:
-            yield directive.name
-        if directive.name in ("server", "location"):
-            yield from _left_out(directive.block)
-
-
 def main(argv: list[str]) -> int:
     """Serve; `-t` only checks the configuration, `-v` says the version."""
     if "-v" in argv:
         os.write(2, f"nginx version: {VERSION}\n".encode())
         return 0
     try:
-        servers = configured()
-        ports: dict[int, list[Directive]] = {}
+        servers = nginx_conf.configured()
+        ports: dict[int, list[nginx_conf.Directive]] = {}
         for server in servers:
-            for listen in server.all("listen") or [Directive("listen", ("80",))]:
-                found = ports.setdefault(port_of(listen.arguments[0]), [])
+            for listen in server.all("listen") or [nginx_conf.Directive("listen", ("80",))]:
+                found = ports.setdefault(nginx_conf.port_of(listen.arguments[0]), [])
                 if server not in found:
                     found.append(server)
-    except (BadConfiguration, OSError) as problem:
-        serving.say(f"[emerg] {problem}")
+    except (nginx_conf.BadConfiguration, OSError) as problem:
+        conversations.say(f"[emerg] {problem}")
         return 1
     if "-t" in argv:
         os.write(2, b"nginx: configuration file /etc/nginx/nginx.conf test is successful\n")
         return 0
-    for name in dict.fromkeys(_left_out(tuple(servers))):
-        serving.say(f'[warn] directive "{name}" is not played by netemu')
+    for name in dict.fromkeys(nginx_conf.left_out(tuple(servers))):
+        conversations.say(f'[warn] directive "{name}" is not played by netemu')
     process = serving.Server(VERSION)
     try:
         for port, sites in ports.items():
             process.http(port, Site(sites).handle)
     except OSError as problem:
-        serving.say(f"[emerg] bind() failed: {sockets.reason(problem)}")
+        conversations.say(f"[emerg] bind() failed: {sockets.reason(problem)}")
         return 1
-    serving.say(f"[notice] {VERSION} (netemu)")
+    conversations.say(f"[notice] {VERSION} (netemu)")
     process.on_quit()
     return process.run()

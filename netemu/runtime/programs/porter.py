@@ -6,7 +6,7 @@ import socket
 import ssl
 
 from netemu.runtime.programs import flags, serving, sockets
-from netemu.runtime.programs.serving import Reply, Request, say
+from netemu.runtime.programs.conversations import Reply, Request, say
 
 # Prefix of the variable to what is spoken on the port; the longer ones do not begin with the first.
 KINDS = (

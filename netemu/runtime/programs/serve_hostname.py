@@ -3,7 +3,7 @@
 import socket
 
 from netemu.runtime.programs import flags, serving, sockets
-from netemu.runtime.programs.serving import Reply, Request, say
+from netemu.runtime.programs.conversations import Reply, Request, say
 
 FLAGS = {"tcp": False, "udp": False, "http": True, "close": False, "port": 9376}
 

@@ -6,7 +6,7 @@ import socket
 import time
 
 from netemu.runtime.programs import files, flags, serving, sockets
-from netemu.runtime.programs.serving import Later, Reply, Request, say
+from netemu.runtime.programs.conversations import Later, Reply, Request, say
 
 
 def liveness(_: list[str]) -> int:
