@@ -25,10 +25,10 @@ from bench import harness
 from netemu.api import codec, core, networking
 from netemu.base import clock
 from netemu.client import api, connect
-from netemu.kernel import firewall, generations, netns, network
+from netemu.kernel import firewall, netns, network, touches
 from netemu.kernel import operations as ops
 from netemu.lab import config, down, up
-from netemu.netpol import changes, policies, policing, reports, terms
+from netemu.netpol import changes, layout, policies, policing, reports, terms
 
 ROOT = Path(__file__).parent.parent
 NODE = "worker-1"
@@ -90,11 +90,11 @@ def cluster(count: int) -> changes.Changes:
 def enforcer() -> Iterator[tuple[policing.Enforcer, int]]:
     """One in a namespace of its own."""
     place = netns.open_new()
-    counting = generations.Generations(place)
+    touched = touches.Touches([(layout.TABLE.family, layout.TABLE.name)], place)
     try:
-        yield policing.Enforcer(NODE, firewall.LibNftables(place), counting, clock.SystemClock()), place
+        yield policing.Enforcer(NODE, firewall.LibNftables(place), touched, clock.SystemClock()), place
     finally:
-        counting.close()
+        touched.close()
         os.close(place)
 
 

@@ -30,9 +30,9 @@ from typing import Any, NamedTuple, TypeVar
 from bench import harness
 from netemu.api import codec, core, discovery
 from netemu.base import clock
-from netemu.kernel import conntrack, firewall, generations, netns, network
+from netemu.kernel import conntrack, firewall, netns, network, touches
 from netemu.kernel import operations as ops
-from netemu.kubeproxy import endpoints, options, programs, services
+from netemu.kubeproxy import endpoints, layout, options, programs, services
 from netemu.kubeproxy import proxy as proxying
 
 T = TypeVar("T")
@@ -97,13 +97,13 @@ def proxy_in(place: int, mode: str) -> Iterator[proxying.Proxy]:
     chosen = options.Options(("10.244.0.0/16",), ("10.96.0.0/12",), mode=mode)
     around = options.surroundings(chosen, None)
     door, tracking = firewall.LibNftables(place), conntrack.NetlinkConntrack(place)
-    doors = proxying.Doors(door, tracking, generations.Generations(place))
-    program = None
+    touched = touches.Touches(layout.TABLES, place)
+    program: programs.Program = programs.Nftables(door, touched, around)
     if mode == "iptables":
         program = programs.Iptables(around, ("nsenter", f"--net=/proc/{os.getpid()}/fd/{place}"))
-    yield proxying.Proxy(NODE, doors, around, clock.SystemClock(), program)
+    yield proxying.Proxy(NODE, program, tracking, around, clock.SystemClock())
     tracking.close()
-    doors.counting.close()
+    touched.close()
 
 
 def fill(proxy: proxying.Proxy, held: Sequence[tuple[core.Service, discovery.EndpointSlice]]) -> None:

@@ -13,12 +13,13 @@ from collections.abc import Iterable
 from netemu.api import core, discovery
 from netemu.base import backoff, clock, errors
 from netemu.client import api, informers
-from netemu.kernel import conntrack, firewall, generations, linux, network
+from netemu.kernel import conntrack, firewall, linux, network, touches
 from netemu.kernel import operations as ops
 from netemu.kubeproxy import (
     affinity,
     endpoints,
     health,
+    layout,
     listeners,
     metrics,
     options,
@@ -46,30 +47,25 @@ async def run(
     service_cidrs: Iterable[str] = (),
     settings: options.Options | None = None,
     tracking: conntrack.Conntrack | None = None,
-    counting: programs.Generations | None = None,
+    touching: programs.Touches | None = None,
     system: network.Network | None = None,
 ) -> None:
     """Serve Services on this node for ever. Sources outside `cluster_cidrs` are no pods, and masqueraded.
 
     New connections to addresses in `service_cidrs` which no Service has are dropped. `settings` has the rest
-    of what may be chosen. `tracking` and `counting` are of the namespace that `door` filters (None: the
+    of what may be chosen. `tracking` and `touching` are of the namespace that `door` filters (None: the
     caller's). `system` gets kube-proxy's sysctls (None: they are left alone).
     """
     chosen = (settings or options.Options())._replace(
         cluster_cidrs=tuple(cluster_cidrs), service_cidrs=tuple(service_cidrs)
     )
     around = options.surroundings(options.check(chosen), None)
-    one = proxy.Proxy(
-        node_name,
-        proxy.Doors(
-            door,
-            tracking if tracking is not None else conntrack.NetlinkConntrack(),
-            counting if counting is not None else generations.Generations(),
-        ),
-        around,
-        clock,
-        programs.Iptables(around, system=system) if chosen.mode == "iptables" else None,
-    )
+    program: programs.Program
+    if chosen.mode == "iptables":
+        program = programs.Iptables(around, system=system)
+    else:
+        program = programs.Nftables(door, touching or touches.Touches(layout.TABLES), around)
+    one = proxy.Proxy(node_name, program, tracking or conntrack.NetlinkConntrack(), around, clock)
     loop = _Loop(one, clock, chosen)
     held = informers.Informers(client, clock)
     loop.listen(held, node_name)

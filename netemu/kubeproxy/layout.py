@@ -53,6 +53,7 @@ NODE_PORT = "meta l4proto . th dport"  # the fields that name a node port
 IP = Family("ip", "ipv4_addr", "127.0.0.0/8", "icmp type port-unreachable")
 IP6 = Family("ip6", "ipv6_addr", "::1", "icmpv6 type port-unreachable")
 FAMILIES = (IP, IP6)
+TABLES = tuple((family.name, TABLE) for family in FAMILIES)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -23,10 +23,12 @@ PORTION = 4000  # elements
 _TOOLS = {"ip": "iptables", "ip6": "ip6tables"}
 
 
-class Generations(Protocol):
-    """Counts transactions of everybody in the namespace."""
+class Touches(Protocol):
+    """Counts everybody's transactions on the tables."""
 
-    def current(self) -> int: ...
+    def count(self) -> int:
+        """Since it was last asked."""
+        ...
 
 
 class Program(Protocol):
@@ -72,10 +74,10 @@ class Nftables:
 
     mode = "nftables"
 
-    def __init__(self, door: firewall.Firewall, counting: Generations, around: Surroundings) -> None:
-        self._door, self._generations = door, counting
+    def __init__(self, door: firewall.Firewall, touches: Touches, around: Surroundings) -> None:
+        self._door, self._touches = door, touches
         self._tables = ledger.Tables(around)
-        self._trusted: int | None = None  # the generation whose tables are known to be ours
+        self._trusted = False  # nobody else touched the tables since they were known to be ours
 
     def surround(self, around: Surroundings) -> None:
         self._tables = ledger.Tables(around)
@@ -89,19 +91,29 @@ class Nftables:
         return tuple("".join(map(str, document)) for document in self._tables.change(difference))
 
     def apply(self, planned: Fresh | tuple[str, ...]) -> None:
-        if not isinstance(planned, Fresh):
-            for document in planned:
-                self._apply(document)
-            return
+        before, fresh = self._touches.count(), isinstance(planned, Fresh)
+        ours = self._load(planned) if isinstance(planned, Fresh) else self._change(planned)
+        self._trusted = (fresh or (self._trusted and not before)) and self._touches.count() <= ours
+
+    def _change(self, documents: tuple[str, ...]) -> int:
+        for document in documents:
+            self._door.apply(document)
+        return len(documents)
+
+    def _load(self, planned: Fresh) -> int:
+        """How many transactions that were."""
+        count = 0
         with futures.ThreadPoolExecutor(1) as kernel:
             at_work: futures.Future[None] | None = None
             for document in self._fresh(planned):  # rendered while the kernel is at work on the one before
                 if at_work is not None:
                     at_work.result()
-                at_work = kernel.submit(self._apply, document)
+                at_work = kernel.submit(self._door.apply, document)
+                count += 1
             if at_work is not None:
                 at_work.result()
         process.return_memory()
+        return count
 
     def _fresh(self, planned: Fresh) -> Iterator[str]:
         """At once where tables are that serve somebody, with the clients that those remember.
@@ -132,12 +144,6 @@ class Nftables:
                 found |= affinity.recalled(*(self._held(family, names) for names in _STICKY))
         return found
 
-    def _apply(self, document: str) -> None:
-        before = self._generations.current()
-        self._door.apply(document)
-        if self._trusted in (before, None) and self._generations.current() == before + 1:
-            self._trusted = before + 1  # else somebody else's transaction is among them
-
     def _held(self, family: layout.Family, names: Iterable[str]) -> dict[str, str]:
         """What these maps hold, together."""
         listings = (self._door.list_json(f"list map {family.table} {name}") for name in names)
@@ -145,16 +151,15 @@ class Nftables:
         return {key: entry.value for of in maps for key, entry in of.items()}
 
     def intact(self, book: ledger.Ledger) -> bool:
-        now = self._generations.current()
-        if now == self._trusted:
+        self._trusted = self._trusted and not self._touches.count()
+        if self._trusted:
             return True
         wanted = audit.spelled(book.elements())
         try:
             same = all(self._same(family, wanted) for family in layout.FAMILIES)
         except firewall.FirewallError:
             return False
-        if same:
-            self._trusted = now  # what came after it was read is looked at next time
+        self._trusted = same  # what came after it was read is looked at next time
         process.return_memory()
         return same
 

@@ -10,10 +10,10 @@ import contextlib
 import gc
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from netemu.base import clock
-from netemu.kernel import conntrack, firewall
+from netemu.kernel import conntrack
 from netemu.kubeproxy import (
     affinity,
     changes,
@@ -46,32 +46,23 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-class Doors(NamedTuple):
-    """The namespace that is served: its packet filter, its tracked flows, and who else changes it."""
-
-    firewall: firewall.Firewall
-    tracking: conntrack.Conntrack
-    counting: programs.Generations
-
-
 class Proxy:
     """The Services of one node, from objects to the kernel. `sync` makes the tables what the objects say."""
 
     def __init__(
         self,
         node: str,
-        doors: Doors,
+        program: programs.Program,
+        tracking: conntrack.Conntrack,
         surroundings: dict[str, layout.Surroundings],
         time: clock.Clock,
-        program: programs.Program | None = None,
     ) -> None:
-        """`program` is how Services are brought into the kernel; None: by nftables."""
+        """`program` is how Services are brought into the kernel; `tracking` its flows."""
         self.changes = changes.Changes()
         self.metrics = metrics.Metrics()
         self.checks: dict[services.Key, health.Check] = {}  # as of the last sync
         self.crowded: set[services.Key] = set()  # sticky, with backends that nobody is sent to
-        self._tracking = doors.tracking
-        self._program = program or programs.Nftables(doors.firewall, doors.counting, surroundings)
+        self._tracking, self._program = tracking, program
         self._time = time
         self.surroundings = surroundings
         self._topology = endpoints.Topology(node)
@@ -138,7 +129,7 @@ class Proxy:
             return count
 
     async def check(self) -> bool:
-        """Whether the tables still are what we made them. Cheap while nobody else changed any table."""
+        """Whether the tables still are what we made them. With nftables cheap while nobody touched them."""
         async with self._busy:
             return self._whole or await asyncio.to_thread(self._program.intact, self._ledger)
 

@@ -16,7 +16,7 @@ from netemu.api import clusterpolicies, core, meta, networking
 from netemu.base import backoff, clock, errors
 from netemu.client import api, informers
 from netemu.client import errors as refusals
-from netemu.kernel import firewall, generations, linux, logged
+from netemu.kernel import firewall, linux, logged, touches
 from netemu.netpol import admission, changes, layout, policies, policing, reporting, telling, terms
 
 if TYPE_CHECKING:
@@ -49,18 +49,19 @@ class Doors(NamedTuple):
     """The namespace whose packets are filtered: its filter, who else changes it, and what it logs."""
 
     firewall: firewall.Firewall
-    counting: policing.Generations
+    touches: policing.Touches
     log: logged.Log | None = None
 
     @classmethod
     def here(cls) -> Doors:
         """Those of the caller's namespace. Without drops where somebody else listens to them."""
         try:
-            log = logged.NetlinkLog(layout.LOG_GROUP)
+            log: logged.Log | None = logged.NetlinkLog(layout.LOG_GROUP)
         except linux.KernelError as problem:
             _log.warning("drops are not told: %s", problem)
-            return cls(firewall.LibNftables(), generations.Generations())
-        return cls(firewall.LibNftables(), generations.Generations(), log)
+            log = None
+        table = (layout.TABLE.family, layout.TABLE.name)
+        return cls(firewall.LibNftables(), touches.Touches([table]), log)
 
 
 async def run(
@@ -74,7 +75,7 @@ async def run(
 ) -> None:
     """Enforce policies on the pods of this node for ever. `gate` knows the node's sandboxes."""
     chosen = options or Options()
-    enforcer = policing.Enforcer(node_name, doors.firewall, doors.counting, clock)
+    enforcer = policing.Enforcer(node_name, doors.firewall, doors.touches, clock)
     loop = Loop(node_name, enforcer, gate or admission.Gate(), clock, chosen)
     held = informers.Informers(client, clock)
     await loop.gate.open()

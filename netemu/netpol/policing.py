@@ -15,23 +15,25 @@ from netemu.netpol import audit, changes, layout, ledger, metrics, terms
 from netemu.wire import listings
 
 
-class Generations(Protocol):
-    """Counts transactions of everybody in the namespace."""
+class Touches(Protocol):
+    """Counts everybody's transactions on the table."""
 
-    def current(self) -> int: ...
+    def count(self) -> int:
+        """Since it was last asked."""
+        ...
 
 
 class Enforcer:
     """`sync` makes the table what the objects say."""
 
-    def __init__(self, node: str, door: firewall.Firewall, counting: Generations, time: clock.Clock) -> None:
+    def __init__(self, node: str, door: firewall.Firewall, touches: Touches, time: clock.Clock) -> None:
         self.pending = changes.none()
-        self._node, self._door, self._generations, self._time = node, door, counting, time
+        self._node, self._door, self._touches, self._time = node, door, touches, time
         self._guard: tuple[terms.Network, ...] = ()
         self.book = ledger.Ledger(node)
         self._table = ledger.Table()
         self._whole = True
-        self._trusted: int | None = None  # the generation whose table is known to be ours
+        self._trusted = False  # nobody else touched the table since it was known to be ours
         self._counts = metrics.NOTHING
         self._busy = asyncio.Lock()
 
@@ -58,16 +60,16 @@ class Enforcer:
             began = self._time.monotonic()
             taken, self.pending = self.pending, changes.none()
             difference = self.book.update(taken)
-            if self._whole:
+            whole, self._whole = self._whole, False
+            if whole:
                 documents = self._table.fresh(self.book)
                 count = len(tuple(self.book.elements()))
             else:
                 documents = self._table.change(difference)
                 count = len(difference.deleted) + len(difference.added)
-            self._whole = False
             if documents:
                 try:
-                    await asyncio.to_thread(self._apply, tuple(map(str, documents)))
+                    await asyncio.to_thread(self._apply, tuple(map(str, documents)), whole=whole)
                 except BaseException:
                     self._whole = True  # the book says more than the kernel has
                     self._counts = self._counts._replace(failures=self._counts.failures + 1)
@@ -87,27 +89,25 @@ class Enforcer:
         names = {str(a): str(key) for key, pod in state.pods.items() for a in pod.addresses}
         return metrics.text(counts, names)
 
-    def _apply(self, documents: Iterable[str]) -> None:
+    def _apply(self, documents: tuple[str, ...], *, whole: bool) -> None:
+        before = self._touches.count()
         for document in documents:
-            before = self._generations.current()
             self._door.apply(document)
-            if self._trusted in (before, None) and self._generations.current() == before + 1:
-                self._trusted = before + 1  # else somebody else's transaction is among them
+        known = whole or (self._trusted and not before)
+        self._trusted = known and self._touches.count() <= len(documents)
 
     async def check(self) -> bool:
-        """Whether the table still is what we made it. Cheap while nobody else changed any table."""
+        """Whether the table still is what we made it. Cheap while nobody else touched it."""
         async with self._busy:
             return self._whole or await asyncio.to_thread(self._intact)
 
     def _intact(self) -> bool:
-        now = self._generations.current()
-        if now == self._trusted:
+        self._trusted = self._trusted and not self._touches.count()
+        if self._trusted:
             return True
         try:
             listing = self._door.list_json(f"list table {layout.TABLE}")
         except firewall.FirewallError:
             return False
-        if not audit.same(listing, self.book.elements(), self._table.rules()):
-            return False
-        self._trusted = now  # what came after it was read is looked at next time
-        return True
+        self._trusted = audit.same(listing, self.book.elements(), self._table.rules())
+        return self._trusted  # what came after it was read is looked at next time

@@ -20,8 +20,9 @@ from typing import NamedTuple
 
 import pytest
 
+from netemu.api import core
 from netemu.base import clock
-from netemu.kernel import conntrack, firewall, generations, netns, network
+from netemu.kernel import conntrack, firewall, netns, network, touches
 from netemu.kernel import operations as ops
 from netemu.kubeproxy import layout, options, programs
 from netemu.kubeproxy import proxy as proxying
@@ -83,31 +84,32 @@ class World:
             os.close(fd)
 
     @contextlib.contextmanager
-    def serving(self, mode: str = "nftables", *, remove: bool = True, **chosen) -> Iterator[proxying.Proxy]:
+    def serving(
+        self, mode: str = "nftables", *, node: core.Node | None = None, remove: bool = True, **chosen
+    ) -> Iterator[proxying.Proxy]:
         """A proxy on node `here`, with what is chosen. Its rules go with it, unless another has them too."""
         if mode == "iptables" and shutil.which("iptables-restore") is None:
             pytest.skip("iptables is not installed")
         place = self.places["here"]
-        doors = proxying.Doors(
-            firewall.LibNftables(place), conntrack.NetlinkConntrack(place), generations.Generations(place)
-        )
+        door, tracking = firewall.LibNftables(place), conntrack.NetlinkConntrack(place)
+        touched = touches.Touches(layout.TABLES, place)
         ranges = {"cluster_cidrs": tuple(PODS.values()), "service_cidrs": tuple(SERVICES.values())}
-        around = options.surroundings(options.check(options.Options(**{**ranges, **chosen}, mode=mode)), None)
-        program = None
+        around = options.surroundings(options.check(options.Options(**{**ranges, **chosen}, mode=mode)), node)
+        program: programs.Program = programs.Nftables(door, touched, around)
         if mode == "iptables":
             prefix = ("nsenter", f"--net=/proc/{os.getpid()}/fd/{place}")
             program = programs.Iptables(around, prefix, self.networks["here"])
         try:
-            yield proxying.Proxy("here", doors, around, clock.SystemClock(), program)
+            yield proxying.Proxy("here", program, tracking, around, clock.SystemClock())
         finally:
-            if program is not None:
+            if isinstance(program, programs.Iptables):
                 program.remove()
             elif remove:
-                doors.firewall.apply("".join(str(nft.removal(family.table)) for family in layout.FAMILIES))
-            tracking = doors.tracking
-            tracking.forget([*tracking.flows(conntrack.UDP), *tracking.flows(conntrack.TCP)])
+                door.apply("".join(str(nft.removal(family.table)) for family in layout.FAMILIES))
+            protocols = (conntrack.UDP, conntrack.TCP, conntrack.SCTP)
+            tracking.forget([flow for protocol in protocols for flow in tracking.flows(protocol)])
             tracking.close()
-            doors.counting.close()
+            touched.close()
 
     def path(self, name: str) -> str:
         return f"/proc/self/fd/{self.places[name]}"

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from netemu.kernel import conntrack, firewall, generations, netns, network
+from netemu.kernel import conntrack, firewall, netns, network
 from netemu.kernel import operations as ops
 
 NAT = """
@@ -58,16 +58,3 @@ def test_the_fake_forgets_only_what_it_has():
     assert door.flows(6) == []
     assert door.forget([one, other]) == 1
     assert door.flows(17) == []
-
-
-@pytest.mark.root
-def test_every_transaction_of_anybody_counts_one(place):
-    door, counting = firewall.LibNftables(place), generations.Generations(place)
-    before = counting.current()
-    door.apply("add table ip t\nadd chain ip t c")
-    assert counting.current() == before + 1
-    firewall.LibNftables(place).apply("delete table ip t")
-    assert counting.current() == before + 2
-    door.list_json("list ruleset")
-    assert counting.current() == before + 2
-    counting.close()

@@ -6,17 +6,13 @@ NETEMU_REGENERATE=1 writes the golden document anew; read the difference before 
 import asyncio
 import itertools
 import os
-import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from netemu.base import clock
-from netemu.kernel import conntrack, firewall, generations
-from netemu.kubeproxy import changes, endpoints, iptables, layout, options, plan, programs, services
-from netemu.kubeproxy import proxy as proxying
+from netemu.kubeproxy import changes, endpoints, iptables, layout, options, plan, services
 
 CHOSEN = options.Options(("10.244.0.0/16", "fd00:244::/56"), ("10.96.0.0/16", "fd00:96::/112"))
 AROUND = options.surroundings(CHOSEN, None)
@@ -197,53 +193,39 @@ ROWS = {1: wanted((A,), 1), 7: wanted((A, FAR), 7, affinity_seconds=60)}
 
 @pytest.mark.root
 def test_a_proxy_in_iptables_mode_notices_foreign_changes_and_leaves_nothing_stale(world):
-    if shutil.which("iptables-restore") is None:
-        pytest.skip("iptables is not installed")
-    place = world.places["here"]
-    prefix = ("nsenter", f"--net=/proc/{os.getpid()}/fd/{place}")
-    program = programs.Iptables(AROUND, prefix)
-    doors = proxying.Doors(
-        firewall.FakeFirewall(), conntrack.NetlinkConntrack(place), generations.Generations(place)
-    )
-    one = proxying.Proxy("here", doors, AROUND, clock.SystemClock(), program)
-    for number in (1, 7):
-        one.changes.service(ROWS[number].service.key, ROWS[number].service)
-        for index, slice_ in enumerate(slices_of(ROWS[number].service.key, (A, FAR))):
-            one.changes.slice(f"s{number}-{index}", None, slice_)
-
-    async def story():
-        assert await one.sync()
-        assert await one.check()
-        assert not one.pending
-        run(world, ["iptables", "-t", "nat", "-F", "KUBE-SERVICES"])
-        assert not await one.check()
-        one.start_over()
-        await one.sync()
-        assert await one.check()
-        owned, written = one.rules()
-        assert written[("ip", "nat")] == owned[("ip", "nat")]  # all of them
-        before = run(world, ["iptables-save", "-t", "nat"])
-        one.changes.service(ROWS[7].service.key, None)
-        await one.sync()
-        fewer, little = one.rules()
-        assert fewer[("ip", "nat")] < owned[("ip", "nat")]
-        assert little[("ip", "nat")] < fewer[("ip", "nat")]  # the other's chains were let alone
-        assert "test/s7" in before
-        one.start_over()
-        left = run(world, ["iptables-save"])
-        await one.sync()
-        assert sorted(_rules_of(run(world, ["iptables-save"]))) == sorted(_rules_of(left))
-
-    try:
-        asyncio.run(story())
+    with world.serving("iptables") as one:
+        for number in (1, 7):
+            one.changes.service(ROWS[number].service.key, ROWS[number].service)
+            for index, slice_ in enumerate(slices_of(ROWS[number].service.key, (A, FAR))):
+                one.changes.slice(f"s{number}-{index}", None, slice_)
+        asyncio.run(changed(world, one))
         assert isinstance(world.ask("b", ROWS[1].service.cluster_ips[0], 80), tuple)
         assert "s7" not in run(world, ["iptables-save"])
-        assert one.mode == "iptables"
-    finally:
-        program.remove()
-        doors.tracking.close()
-        doors.counting.close()
     assert "KUBE" not in run(world, ["iptables-save"]) + run(world, ["ip6tables-save"])
+
+
+async def changed(world, one):
+    assert await one.sync()
+    assert await one.check()
+    assert not one.pending
+    run(world, ["iptables", "-t", "nat", "-F", "KUBE-SERVICES"])
+    assert not await one.check()
+    one.start_over()
+    await one.sync()
+    assert await one.check()
+    owned, written = one.rules()
+    assert written[("ip", "nat")] == owned[("ip", "nat")]  # all of them
+    before = run(world, ["iptables-save", "-t", "nat"])
+    one.changes.service(ROWS[7].service.key, None)
+    await one.sync()
+    fewer, little = one.rules()
+    assert fewer[("ip", "nat")] < owned[("ip", "nat")]
+    assert little[("ip", "nat")] < fewer[("ip", "nat")]  # the other's chains were let alone
+    assert "test/s7" in before
+    one.start_over()
+    left = run(world, ["iptables-save"])
+    await one.sync()
+    assert sorted(_rules_of(run(world, ["iptables-save"]))) == sorted(_rules_of(left))
 
 
 def _rules_of(saved):

@@ -7,9 +7,7 @@ import asyncio
 import contextlib
 import errno
 import itertools
-import os
 import select
-import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -25,13 +23,11 @@ import yaml
 from hypothesis import strategies
 
 from netemu.api import codec, core, discovery
-from netemu.base import clock
-from netemu.kernel import conntrack, firewall, generations, netns, network
+from netemu.kernel import netns
 from netemu.kernel import operations as ops
 from netemu.kubeproxy import changes as tracked
 from netemu.kubeproxy import endpoints as chosen_endpoints
-from netemu.kubeproxy import iptables, layout, ledger, options, plan, programs, walk, walk_iptables
-from netemu.kubeproxy import proxy as proxying
+from netemu.kubeproxy import iptables, layout, ledger, options, plan, walk, walk_iptables
 from netemu.kubeproxy import services as parsed
 from netemu.model import endpoints, flows, worlds
 from netemu.model import services as model
@@ -654,37 +650,15 @@ def post(world) -> Iterator[Post]:
 @contextlib.contextmanager
 def serving(world, mode: str, given: dict[str, Any], entries: list[Entry]) -> Iterator[None]:
     """A proxy on node `here` has programmed these."""
-    place = world.places["here"]
-    door, counting = firewall.LibNftables(place), generations.Generations(place)
-    doors = proxying.Doors(door, conntrack.NetlinkConntrack(place), counting)
-    around = options.surroundings(chosen(mode, given), node("here", world.addresses))
-    program = None
-    if mode == "iptables":
-        prefix = ("nsenter", f"--net=/proc/{os.getpid()}/fd/{place}")
-        program = programs.Iptables(around, prefix, network.LinuxNetwork(place))
-    proxy = proxying.Proxy("here", doors, around, clock.SystemClock(), program)
-    proxy.move(ZONES["here"])
-    for entry in entries:
-        proxy.changes.service(parsed.Key("table", entry.named), parsed.parse(entry.service))
-        for slice_ in entry.slices(world.addresses):
-            proxy.changes.slice(slice_.metadata.name, None, chosen_endpoints.parse(slice_))
-    try:
+    with world.serving(node=node("here", world.addresses), **chosen(mode, given)._asdict()) as proxy:
+        proxy.move(ZONES["here"])
+        for entry in entries:
+            proxy.changes.service(parsed.Key("table", entry.named), parsed.parse(entry.service))
+            for slice_ in entry.slices(world.addresses):
+                proxy.changes.slice(slice_.metadata.name, None, chosen_endpoints.parse(slice_))
         asyncio.run(proxy.sync())
         yield
         assert asyncio.run(proxy.check())  # it knows its own work again
-    finally:
-        if program is not None:
-            program.remove()
-        door.apply("".join(str(nft.removal(family.table)) for family in layout.FAMILIES))
-        doors.tracking.forget(
-            [
-                f
-                for protocol in (conntrack.TCP, conntrack.UDP, conntrack.SCTP)
-                for f in doors.tracking.flows(protocol)
-            ]
-        )
-        doors.tracking.close()
-        counting.close()
 
 
 def asked(world, post: Post, wanted: list[Case]) -> list[tuple[str, str]]:
@@ -733,8 +707,6 @@ def stuck(world, post: Post, wanted: list[Case]) -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("group", GROUPS)
 def test_packets_do_what_the_table_says(world, post, group, mode):
-    if mode == "iptables" and shutil.which("iptables-restore") is None:
-        pytest.skip("iptables is not installed")
     given, entries = GROUPS[group]
     with serving(world, mode, given, entries):
         assert "\n".join(map(": ".join, asked(world, post, cases(entries, mode)))) == ""

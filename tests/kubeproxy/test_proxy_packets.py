@@ -325,8 +325,6 @@ def test_established_connections_outlive_their_service(world, mode):
 def test_a_table_that_somebody_changed_is_noticed(world, served):
     other = firewall.LibNftables(world.places["here"])
     assert asyncio.run(served.check())
-    other.apply("add table ip stranger")  # a change, but none of ours
-    assert asyncio.run(served.check())
     for foreign in (
         "delete element ip netemu-proxy services { 10.96.0.11 . tcp . 80 }",
         "add element ip6 netemu-proxy cluster-ips { fd00:96::99 }",
@@ -341,6 +339,27 @@ def test_a_table_that_somebody_changed_is_noticed(world, served):
         asyncio.run(served.sync())
         assert asyncio.run(served.check()), foreign
     assert world.ask("b", f"{PREFIX[FOUR]}11", 80).server == "a"
+
+
+def test_others_tables_cost_nothing(world, served, monkeypatch):
+    """Whoever else is at work there (policies, CNI plugins): only what is on our tables makes us read."""
+    other = firewall.LibNftables(world.places["here"])
+    reads = []
+    monkeypatch.setattr(audit, "elements", lambda listing: reads.append(listing) or {})
+    assert asyncio.run(served.check())
+    other.apply("add table ip stranger\nadd set ip stranger s { type ipv4_addr ; }")
+    other.apply("add table inet netemu-proxy")  # of the name, but of another family
+    assert asyncio.run(served.check())
+    other.apply("add element ip stranger s { 10.0.0.1, 10.0.0.2 }")
+    served.changes.service(ROWS["a"].key, None)
+    asyncio.run(served.sync())
+    other.apply("delete table ip stranger\ndelete table inet netemu-proxy")
+    assert asyncio.run(served.check())
+    assert not reads
+    other.apply("add table ip stranger\nadd element ip netemu-proxy cluster-ips { 10.96.0.99 }")
+    assert not asyncio.run(served.check())
+    assert reads
+    other.apply("delete table ip stranger")
 
 
 def test_a_refused_transaction_leads_to_a_table_made_anew(world, served):

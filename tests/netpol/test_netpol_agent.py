@@ -54,12 +54,13 @@ class Api:
         self.patches.append((kind.__name__, name, body))
 
 
-class Counting:
+class Touches:
     def __init__(self, door):
-        self.door = door
+        self.door, self.told = door, 0
 
-    def current(self):
-        return len(self.door.transactions)
+    def count(self):
+        before, self.told = self.told, len(self.door.transactions)
+        return self.told - before
 
 
 class Log:
@@ -111,7 +112,7 @@ class Story:
         self.log = log
 
     async def __aenter__(self):
-        doors = agent.Doors(self.door, Counting(self.door), self.log)
+        doors = agent.Doors(self.door, Touches(self.door), self.log)
         self.task = asyncio.create_task(
             agent.run(self.server, NODE, doors, self.time, gate=self.gate, options=agent.Options(loud=True))
         )

@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from netemu.api import clusterpolicies, codec, networking
 from netemu.base import clock
-from netemu.kernel import firewall, generations, logged, netns, network
+from netemu.kernel import firewall, logged, netns, network, touches
 from netemu.kernel import operations as ops
 from netemu.netpol import audit, changes, layout, ledger, mutations, policies, policing, terms, walk
 from netemu.wire import nflog
@@ -367,14 +367,13 @@ TABLE = {
 
 @pytest.fixture(scope="module")
 def enforcer(site):
-    with netns.inside(site.places["n1"]):
-        counting = generations.Generations(site.places["n1"])
+    touched = touches.Touches([(layout.TABLE.family, layout.TABLE.name)], site.places["n1"])
     door = firewall.LibNftables(site.places["n1"])
-    one = policing.Enforcer("n1", door, counting, clock.SystemClock())
+    one = policing.Enforcer("n1", door, touched, clock.SystemClock())
     one.door = door
     one.pending = changes.Changes(dict(PODS), dict(SPACES), {}, dict(NODE))
     yield one
-    counting.close()
+    touched.close()
 
 
 def held(enforcer):
