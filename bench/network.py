@@ -1,9 +1,10 @@
 """What netemu's network costs a packet: `sudo python -m bench.network [--rounds N] [--write]`.
 
-TCP throughput and round trips between pods of labs, and in turn over the same topology made by hand with
-`ip`, with the lab's own rules, and once more with two rules only (pods masqueraded to the outside, this one
-Service): what Services and policies cost. Turns are short, so that what disturbs one disturbs the others; the
-figures are ratios. `--write` puts them into docs/performance.md.
+TCP throughput and round trips between pods of labs, and in turn over the same topology made by hand with `ip`
+(bridges, veths, addresses, routes, the tunnel, neighbours), in three forms: with the two rules it takes to do
+what is asked for (pods masqueraded to the outside, this one Service); *bare links*, without any, where the
+Service's backend is asked directly; and with the lab's own rules while a policy selects its pods. Turns are
+short, so that what disturbs one disturbs the others; figures are ratios, each value the median of ten turns.
 """
 
 from __future__ import annotations
@@ -25,16 +26,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import harness
-from netemu.api import codec, core
+from netemu.api import codec, core, networking
 from netemu.client import connect
 from netemu.kernel import netns
 from netemu.lab import handle
+from netemu.netpol import layout
 from netemu.scenario import sources
 
 ROOT = Path(__file__).parent.parent
 GOAL = 1.03  # by hand / netemu
-SECONDS = 0.2  # of throughput in a turn
+SECONDS = 0.1  # of throughput in a turn
 TRIPS = 400
+GROUP = 10  # turns whose medians are one value of a figure
 PORT = 7000
 _CHUNK = memoryview(bytes(1 << 20))
 
@@ -52,21 +55,26 @@ class Way(NamedTuple):
 
 
 class Topology(NamedTuple):
-    """Of a lab, IPv4: workers' addresses and pod subnets, pods (worker and address), the Service of c."""
+    """Of a lab, IPv4: workers' addresses and pod subnets, pods (worker and address), the Service of c.
+
+    `direct`: pods of one node are each other's neighbours; else the node is the only one that each has.
+    """
 
     backend: str
     mtu: int
+    direct: bool
     nodes: dict[str, str]
     subnets: dict[str, IPv4Network]
     pods: dict[str, tuple[str, str]]
     service: str
 
-    def ways(self, places: dict[str, str]) -> dict[str, Way]:
+    def ways(self, places: dict[str, str], *, translated: bool = True) -> dict[str, Way]:
         """What is measured, between pods in these namespaces."""
+        there = Way(places["a"], places["c"], self.pods["c"][1])
         return {
             "same node": Way(places["a"], places["b"], self.pods["b"][1]),
-            "two nodes": Way(places["a"], places["c"], self.pods["c"][1]),
-            "Service, two nodes": Way(places["a"], places["c"], self.service, 80),
+            "two nodes": there,
+            "Service, two nodes": there._replace(address=self.service, port=80) if translated else there,
         }
 
 
@@ -77,7 +85,7 @@ class Measured(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=40, help="of each way")
+    parser.add_argument("--rounds", type=int, default=4, help=f"of {GROUP} turns for each way")
     parser.add_argument("--patience", type=float, default=60.0, help="seconds to wait for a quiet machine")
     parser.add_argument("--write", action="store_true", help="rewrite the table in docs/performance.md")
     options = parser.parse_args()
@@ -87,14 +95,16 @@ def main() -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     for backend in ("host-gw", "vxlan"):
         with contextlib.ExitStack() as stack:
-            found, places, rules = stack.enter_context(lab(backend))
-            bare = stack.enter_context(hand(found, fewest(found)))
-            same = stack.enter_context(hand(found, rules))
+            found, places, policed = stack.enter_context(lab(backend))
+            ours = found.ways(places)
+            two = stack.enter_context(hand(found, fewest(found)))
+            bare = stack.enter_context(hand(found, {}))
+            under = stack.enter_context(hand(found, policed))
             busy += not harness.quiet(options.patience)
-            for title, way in found.ways(places).items():
-                taken = compare((way, same[title], bare[title]), options.rounds)
-                samples += figures(f"{title}, {backend}", *taken)
-                for sample in samples[-5:]:
+            for title, way in ours.items():
+                taken = compare((way, two[title], bare[title], under[title]), options.rounds * GROUP)
+                for sample in figures(f"{title}, {backend}", *taken):
+                    samples.append(sample)
                     print(sample.line(), flush=True)
     if options.write:
         write(samples, busy)
@@ -105,19 +115,31 @@ def write(samples: list[harness.Sample], busy: int) -> None:
     harness.publish("network", samples, "sudo python -m bench.network", note)
 
 
-def figures(
-    title: str, ours: list[Measured], same: list[Measured], bare: list[Measured]
-) -> list[harness.Sample]:
-    rates = tuple(s.gigabits / o.gigabits for o, s in zip(ours, same, strict=True))
-    trips = tuple(o.trip / s.trip for o, s in zip(ours, same, strict=True))
-    rules = tuple(s.trip / b.trip for s, b in zip(same, bare, strict=True))
+def figures(title: str, *measured: list[Measured]) -> list[harness.Sample]:
+    """Of the lab, by hand with two rules, over bare links, and by hand under a policy."""
+    rates = tuple([one.gigabits for one in each] for each in measured)
+    trips = tuple([one.trip for one in each] for each in measured)
+    netemu, two, bare, policed = range(4)
+    rate, trip = f"{title}: throughput", f"{title}: round trip"
     return [
-        harness.Sample(f"{title}: throughput", "Gbit/s", tuple(o.gigabits for o in ours)),
-        harness.Sample(f"{title}: throughput, by hand / netemu", "", rates, GOAL),
-        harness.Sample(f"{title}: round trip", "us", tuple(o.trip for o in ours)),
-        harness.Sample(f"{title}: round trip, netemu / by hand", "", trips, GOAL),
-        harness.Sample(f"{title}: round trip, with all rules / with two", "", rules),
+        harness.Sample(rate, "Gbit/s", medians(rates[netemu])),
+        harness.Sample(f"{rate}, by hand / netemu", "", over(rates[two], rates[netemu]), GOAL),
+        harness.Sample(f"{rate}, bare links / netemu", "", over(rates[bare], rates[netemu]), GOAL),
+        harness.Sample(trip, "us", medians(trips[netemu])),
+        harness.Sample(f"{trip}, netemu / by hand", "", over(trips[netemu], trips[two]), GOAL),
+        harness.Sample(f"{trip}, netemu / bare links", "", over(trips[netemu], trips[bare]), GOAL),
+        harness.Sample(f"{trip}, under a policy / by hand", "", over(trips[policed], trips[two])),
     ]
+
+
+def medians(values: list[float]) -> tuple[float, ...]:
+    """Of each group of turns."""
+    return tuple(statistics.median(values[at : at + GROUP]) for at in range(0, len(values), GROUP))
+
+
+def over(some: list[float], others: list[float]) -> tuple[float, ...]:
+    """How one compares with the other in the same turn, the median of each group."""
+    return medians([one / other for one, other in zip(some, others, strict=True)])
 
 
 # --- measuring
@@ -210,7 +232,9 @@ def round_trip(way: Way) -> float:
 
 @contextlib.contextmanager
 def lab(backend: str) -> Iterator[tuple[Topology, dict[str, str], dict[str, str]]]:
-    """Two pods on one worker, one on the other with a Service; the pods' namespaces; the workers' rules."""
+    """Two pods on one worker, one on the other with a Service; the pods' namespaces; the workers' rules as
+    they are while a policy selects the pods.
+    """
     name = f"bench-{backend}"
     document = f"nodes: 3\nnetwork: {{backend: {backend}}}\n"
     netemu = (sys.executable, "-m", "netemu.cli.main")
@@ -241,6 +265,7 @@ async def _populate(name: str, backend: str) -> tuple[Topology, dict[str, str], 
     topology = Topology(
         backend,
         netns.call(places["a"], _mtu, "eth0"),
+        " via " not in netns.call(places["a"], _said, ("ip", "route", "get", pods["b"].status.podIP)),
         {node: one.status.addresses[0].address for node, one in nodes.items()},
         {node: IPv4Network(one.spec.podCIDR) for node, one in nodes.items()},
         {pod: (one.spec.nodeName, one.status.podIP) for pod, one in sorted(pods.items())},
@@ -248,21 +273,39 @@ async def _populate(name: str, backend: str) -> tuple[Topology, dict[str, str], 
     )
     with contextlib.closing(_wait(topology.ways(places)["Service, two nodes"])):
         pass
-    return topology, places, {node: netns.call(str(found.netns(node)), _rules) for node in NODES}
+    return topology, places, await _policed(found)
 
 
-def _rules() -> str:
-    """Of the calling thread's namespace."""
-    command = ("nft", "list", "ruleset")
+async def _policed(found: handle.Handle) -> dict[str, str]:
+    """The workers' rules while a policy lets the pods talk to each other only. It is gone afterwards."""
+    async with connect.from_kubeconfig(str(found.kubeconfig)) as client:
+        policy = await client.create(_policy())
+        rules = await _listed(found, judged=True)
+        await client.delete(networking.NetworkPolicy, policy.metadata.name, policy.metadata.namespace)
+        await _listed(found, judged=False)
+    return rules
+
+
+async def _listed(found: handle.Handle, *, judged: bool) -> dict[str, str]:
+    """The workers' rules, once each of them judges packets by policies, or none does."""
+    async with asyncio.timeout(60):
+        while True:
+            rules = {n: netns.call(str(found.netns(n)), _said, ("nft", "list", "ruleset")) for n in NODES}
+            if all((_JUDGING in text) == judged for text in rules.values()):
+                return rules
+            await asyncio.sleep(0.05)
+
+
+_JUDGING = f"hook forward priority filter + {layout.PRIORITY};"
+
+
+def _said(command: tuple[str, ...]) -> str:
+    """What a command tells of the calling thread's namespace."""
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def _mtu(link: str) -> int:
-    """Of the calling thread's namespace."""
-    text = subprocess.run(
-        ("ip", "-o", "link", "show", link), check=True, capture_output=True, text=True
-    ).stdout
-    words = text.split()
+    words = _said(("ip", "-o", "link", "show", link)).split()
     return int(words[words.index("mtu") + 1])
 
 
@@ -305,11 +348,27 @@ def _service() -> core.Service:
     return codec.convert(core.Service, document)
 
 
+def _policy() -> networking.NetworkPolicy:
+    everyone: list[dict[str, object]] = [{"podSelector": {}}]
+    document = {
+        "metadata": {"name": "each-other", "namespace": "default"},
+        "spec": {
+            "podSelector": {},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"from": everyone}],
+            "egress": [{"to": everyone}],
+        },
+    }
+    return codec.convert(networking.NetworkPolicy, document)
+
+
 # --- by hand
 
 _SYSCTLS = {
     "net/ipv4/ip_forward": "1",
     "net/ipv4/conf/all/rp_filter": "2",
+    "net/ipv4/conf/all/send_redirects": "0",
+    "net/ipv4/conf/cni0/send_redirects": "0",
     "net/bridge/bridge-nf-call-iptables": "1",
 }
 _FEWEST = """
@@ -328,7 +387,9 @@ table ip hand {{
 
 @contextlib.contextmanager
 def hand(found: Topology, rules: dict[str, str]) -> Iterator[dict[str, Way]]:
-    """The lab's two workers and three pods again, by the commands anybody would type; `rules` by worker."""
+    """The lab's two workers and three pods again, by the commands anybody would type; `rules` by worker: none
+    are bare links.
+    """
     places = ("fabric", *NODES, *found.pods)
     fds = {place: netns.open_new() for place in places}
     paths = {place: f"/proc/{os.getpid()}/fd/{fd}" for place, fd in fds.items()}
@@ -337,12 +398,12 @@ def hand(found: Topology, rules: dict[str, str]) -> Iterator[dict[str, Way]]:
             netns.call(paths[place], _told, ("ip", "-batch", "-"), text)
         for node in NODES:
             netns.call(paths[node], _settle)
-            netns.call(paths[node], _told, ("nft", "-f", "-"), rules[node])
+            netns.call(paths[node], _told, ("nft", "-f", "-"), rules.get(node, ""))
             if found.backend == "vxlan":
                 entries = ((_mac(other, "flannel.1"), found.nodes[other]) for other in NODES if other != node)
                 text = "".join(f"fdb add {mac} dev flannel.1 dst {ip}\n" for mac, ip in entries)
                 netns.call(paths[node], _told, ("bridge", "-batch", "-"), text)
-        yield found.ways(paths)
+        yield found.ways(paths, translated=bool(rules))
     finally:
         for fd in fds.values():
             os.close(fd)
@@ -379,8 +440,9 @@ def commands(found: Topology, paths: dict[str, str]) -> dict[str, str]:
         )
         gateway = found.subnets[node][1]
         told[pod] = (
-            f"link set lo up\nlink set eth0 address {_mac(pod, 'eth0')}\naddr add {ip}/24 dev eth0\n"
-            f"link set eth0 up\nroute add default via {gateway}\n"
+            f"link set lo up\nlink set eth0 address {_mac(pod, 'eth0')}\nlink set eth0 up\n"
+            f"addr add {ip}/{24 if found.direct else 32} dev eth0\n"
+            f"route add default via {gateway} dev eth0 onlink\n"
             f"neigh add {gateway} lladdr {_mac(node, 'cni0')} dev eth0 nud permanent\n"
         )
     return told
