@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from netemu.api import autoscaling, codec, extensions, kinds, meta, resources, structural
+from netemu.api import autoscaling, codec, extensions, kinds, meta, resources
+from netemu.api.structural import schemas
 from netemu.apiserver import acceptance, cache, callbacks, catalogs, conversions, windows
 from netemu.base import clock as clocks
 from netemu.base import errors
@@ -202,15 +203,15 @@ def _kind(
     )
 
 
-def _schema(version: extensions.CustomResourceDefinitionVersion | None) -> structural.Schema:
+def _schema(version: extensions.CustomResourceDefinitionVersion | None) -> schemas.Schema:
     if version is None or version.schema is None:
-        return structural.Schema({"type": "object", "x-kubernetes-preserve-unknown-fields": True})
+        return schemas.Schema({"type": "object", "x-kubernetes-preserve-unknown-fields": True})
     columns = tuple(
         (column.name, column.type, column.jsonPath, column.priority > 0)
         for column in version.additionalPrinterColumns
     )
     scale = version.subresources.scale if version.subresources else None
-    return structural.Schema(
+    return schemas.Schema(
         version.schema.openAPIV3Schema or {"type": "object"},
         scale=(scale.specReplicasPath, scale.statusReplicasPath, scale.labelSelectorPath or "")
         if scale

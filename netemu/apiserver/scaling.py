@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from netemu.api import autoscaling, kinds, structural
+from netemu.api import autoscaling, jsonpaths, kinds
 from netemu.apiserver import statuses
 
 SCALE = kinds.Kind(type=autoscaling.Scale, plural="scales")
@@ -39,7 +39,7 @@ def scale(workload: statuses.Document, kind: kinds.Kind) -> statuses.Document:
             chosen = {"matchLabels": chosen}  # a ReplicationController's
         status |= {"selector": selector_text(chosen)}
     elif selector:
-        found = structural.find(workload, selector)
+        found = jsonpaths.find(workload, selector)
         status |= {"selector": str(found[0]) if found else ""}
     return {
         "kind": "Scale",
@@ -51,7 +51,7 @@ def scale(workload: statuses.Document, kind: kinds.Kind) -> statuses.Document:
 
 
 def _number(workload: statuses.Document, path: str, otherwise: int) -> int:
-    found = structural.find(workload, path)
+    found = jsonpaths.find(workload, path)
     return found[0] if found and isinstance(found[0], int) else otherwise
 
 

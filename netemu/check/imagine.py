@@ -18,9 +18,9 @@ from netemu.api import (
     kinds,
     networking,
     selectors,
-    structural,
     validation,
 )
+from netemu.api.structural import schemas
 from netemu.base import errors
 from netemu.controllers.endpointslice import plan as slices_plan
 from netemu.controllers.nodeipam import plan as nodes_plan
@@ -99,7 +99,7 @@ def _given(found: Iterable[manifests.Manifest]) -> Iterator[Document]:
 def _faults(kind: kinds.Kind, document: Document) -> Sequence[validation.FieldError]:
     """What a server says is wrong: by its rules, or by the schema of a custom kind."""
     if kind.kind == "ClusterNetworkPolicy":
-        return tuple(structural.Schema(definitions.schema()).check(document))
+        return tuple(schemas.Schema(definitions.schema()).check(document))
     return tuple(validation.check(kind, document, None))
 
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netemu.api import fieldsets, structural
+from netemu.api import fieldsets
+from netemu.api.structural import faults, schemas
 from netemu.apiserver import acceptance
 from netemu.http import messages
 from netemu.store import sqlite
@@ -151,7 +152,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("spec", "field", "sentence"), WRONG, ids=[row[1] + row[2][:9] for row in WRONG])
 def test_values_are_checked(spec: dict[str, Any], field: str, sentence: str) -> None:
-    found = list(structural.Schema(SCHEMA).check(wheel(**spec)))
+    found = list(schemas.Schema(SCHEMA).check(wheel(**spec)))
     assert [one.field for one in found] == [field]
     assert sentence in str(found[0])
 
@@ -176,19 +177,19 @@ FORMATS = [
 @pytest.mark.parametrize(("format_", "good", "bad"), FORMATS, ids=[row[0] for row in FORMATS])
 def test_formats_are_checked(format_: str, good: str, bad: str | None) -> None:
     spec = {"type": "object", "properties": {"x": {"type": "string", "format": format_}}}
-    schema = structural.Schema({"type": "object", "properties": {"spec": spec}})
+    schema = schemas.Schema({"type": "object", "properties": {"spec": spec}})
     assert list(schema.check({"spec": {"x": good}})) == []
     if bad is not None:
         (found,) = schema.check({"spec": {"x": bad}})
         assert f'spec.x in body must be of type {format_}: "{bad}"' in str(found)
 
 
-def ruled(*rules: dict[str, Any], **properties: Any) -> structural.Schema:
+def ruled(*rules: dict[str, Any], **properties: Any) -> schemas.Schema:
     """A schema with rules about `spec`."""
     spec = {"type": "object", "x-kubernetes-validations": list(rules), "properties": properties}
     document = {"type": "object", "properties": {"spec": spec}}
-    assert list(structural.faults(document, "")) == []
-    return structural.Schema(document)
+    assert list(faults.find(document, "")) == []
+    return schemas.Schema(document)
 
 
 INTEGER, TEXT = {"type": "integer"}, {"type": "string"}
@@ -293,7 +294,7 @@ def test_embedded_objects_say_what_they_are() -> None:
     inside = {"type": "object", "x-kubernetes-embedded-resource": True}
     inside["x-kubernetes-preserve-unknown-fields"] = True
     spec = {"type": "object", "properties": {"inside": inside}}
-    schema = structural.Schema({"type": "object", "properties": {"spec": spec}})
+    schema = schemas.Schema({"type": "object", "properties": {"spec": spec}})
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": {"any": "thing"}}
     assert list(schema.check({"spec": {"inside": pod}})) == []
     assert schema.prune({"spec": {"inside": pod}}) == {"spec": {"inside": pod}}
@@ -317,9 +318,9 @@ JSON = st.recursive(
 @settings(max_examples=200, deadline=None)
 def test_no_schema_and_no_object_breaks_anything(schema: Any, document: dict[str, Any]) -> None:
     inside = {"type": "object", "properties": {"spec": schema}}
-    if any(structural.faults(inside, "")):
+    if any(faults.find(inside, "")):
         return
-    found = structural.Schema(inside)
+    found = schemas.Schema(inside)
     pruned = found.default(found.prune(document))
     assert found.unknown(pruned) == ()
     assert found.default(pruned) == pruned

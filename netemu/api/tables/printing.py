@@ -16,10 +16,10 @@ from netemu.api import (
     core,
     discovery,
     events,
+    jsonpaths,
     kinds,
     networking,
     policy,
-    structural,
     times,
 )
 from netemu.api.tables import cluster, layout, others, pods, services, workloads
@@ -90,7 +90,7 @@ def _custom_column(name: str, type_: str, path: str, wide: bool) -> dict[str, An
 def _custom_cell(document: codec.Document, column: tuple[str, str, str, bool], now: float) -> Any:
     """Nothing where the object has nothing, as upstream's tableconvertor."""
     _, type_, path, _ = column
-    found = structural.find(document, path)
+    found = jsonpaths.find(document, path)
     if type_ == "date":
         return times.age(str(found[0]) if found else "", now)
     if not found:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from netemu.api import extensions, names, structural
+from netemu.api import extensions, names
+from netemu.api.structural import faults
 from netemu.api.validation.findings import Findings, invalid, named, required, unchanged
 
 
@@ -42,7 +43,7 @@ def _schema(version: extensions.CustomResourceDefinitionVersion, here: str) -> F
     if version.schema is None or version.schema.openAPIV3Schema is None:
         yield required(f"{here}.schema.openAPIV3Schema", "schemas are required")
     else:
-        yield from structural.faults(version.schema.openAPIV3Schema, f"{here}.schema.openAPIV3Schema")
+        yield from faults.find(version.schema.openAPIV3Schema, f"{here}.schema.openAPIV3Schema")
     scale = version.subresources.scale if version.subresources else None
     if scale is not None:
         for name, start in (("specReplicasPath", ".spec."), ("statusReplicasPath", ".status.")):
