@@ -34,7 +34,7 @@ def test_the_ways_of_a_packet(world_of, pods):
     for backend in (backends.HOST_GW, backends.VXLAN):
         world.join(backend)
         compare(f"{backend}, {pods}", follow(world, 4))
-    compare(f"vxlan over IPv6, {pods}", follow(world, 6))
+        compare(f"{backend} over IPv6, {pods}", follow(world, 6))
 
 
 @pytest.mark.root
@@ -78,10 +78,13 @@ def follow(world, version, to=(THERE, 1)):
             sender = socket.socket(family, socket.SOCK_DGRAM)
         with receiver, sender:
             receiver.settimeout(30)
+            sender.settimeout(30)
             receiver.bind((target, 7777))
             sender.bind((source, 4444))
-            sender.sendto(b"somebody must be asked for MAC addresses first", (target, 7777))
-            receiver.recv(100)
+            # Somebody must be asked for MAC addresses first, and bridges see where they are.
+            sender.sendto(b"where are you", (target, 7777))
+            receiver.sendto(b"here", receiver.recvfrom(100)[1])
+            sender.recv(100)
             sender.sendto(MARK, (target, 7777))
             assert receiver.recv(100) == MARK
         # It is in each place once, on this way; and in one place taps are in the order of events.
