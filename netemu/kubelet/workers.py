@@ -14,14 +14,23 @@ import msgspec
 
 from netemu.api import codec, core
 from netemu.base import backoff, errors
-from netemu.kubelet import admission, launch, plan, probes, statuses, supplies, tellings, views, volumes
+from netemu.kubelet import (
+    admission,
+    launch,
+    plan,
+    probing,
+    problems,
+    statuses,
+    supplies,
+    tellings,
+    views,
+    volumes,
+)
 from netemu.wire import cri
 
 _log = logging.getLogger("kubelet")
 _PATIENCE = 2.0  # seconds before a slow step is worth a status of its own
-_PULLING = 2.0  # seconds for which ErrImagePull shows before it becomes ImagePullBackOff
 _REFRESH = 60.0  # seconds between looks at mounted ConfigMaps, Secrets and tokens
-_LIMITS = {"ErrImagePull": (10.0, 300.0), "": (0.5, 10.0)}  # first and last wait after a problem
 
 
 class Worker:
@@ -41,16 +50,13 @@ class Worker:
         self._site = site
         self.gone = False
         self._woken = asyncio.Event()
-        self._problems: dict[str, views.Problem] = {}
-        self._retries: dict[str, backoff.Backoff] = {}
+        self._problems = problems.Problems()
         self._delays: dict[str, float] = {}
         self._stopping: dict[str, float] = {}
         self._detached: set[str] = set()
-        self._probers: dict[str, tuple[probes.Prober, asyncio.Task[None]]] = {}
-        self._health: dict[str, views.Health] = _seed(pod)
+        self._probing = probing.Probing(pod, site, self.wake)
         self._places: dict[str, str] | None = None
         self._refresh_at = float("inf")
-        self._soften_at: dict[str, float] = {}
         self._announced: set[str] = set()
         self._refused: dict[str, Any] = {}
         self._reported = ""  # the sandbox whose networks the pod has been told of
@@ -82,7 +88,7 @@ class Worker:
 
     async def run(self) -> None:
         """Until the pod has been taken away. May be called again after a bug ended it."""
-        self._probers.clear()
+        self._probing.forget()
         self._stopping.clear()
         retry = backoff.Backoff(0.1, limit=10.0)
         async with asyncio.TaskGroup() as self._tasks:
@@ -100,7 +106,7 @@ class Worker:
                 if wake_at is None:
                     break
                 await self._sleep(wake_at)
-            self._stop_probing()
+            self._probing.stop()
         self._site.supplies.forget(self._pod.metadata.uid)
 
     async def _step(self) -> float | None:
@@ -108,8 +114,8 @@ class Worker:
         while True:
             self._soften()
             view = self._view()
-            self._probe(view)
             ending = self.gone or self._pod.metadata.deletionTimestamp is not None
+            self._probing.follow(view, self._tasks, ending=ending)
             found = plan.end(view, self._now(), force=self.gone) if ending else plan.plan(view, self._now())
             if not found.actions:
                 break
@@ -122,8 +128,7 @@ class Worker:
             return None
         await self._refresh(view)
         await self._report()
-        moments = [self._refresh_at, found.wake_at or float("inf"), *self._soften_at.values()]
-        return min(moments)
+        return min(self._refresh_at, found.wake_at or float("inf"), *self._problems.moments())
 
     async def _sleep(self, until: float) -> None:
         """Until woken, or until that moment."""
@@ -152,8 +157,8 @@ class Worker:
             pod=self._pod,
             sandboxes=mine.sandboxes,
             containers=mine.containers,
-            health=self._health,
-            problems=self._problems,
+            health=self._probing.health,
+            problems=self._problems.known,
             delays=self._delays,
             stopping=self._stopping,
             detached=self._detached,
@@ -200,9 +205,9 @@ class Worker:
         except (errors.NetemuError, OSError) as problem:
             text = f"Failed to create pod sandbox: rpc error: code = Unknown desc = {problem}"
             self._site.note(self._pod, "FailedCreatePodSandBox", text, warning=True)
-            self._remember("", "ContainerCreating", "")
+            self._problems.remember("", "ContainerCreating", "", self._now())
         else:
-            self._forgive("")
+            self._problems.forgive("")
 
     async def _stop_sandbox(self, sandbox_id: str) -> None:
         try:
@@ -230,19 +235,19 @@ class Worker:
         except launch.Failed as problem:
             self._failed(action, problem)
         else:
-            self._forgive(action.name)
+            self._problems.forgive(action.name)
             self._delays |= {action.name: action.delay} if action.delay else {}
 
     def _failed(self, action: plan.StartContainer, problem: launch.Failed) -> None:
         match problem.reason:
             case "ContainerCreating":
                 self._site.note(self._pod, "FailedMount", problem.message, warning=True)
-                self._remember(action.name, problem.reason, "")
+                self._problems.remember(action.name, problem.reason, "", self._now())
             case "RunContainerError":  # a run that ended before it began: what holds for crashes holds here
-                self._problems[action.name] = views.Problem(problem.reason, problem.message, 0.0)
+                self._problems.show(action.name, problem.reason, problem.message)
                 self._delays |= {action.name: action.delay} if action.delay else {}
             case _:
-                self._remember(action.name, problem.reason, problem.message)
+                self._problems.remember(action.name, problem.reason, problem.message, self._now())
 
     async def _mount(self, ips: tuple[str, ...], *, age: float) -> None:
         self._places = await launch.places(self._site, self._pod, ips, age=age)
@@ -279,74 +284,15 @@ class Worker:
             self._stopping.pop(action.id, None)
         self.wake()
 
-    def _remember(self, name: str, reason: str, message: str) -> None:
-        limits = _LIMITS.get(reason, _LIMITS[""])
-        wait = self._retries.setdefault(name, backoff.Backoff(limits[0], limit=limits[1])).next()
-        now = self._now()
-        self._problems[name] = views.Problem(reason, message, now + wait)
-        if reason == "ErrImagePull":
-            self._soften_at[name] = now + _PULLING
-
-    def _forgive(self, name: str) -> None:
-        self._problems.pop(name, None)
-        self._retries.pop(name, None)
-        self._soften_at.pop(name, None)
-
     def _soften(self) -> None:
         """What could not be pulled is backing off by now."""
-        for name, when in tuple(self._soften_at.items()):
-            problem = self._problems[name]
-            if self._now() < when:
-                continue
-            del self._soften_at[name]
-            image = next(
-                c.image
-                for c in (*self._pod.spec.initContainers, *self._pod.spec.containers)
-                if c.name == name
-            )
-            text = f'Back-off pulling image "{image}": ErrImagePull: {problem.message}'
-            self._problems[name] = problem._replace(reason="ImagePullBackOff", message=text)
-            self._site.note(self._pod, "BackOff", f'Back-off pulling image "{image}"', container=name)
-            self._site.note(self._pod, "Failed", "Error: ImagePullBackOff", container=name, warning=True)
-
-    # -- probes
-
-    def _probe(self, view: views.View) -> None:
-        """A prober for each run of a container that has probes; none for what has ended."""
-        home = views.ready_sandbox(view)
-        ending = self.gone or self._pod.metadata.deletionTimestamp is not None
-        wanted = {
-            c.id: c
-            for c in view.containers
-            if c.state == "RUNNING" and home is not None and c.sandbox_id == home.id and not ending
+        spec = self._pod.spec
+        images = {
+            c.name: c.image for c in (*spec.initContainers, *spec.containers, *views.ephemeral(self._pod))
         }
-        for container_id in self._probers.keys() - wanted.keys():
-            self._probers.pop(container_id)[1].cancel()
-        for container_id, running in wanted.items():
-            spec = next((c for c in _all(self._pod) if c.name == running.config.name), None)
-            if container_id in self._probers or spec is None or not _has_probes(spec):
-                continue
-            assert home is not None
-            target = launch.target(self._site, self._pod, spec, container_id, home.ips)
-            prober = probes.Prober(self._pod, target, self._site.clock, self._probed, self._unhealthy)
-            if container_id in self._health:
-                prober.health = self._health[container_id]
-            self._probers[container_id] = (prober, self._tasks.create_task(prober.run()))
-            self._health[container_id] = prober.health
-
-    def _probed(self) -> None:
-        for container_id, (prober, _) in self._probers.items():
-            self._health[container_id] = prober.health
-        self.wake()
-
-    def _unhealthy(self, failure: probes.Failure) -> None:
-        text = f"{failure.kind} probe failed: {failure.said}"
-        self._site.note(self._pod, "Unhealthy", text, container=failure.container.name, warning=True)
-
-    def _stop_probing(self) -> None:
-        for _, task in self._probers.values():
-            task.cancel()
-        self._probers.clear()
+        for name, said in self._problems.soften(self._now(), images):
+            self._site.note(self._pod, "BackOff", said, container=name)
+            self._site.note(self._pod, "Failed", "Error: ImagePullBackOff", container=name, warning=True)
 
     # -- telling the API
 
@@ -415,26 +361,7 @@ class Worker:
         _log.log(level, "%s pod=%s/%s retry=%.3gs", problem, about.namespace, about.name, wait)
 
 
-def _all(pod: core.Pod) -> tuple[core.Container, ...]:
-    return (*pod.spec.initContainers, *pod.spec.containers)
-
-
-def _has_probes(spec: core.Container) -> bool:
-    return any((spec.livenessProbe, spec.readinessProbe, spec.startupProbe))
-
-
 def _older(one: core.Pod, other: core.Pod) -> bool:
     """Whether `one` is an older version of the same pod (revisions of this API are numbers)."""
     a, b = one.metadata.resourceVersion, other.metadata.resourceVersion
     return a.isdigit() and b.isdigit() and int(a) < int(b)
-
-
-def _seed(pod: core.Pod) -> dict[str, views.Health]:
-    """After a restart of the agent a pod that was ready is ready until a probe says otherwise."""
-    found = {}
-    probed = {spec.name for spec in _all(pod) if _has_probes(spec)}
-    for one in (*pod.status.initContainerStatuses, *pod.status.containerStatuses):
-        if one.name in probed and one.containerID.startswith(statuses.SCHEME):
-            name = one.containerID.removeprefix(statuses.SCHEME)
-            found[name] = views.Health(started=bool(one.started), ready=one.ready, alive=True)
-    return found

@@ -147,6 +147,34 @@ def test_an_image_nobody_has(cluster):
     run(story())
 
 
+def test_somebody_wants_to_look_into_a_pod_with_an_image_nobody_has(cluster):
+    async def story():
+        async with cluster() as c:
+            await c.create(core.Container(name="a", image="nginx"))
+            pod = await c.ready()
+            look = {"spec": {"ephemeralContainers": [{"name": "look", "image": "nosuch:2"}]}}
+            about = pod.metadata
+            await c.client.patch(
+                core.Pod,
+                about.name,
+                about.namespace,
+                body=look,
+                how="strategic",
+                subresource="ephemeralcontainers",
+            )
+
+            async def backs_off():
+                found = (await c.pod()).status.ephemeralContainerStatuses
+                return (
+                    found and found[0].state.waiting and found[0].state.waiting.reason == "ImagePullBackOff"
+                )
+
+            await c.eventually(backs_off)
+            assert (await c.pod()).status.phase == "Running"
+
+    run(story())
+
+
 def test_a_missing_config_map_is_waited_for(cluster):
     async def story():
         async with cluster() as c:
