@@ -78,22 +78,43 @@ def add(call: cni.Call, configuration: "cni.Document") -> cni.Result:
     """Set; the result is the chain's, with the interface's new MAC address and MTU."""
     result = frame.chained(configuration)
     wish, settings = wishes(call, configuration), sysctls(call, configuration)
-    with frame.Netns(call.netns) as netns, rtnl.Inside(netns), rtnl.Rtnl() as inside:
-        link = _link(inside, call) if wish else None
-        if link is not None:
-            _remember(call, configuration, _state(link, wish))
-        try:
+    try:
+        with frame.Netns(call.netns) as netns, rtnl.Inside(netns), rtnl.Rtnl() as inside:
+            link = _link(inside, call) if wish else None
+            if link is not None:
+                _remember(call, configuration, _state(link, wish))
             for path, value in settings:
                 _set(path, value)
             if link is not None:
-                inside.run(_messages(link.index, wish))
-        except BaseException:
-            delete(call, configuration)
-            raise
+                gone = _neighbours(inside, link.index) if "mac" in wish else []
+                inside.run(_messages(link.index, wish) + gone)
+        if link is not None and "mac" in wish:
+            _tell_host(result, link.mac, wish["mac"])
+    except BaseException:
+        delete(call, configuration)
+        raise
     mine = [i.name == call.ifname and i.sandbox == call.netns for i in result.interfaces]
     changed = {key: wish[key] for key in ("mac", "mtu") if key in wish}
     interfaces = (i._replace(**changed) if own else i for i, own in zip(result.interfaces, mine, strict=True))
     return result._replace(interfaces=tuple(interfaces))
+
+
+def _neighbours(inside: rtnl.Rtnl, index: int) -> list[bytes]:
+    """Messages that make a link's permanent neighbours again: they do not survive a change of its own MAC."""
+    known = inside.dump(rtnetlink.dump_neighbours())
+    mine = (one for one in known if one.index == index and one.state & rtnetlink.NUD_PERMANENT)
+    return [rtnetlink.new_neighbour(index, one.ip, one.mac) for one in mine]
+
+
+def _tell_host(result: cni.Result, old: str, new: str) -> None:
+    """The host's links that know the container for good, by its old MAC address, learn the new one."""
+    with rtnl.Rtnl() as host:
+        ends = [host.link(interface.name) for interface in result.interfaces if not interface.sandbox]
+        near = {end.index: end for end in ends if end is not None}
+        known = host.dump(rtnetlink.dump_neighbours())
+        stale = (n for n in known if n.index in near and n.mac == old and n.state & rtnetlink.NUD_PERMANENT)
+        messages = [rtnetlink.new_neighbour(one.index, one.ip, new) for one in stale]
+        host.run(messages + [rtnetlink.new_station(i, new) for i, end in near.items() if end.master])
 
 
 def _set(path: str, value: str) -> None:

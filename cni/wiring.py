@@ -29,6 +29,10 @@ def connect(
             host.run(_host_side(call, netns, wish, plan, bridge, near=near, mac=mac))
             far = _container_side(call, netns, wish, plan, bridge)
             port = host.link(near)
+            assert port is not None
+            # The bridge would learn it from a frame, but nobody asks a permanent neighbour for one: until it
+            # speaks, and after five minutes of silence, all containers would get what is sent to this one.
+            host.run([rtnetlink.new_station(port.index, far.mac)])
             if wish.true_mac:
                 from cni import spoofing
 
@@ -40,7 +44,6 @@ def connect(
             if isinstance(problem, OSError):
                 raise links.told(call, problem) from None
             raise
-    assert port is not None
     interfaces = (
         cni.Interface(bridge.name, bridge.mac),
         cni.Interface(near, port.mac),

@@ -62,7 +62,7 @@ RTAX_MTU, RTAX_ADVMSS = 2, 8
 RTN_UNICAST, RTN_UNREACHABLE, RT_TABLE_MAIN, RTPROT_BOOT, RTNH_F_ONLINK = 1, 7, 254, 3, 4
 SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_NOWHERE = 0, 253, 255  # deleting, "nowhere" matches any
 NDA_DST, NDA_LLADDR = 1, 2
-NUD_PERMANENT, NTF_SELF = 0x80, 0x02
+NUD_NOARP, NUD_PERMANENT, NTF_SELF, NTF_MASTER = 0x40, 0x80, 0x02, 0x04
 
 _LINK = struct.Struct("=BxHiII")  # family, device type, index, flags, changed flags
 _ADDRESS = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
@@ -341,6 +341,12 @@ def del_neighbour(index: int, ip: "Address | Bare") -> bytes:
     """Forget a neighbour. ENOENT if it is not known."""
     body = _NEIGHBOUR.pack(_family(ip.version), index, 0, 0, 0)
     return message(DELNEIGH, ACK, body + attribute(NDA_DST, ip.packed))
+
+
+def new_station(port: int, mac: str) -> bytes:
+    """Frames to `mac` leave a bridge by this port, whether it has ever sent one or not."""
+    body = _NEIGHBOUR.pack(AF_BRIDGE, port, NUD_NOARP, NTF_MASTER, 0)  # PERMANENT would be the bridge itself
+    return message(NEWNEIGH, ACK | CREATE | REPLACE, body + _mac(NDA_LLADDR, mac))
 
 
 def new_forwarding(index: int, mac: str, ip: "Address") -> bytes:

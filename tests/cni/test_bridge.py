@@ -1,5 +1,6 @@
 """bridge and loopback in real namespaces, called as any runtime calls them; the reference as a yardstick."""
 
+import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -50,6 +51,15 @@ def test_pod_and_gateway_are_permanent_neighbours(machine, network):
     for ip in result["ips"]:
         assert there[ip["address"].split("/")[0]] == (mac["eth0"], ["PERMANENT"])
         assert here[ip["gateway"]] == (mac["cni0"], ["PERMANENT"])
+
+
+def test_what_is_sent_to_a_silent_container_goes_to_nobody_else(machine, network):
+    """The bridge knows where it is without having heard of it: else it would ask every port, each time."""
+    machine.namespace("a")
+    _, near, far = machine.call("ADD", network, "a").document["interfaces"]
+    known = json.loads(machine.run("host", "bridge", "-j", "fdb", "show", "br", "cni0"))
+    (entry,) = (one for one in known if one["mac"] == far["mac"])
+    assert (entry["ifname"], entry["state"]) == (near["name"], "static")
 
 
 def test_with_via_gateway_a_container_has_one_neighbour_for_good(machine, network):

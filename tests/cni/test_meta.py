@@ -115,6 +115,9 @@ def test_tuning_sets_and_puts_back(machine, network, tmp_path):
     assert machine.run("a", "cat", "/proc/sys/net/ipv4/conf/eth0/arp_filter").strip() == "1"
     after = document | {"prevResult": outcome.document}
     assert machine.within("CHECK", after, "a").code == 0
+    for gateway in ("10.244.1.1", "fd00:244:0:1::1"):  # who knew the old address for good knows the new one
+        assert machine.pings("a", gateway)
+    assert machine.within("CHECK", network | {"prevResult": outcome.document}, "a").code == 0
     machine.run("a", "ip", "link", "set", "eth0", "mtu", "1200")
     assert machine.within("CHECK", after, "a").document["code"] == 100
     for _ in range(2):

@@ -141,6 +141,8 @@ def test_a_tunnel_and_where_it_sends_frames(address):
     assert (entry["family"], entry["ifindex"], entry["state"], entry["flags"]) == (7, 7, 0x80, 0x2)
     assert entry.get_attr("NDA_LLADDR") == "0e:00:00:00:00:02"
     assert entry.get_attr("NDA_DST") == address
+    station = decoded(ndmsg, rtnetlink.new_station(7, "0e:00:00:00:00:02"))
+    assert (station["family"], station["ifindex"], station["state"], station["flags"]) == (7, 7, 0x40, 0x4)
 
 
 def test_routes_onlink_and_unreachable():
