@@ -16,6 +16,7 @@ from netemu.api import core, discovery
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 CLASS = "netemu.io/announced"
+PROMISED = "netemu.dev/load-balancer-ips"  # annotation: addresses that proxies serve before all are told
 FINALIZER = "service.kubernetes.io/load-balancer-cleanup"
 EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
 LEAVING = "ToBeDeletedByClusterAutoscaler"
@@ -47,6 +48,16 @@ class Given(NamedTuple):
 
     addresses: dict[Key, tuple[Address, ...]]
     lacking: dict[Key, str]
+
+
+class Revisions(NamedTuple):
+    """Up to which Services and EndpointSlices are known, or must be."""
+
+    services: int
+    endpoints: int = 0
+
+    def covers(self, needed: Revisions) -> bool:
+        return self.services >= needed.services and self.endpoints >= needed.endpoints
 
 
 class Machine(NamedTuple):
@@ -89,6 +100,25 @@ def ingress(service: core.Service) -> tuple[Address, ...]:
     """What its status says that it has."""
     found = (_address(one.ip) for one in service.status.loadBalancer.ingress)
     return tuple(address for address in found if address is not None)
+
+
+def promised(service: core.Service) -> tuple[Address, ...]:
+    """What proxies already know that it has."""
+    found = map(_address, service.metadata.annotations.get(PROMISED, "").split(","))
+    return tuple(address for address in found if address is not None)
+
+
+def needed(
+    service: core.Service, address: Address, slices: Iterable[discovery.EndpointSlice]
+) -> Revisions | None:
+    """What the proxy of a node must have programmed before packets to `address` are sent there.
+
+    `slices` are those on which it depends which nodes these are. None: it cannot know of the address yet.
+    """
+    if address not in (*promised(service), *ingress(service)):
+        return None
+    endpoints = max((int(one.metadata.resourceVersion) for one in slices), default=0)
+    return Revisions(int(service.metadata.resourceVersion), endpoints)
 
 
 def allocate(demands: Iterable[Demand], pools: Iterable[Network]) -> Given:

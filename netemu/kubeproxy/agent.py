@@ -108,6 +108,11 @@ def _named(node: str) -> str:
     return f"metadata.name={node}"
 
 
+def _revision(object_: core.Service | discovery.EndpointSlice | None) -> int:
+    text = object_.metadata.resourceVersion if object_ is not None else ""
+    return int(text) if text.isdigit() else 0
+
+
 class _Loop:
     """What wakes the proxy up, and what is told of it."""
 
@@ -116,6 +121,7 @@ class _Loop:
         self._proxy, self._clock, self._options = one, time, chosen
         self._wake = asyncio.Event()
         self._crowded: set[services.Key] = set()
+        self._seen = (0, 0)  # revisions of Services and of EndpointSlices
         self._triggers: list[float] = []  # when endpoints changed that are not programmed yet, unix seconds
 
     def listen(self, held: informers.Informers, node_name: str) -> None:
@@ -129,12 +135,14 @@ class _Loop:
         name = self._options.service_proxy_name
         current = services.parse(change.current, name) if change.current is not None else None
         self._proxy.changes.service(services.Key(*change.key), current)
+        self._seen = (max(self._seen[0], _revision(change.current)), self._seen[1])
         self._queued("service")
 
     def _slice(self, change: informers.Change[discovery.EndpointSlice]) -> None:
         previous = endpoints.parse(change.previous) if change.previous is not None else None
         current = endpoints.parse(change.current) if change.current is not None else None
         self._proxy.changes.slice(change.key.name, previous, current)
+        self._seen = (self._seen[0], max(self._seen[1], _revision(change.current)))
         if change.current is not None and self.health.updated is not None:
             self._note(change.current.metadata.annotations.get(TRIGGER, ""))
         self._queued("endpoint")
@@ -168,6 +176,7 @@ class _Loop:
         for trigger in self._triggers:
             counted.observe("network_programming_duration_seconds", max(0.0, now - trigger))
         self._triggers.clear()
+        self.health.programmed = self._seen
         self.health.synced(now)
 
     def _complain(self) -> None:

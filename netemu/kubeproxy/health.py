@@ -17,6 +17,7 @@ from netemu.kubeproxy import changes, metrics, services
 
 PATIENCE = 60.0  # seconds; twice kube-proxy's syncPeriod
 LEAVING = "ToBeDeletedByClusterAutoscaler"
+PROGRAMMED = "x-netemu-programmed"  # header: up to which revisions Services and EndpointSlices are programmed
 
 
 class Check(NamedTuple):
@@ -31,6 +32,7 @@ class Health:
 
     def __init__(self) -> None:
         self.eligible = True
+        self.programmed = (0, 0)  # revisions of Services and of EndpointSlices
         self.updated: float | None = None
         self._waiting_since: float | None = None
 
@@ -76,7 +78,8 @@ def healthz(health: Health, counted: metrics.Metrics, path: str, time: clock.Clo
         return plain(404, "404 page not found\n")
     status = 200 if well else 503
     counted.add(f"proxy_{path[1:]}_total", 1, (("code", str(status)),))
-    return _json(status, health.document(time.now(), now))
+    programmed = (PROGRAMMED, "services={} endpoints={}".format(*health.programmed))
+    return _json(status, health.document(time.now(), now), programmed)
 
 
 def served(key: services.Key, check: Check, healthy: bool) -> messages.Response:

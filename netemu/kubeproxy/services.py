@@ -13,6 +13,7 @@ from typing import NamedTuple
 from netemu.api import core
 
 NAME_LABEL = "service.kubernetes.io/service-proxy-name"
+PROMISED = "netemu.dev/load-balancer-ips"  # annotation: addresses that its status will tell, with commas
 DEFAULT_AFFINITY_SECONDS = 10800
 
 
@@ -91,11 +92,15 @@ def _ports(ports: tuple[core.ServicePort, ...]) -> tuple[Port, ...]:
 
 
 def _balancer_addresses(service: core.Service) -> tuple[str, ...]:
-    """Those to be captured here: ipMode Proxy means that the balancer delivers to node ports."""
+    """Those to be captured here: ipMode Proxy means that the balancer delivers to node ports.
+
+    Promised ones, too: what is announced, and told in the status, is served by then.
+    """
     if service.spec.type != "LoadBalancer":
         return ()
-    ingress = service.status.loadBalancer.ingress
-    return _canonical(tuple(i.ip for i in ingress if i.ip and (i.ipMode or "VIP") == "VIP"))
+    told = {i.ip: i.ipMode or "VIP" for i in service.status.loadBalancer.ingress}
+    promised = service.metadata.annotations.get(PROMISED, "").split(",")
+    return _canonical(tuple(ip for ip in dict.fromkeys((*told, *promised)) if told.get(ip, "VIP") == "VIP"))
 
 
 def _affinity(spec: core.ServiceSpec) -> int:

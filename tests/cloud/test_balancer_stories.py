@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import socket
 from ipaddress import ip_address, ip_interface, ip_network
 
 import msgspec
@@ -13,9 +14,11 @@ from netemu.apiserver import contexts, pki, server
 from netemu.base import clock
 from netemu.client import errors as api_errors
 from netemu.client import informers
-from netemu.cloud import agent, announcing, plan
+from netemu.cloud import agent, announcing, asking, plan
+from netemu.http import server as http
 from netemu.kernel import netns, network
 from netemu.kernel import operations as ops
+from netemu.kubeproxy import health, metrics
 from netemu.store import memory
 
 
@@ -29,9 +32,20 @@ class Board:
         self.ways = {str(address): set(map(str, hops)) for address, hops in ways.items()}
 
 
+class Proxies:
+    """What the nodes' proxies say that they have programmed; they tell nothing unless a story says so."""
+
+    def __init__(self):
+        self.told, self.asked = {}, set()
+
+    async def programmed(self, node):
+        self.asked.add(str(node))
+        return self.told.get(str(node))
+
+
 class Cluster:
     def __init__(self):
-        self.clock, self.board = clock.FakeClock(), Board()
+        self.clock, self.board, self.proxies = clock.FakeClock(), Board(), Proxies()
         authority = pki.ca("test", self.clock.now())
         identity = server.Identity(authority.certificate, authority, None, pki.key())
         self.server = server.ApiServer(
@@ -90,7 +104,7 @@ def play(story):
             shared = informers.Informers(cluster.server.local_client(), cluster.clock)
             reading = asyncio.create_task(shared.run())
             running = asyncio.create_task(
-                agent.run(client, cluster.clock, pools, cluster.board, shared=shared)
+                agent.run(client, cluster.clock, pools, cluster.board, shared=shared, proxies=cluster.proxies)
             )
             await cluster.node("n1", 2)
             await cluster.node("n2", 3)
@@ -122,6 +136,101 @@ def test_a_load_balancer_gets_an_address_which_leads_to_a_node_and_leaves_with_i
             await s.admin.get(core.Service, "web", "default")
 
     play(story)
+
+
+NOTHING, EVERYTHING = plan.Revisions(0, 0), plan.Revisions(10**9, 10**9)
+FIRST, SECOND = "172.18.0.2", "172.18.0.3"
+
+
+def test_nobody_is_told_of_an_address_or_sent_there_before_the_nodes_serve_it():
+    async def story(s):
+        s.proxies.told = {FIRST: EVERYTHING, SECOND: NOTHING}
+        await s.service("web")
+        await s.settle()
+        found = await s.admin.get(core.Service, "web", "default")
+        assert found.metadata.annotations[plan.PROMISED] == "198.51.100.1"  # so that proxies can serve it
+        assert s.board.ways == {"198.51.100.1": {FIRST}}
+        assert await s.addresses("web") == []
+        s.proxies.told[SECOND] = plan.Revisions(int(found.metadata.resourceVersion))
+        await s.settle()
+        assert s.board.ways == {"198.51.100.1": {FIRST, SECOND}}
+        assert await s.addresses("web") == ["198.51.100.1"]
+        s.proxies.asked.clear()
+        s.proxies.told = {FIRST: NOTHING, SECOND: NOTHING}
+        await s.admin.patch(
+            core.Service, "web", "default", body={"metadata": {"labels": {"a": "b"}}}, how="merge"
+        )
+        await s.settle()
+        assert s.board.ways == {"198.51.100.1": {FIRST, SECOND}}  # it was served, and is
+        assert not s.proxies.asked
+
+    play(story)
+
+
+def test_with_policy_local_a_node_is_sent_to_when_its_proxy_knows_of_the_endpoint():
+    async def story(s):
+        s.proxies.told = {FIRST: EVERYTHING, SECOND: EVERYTHING}
+        await s.service("web", externalTrafficPolicy="Local")
+        await s.endpoints("web", "n1")
+        await s.settle()
+        assert s.board.ways == {"198.51.100.1": {FIRST}}
+        s.proxies.told[SECOND] = EVERYTHING._replace(endpoints=0)
+        await s.endpoints("web", "n1", "n2")
+        await s.settle()
+        assert s.board.ways == {"198.51.100.1": {FIRST}}
+        s.proxies.told[SECOND] = EVERYTHING
+        await s.settle()
+        assert s.board.ways == {"198.51.100.1": {FIRST, SECOND}}
+
+    play(story)
+
+
+def test_with_policy_local_nobody_is_told_before_it_is_known_where_the_endpoints_are():
+    async def story(s):
+        await s.service("web", externalTrafficPolicy="Local", selector={"app": "web"})
+        await s.settle()
+        assert await s.addresses("web") == []
+        await s.endpoints("web")  # nowhere
+        await s.settle()
+        assert await s.addresses("web") == ["198.51.100.1"]
+        assert s.board.ways == {}
+
+    play(story)
+
+
+def test_a_proxy_that_never_catches_up_is_waited_for_so_long_and_no_longer():
+    async def story(s):
+        s.proxies.told = {FIRST: NOTHING, SECOND: NOTHING}
+        await s.service("web")
+        await s.clock.run_for(4.0, turns=200)
+        assert await s.addresses("web") == []
+        await s.clock.run_for(4.0, turns=200)
+        assert s.board.ways == {"198.51.100.1": {FIRST, SECOND}}
+        assert await s.addresses("web") == ["198.51.100.1"]
+
+    play(story)
+
+
+def test_a_proxy_tells_at_its_health_port_what_it_has_programmed(monkeypatch):
+    async def story():
+        state, counted = health.Health(), metrics.Metrics()
+        state.programmed = (12, 7)
+
+        async def answer(request):
+            return health.healthz(state, counted, request.path, clock.SystemClock())
+
+        async def elsewhere(request):
+            return health.plain(200, "ok")
+
+        for handler, told in ((answer, plan.Revisions(12, 7)), (elsewhere, None)):
+            sock = socket.create_server(("127.0.0.1", 0))
+            monkeypatch.setattr(asking, "PORT", sock.getsockname()[1])
+            running = await http.serve(handler, [sock])
+            assert await asking.HealthPorts().programmed(ip_address("127.0.0.1")) == told
+            await running.close(grace=0)
+            assert await asking.HealthPorts().programmed(ip_address("127.0.0.1")) is None
+
+    asyncio.run(story())
 
 
 def test_a_node_that_is_not_ready_announces_nothing():

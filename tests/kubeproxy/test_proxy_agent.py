@@ -353,6 +353,34 @@ def test_tcp_is_tracked_as_kube_proxy_wants_it_and_the_size_of_the_table_is_nobo
         Story(tcp_be_liberal=liberal).run(story)
 
 
+def test_it_tells_which_revisions_are_programmed_and_none_that_wait():
+    port = free_port()
+
+    async def story(s):
+        s.api.put(service("web", 1))
+        seen = s.api.revision
+        await s.in_time(lambda: s.count)
+        _, headers, _ = await answers(s, port, "/livez", 200)
+        assert headers[health.PROGRAMMED] == f"services={seen} endpoints=0"
+        healthy, refused = s.door.apply, 0
+
+        def refuse(_):
+            nonlocal refused
+            refused += 1
+            raise firewall.FirewallError("Error: no")
+
+        s.door.apply = refuse
+        s.api.put(slice_("web", 1))
+        await s.in_time(lambda: refused)
+        assert (await fetch(port, "/livez"))[1][health.PROGRAMMED] == f"services={seen} endpoints=0"
+        s.door.apply = healthy
+        await s.in_time(s.backends)
+        while (await fetch(port, "/livez"))[1][health.PROGRAMMED] != f"services={seen} endpoints={seen + 1}":
+            await s.time.run_for(0.1)
+
+    Story(healthz=f"127.0.0.1:{port}").run(story)
+
+
 def test_a_proxy_whose_change_waits_too_long_is_not_healthy():
     port = free_port()
 

@@ -3,6 +3,7 @@
 import pytest
 
 from netemu.api import codec, core, discovery
+from netemu.cloud import plan
 from netemu.kubeproxy import changes, endpoints, services
 
 HERE = endpoints.Topology("n1", "z1")
@@ -132,6 +133,28 @@ def test_what_is_read_of_a_service():
         source_ranges=("10.0.0.0/8",),
         health_check_node_port=32000,
     )
+
+
+@pytest.mark.parametrize(
+    ("ingress", "promised", "served"),
+    [
+        ([], "203.0.113.1,2001:db8::1", ("203.0.113.1", "2001:db8::1")),
+        ([{"ip": "203.0.113.1"}], "203.0.113.1", ("203.0.113.1",)),
+        ([{"ip": "203.0.113.1"}], "203.0.113.2", ("203.0.113.1", "203.0.113.2")),
+        ([{"ip": "203.0.113.1", "ipMode": "Proxy"}], "203.0.113.1", ()),
+        ([], "nonsense", ()),
+    ],
+)
+def test_addresses_that_a_balancer_is_promised_are_served_before_the_status_tells_them(
+    ingress, promised, served
+):
+    obj = codec.document(service(type="LoadBalancer", clusterIP="10.96.0.1", clusterIPs=["10.96.0.1"]))
+    obj["metadata"]["annotations"] = {services.PROMISED: promised}
+    obj["status"] = {"loadBalancer": {"ingress": ingress}}
+    assert services.parse(codec.convert(core.Service, obj)).balancer_ips == served
+    assert services.PROMISED == plan.PROMISED
+    obj["spec"]["type"] = "NodePort"
+    assert services.parse(codec.convert(core.Service, obj)).balancer_ips == ()
 
 
 def api_slice(**fields):
