@@ -3,6 +3,7 @@
 NETEMU_REGENERATE=1 writes them into the page; read the difference before it is committed.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -78,13 +79,9 @@ def follow(world, version, to=(THERE, 1)):
             sender = socket.socket(family, socket.SOCK_DGRAM)
         with receiver, sender:
             receiver.settimeout(30)
-            sender.settimeout(30)
             receiver.bind((target, 7777))
             sender.bind((source, 4444))
-            # Somebody must be asked for MAC addresses first, and bridges see where they are.
-            sender.sendto(b"where are you", (target, 7777))
-            receiver.sendto(b"here", receiver.recvfrom(100)[1])
-            sender.recv(100)
+            introduce(sender, receiver, target)
             sender.sendto(MARK, (target, 7777))
             assert receiver.recv(100) == MARK
         # It is in each place once, on this way; and in one place taps are in the order of events.
@@ -99,6 +96,18 @@ def follow(world, version, to=(THERE, 1)):
     return picture(
         (place, known.get(link, link), way, describe(frame, names)) for place, link, way, frame in seen
     )
+
+
+def introduce(sender, receiver, target):
+    """Somebody must be asked for MAC addresses first, and bridges see where they are."""
+    sender.settimeout(0.5)  # an answer may be lost while an address of a link is new
+    for _ in range(60):
+        sender.sendto(b"where are you", (target, 7777))
+        receiver.sendto(b"here", receiver.recvfrom(100)[1])
+        with contextlib.suppress(TimeoutError):
+            sender.recv(100)
+            return
+    raise AssertionError("no answer")
 
 
 def tap(place):
