@@ -88,12 +88,6 @@ def merge_rule(kind: kinds.Kind, path: tuple[str, ...]) -> Merging:
     return Merging("merge" in words, found.field.merge, "replace" in words, "retainKeys" in words)
 
 
-def list_keys(kind: kinds.Kind, path: tuple[str, ...]) -> tuple[str, ...]:
-    """Server-side apply: the keys of the list at a path, () if it is a set or replaced whole."""
-    found = shapes.at(kind.type, path)
-    return found.field.keys if found else ()
-
-
 _CUSTOM = ("apiVersion", "kind", "metadata")  # what Kubernetes knows of a custom kind
 
 

@@ -124,10 +124,6 @@ def expired(message: str, *, remainder: str = "") -> Refusal:
     return refusal
 
 
-def too_large(limit: int) -> Refusal:
-    return Refusal(413, "RequestEntityTooLarge", f"Request entity too large: limit is {limit}")
-
-
 def unsupported_media(accepted: Iterable[str]) -> Refusal:
     message = "the body of the request was in an unknown format - accepted media types include: "
     return Refusal(415, "UnsupportedMediaType", message + ", ".join(accepted))

@@ -15,8 +15,3 @@ class Chance(Protocol):
 def suffix(rng: Chance, n: int = 5) -> str:
     """The end of a generated name, as generateName and ReplicaSets add it."""
     return "".join(ALPHABET[rng.randrange(len(ALPHABET))] for _ in range(n))
-
-
-def hex_id(rng: Chance, n: int = 64) -> str:
-    """`n` hexadecimal digits, as container and sandbox ids have them (64 by custom)."""
-    return "".join("0123456789abcdef"[rng.randrange(16)] for _ in range(n))

@@ -20,7 +20,7 @@ IPInterface = IPv4Interface | IPv6Interface
 IPNetwork = IPv4Network | IPv6Network
 
 # rtnetlink(7): who made a route. The kernel gives back whatever number it was given.
-PROTOCOL_KERNEL, PROTOCOL_BOOT, PROTOCOL_STATIC = 2, 3, 4
+PROTOCOL_KERNEL, PROTOCOL_STATIC = 2, 4
 
 
 class AddBridge(msgspec.Struct, frozen=True):

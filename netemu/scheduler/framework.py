@@ -1,7 +1,7 @@
 """The extension points of the scheduling framework, in the order a pod passes them. Knows shapes only.
 
 PreEnqueue -> (PreFilter -> Filter) per node -> PostFilter when none fits -> (PreScore -> Score ->
-NormalizeScore) -> Reserve -> Bind.
+NormalizeScore). Reserve and Bind have no plugins: the agent does both.
 https://kubernetes.io/docs/concepts/scheduling-eviction/scheduling-framework/
 """
 
@@ -81,20 +81,6 @@ class Score(Protocol):
     def score(self, state: Any, pod: pods.PodInfo, node: nodes.NodeInfo) -> int: ...
 
     def normalize(self, state: Any, scores: Mapping[str, int]) -> Mapping[str, int]: ...
-
-
-class Reserve(Protocol):
-    """Takes the place before the binding is confirmed, and gives it back when that fails."""
-
-    def reserve(self, pod: pods.PodInfo, node: str) -> None: ...
-
-    def unreserve(self, pod: pods.PodInfo) -> None: ...
-
-
-class Bind(Protocol):
-    """Tells the API server."""
-
-    async def bind(self, pod: pods.PodInfo, node: str) -> None: ...
 
 
 def normalized(scores: Mapping[str, int], *, reverse: bool = False) -> Mapping[str, int]:

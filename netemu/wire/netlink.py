@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ERROR, DONE = 2, 3  # types of messages
 
 # Flags of a message.
-REQUEST, MULTI, ACK = 0x1, 0x2, 0x4
+REQUEST, ACK = 0x1, 0x4
 DUMP = 0x300  # ROOT | MATCH
 REPLACE, EXCL, CREATE = 0x100, 0x200, 0x400
 

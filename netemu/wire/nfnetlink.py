@@ -21,8 +21,7 @@ UDP = 17
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _NFTABLES, _CTNETLINK = 10, 1
 _NEWSETELEM, _GETSETELEM, _DELSETELEM = 12, 13, 14
-_CT_NEW, _CT_GET, _CT_DELETE = 0, 1, 2
-_REQUEST, _ACK, _DUMP, _EXCL, _CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
+_CT_GET, _CT_DELETE = 1, 2
 _NESTED = 0x8000
 
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3
@@ -51,30 +50,30 @@ def field(value: bytes) -> bytes:
 
 def add_elements(elements: "Iterable[Element]", *, exclusive: bool = False) -> list[bytes]:
     """One message an element; with `exclusive` EEXIST for one that is there, else only if its data differ."""
-    flags = _ACK | _CREATE | (_EXCL if exclusive else 0)
+    flags = netlink.ACK | netlink.CREATE | (netlink.EXCL if exclusive else 0)
     return [_element(_NEWSETELEM, flags, each) for each in elements]
 
 
 def delete_elements(elements: "Iterable[Element]") -> list[bytes]:
     """ENOENT for one that is not there."""
-    return [_element(_DELSETELEM, _ACK, each._replace(data=b"", comment="")) for each in elements]
+    return [_element(_DELSETELEM, netlink.ACK, each._replace(data=b"", comment="")) for each in elements]
 
 
 def get_element(element: Element) -> bytes:
     """Ask for one element by its key."""
-    return _element(_GETSETELEM, _ACK, element._replace(data=b"", comment=""))
+    return _element(_GETSETELEM, netlink.ACK, element._replace(data=b"", comment=""))
 
 
 def dump_elements(table: str, name: str) -> bytes:
     """Ask for all elements of a set or map. ENOENT when there is no such table or set."""
-    return _message(_NFTABLES, _GETSETELEM, _DUMP, _family(table), _where(table, name))
+    return _message(_NFTABLES, _GETSETELEM, netlink.DUMP, _family(table), _where(table, name))
 
 
 def batch(messages: "Sequence[bytes]") -> list[bytes]:
     """One transaction of nf_tables: all of it or nothing."""
     resource = struct.pack(">BBH", 0, 0, _NFTABLES)
     begin, end = (
-        _HEADER.pack(_HEADER.size + len(resource), kind, _REQUEST, 0, 0) + resource
+        _HEADER.pack(_HEADER.size + len(resource), kind, netlink.REQUEST, 0, 0) + resource
         for kind in (_BATCH_BEGIN, _BATCH_END)
     )
     return [begin, *messages, end]
@@ -98,13 +97,17 @@ def elements(table: str, name: str, body: bytes) -> "Iterator[Element]":
 
 def dump_flows(family: int) -> bytes:
     """Ask for all tracked connections of a family."""
-    return _message(_CTNETLINK, _CT_GET, _DUMP, family, b"")
+    return _message(_CTNETLINK, _CT_GET, netlink.DUMP, family, b"")
 
 
 def delete_flow(flow: Flow) -> bytes:
     """Forget a connection. ENOENT when it ended meanwhile."""
     return _message(
-        _CTNETLINK, _CT_DELETE, _ACK, flow.family, netlink.attribute(_CT_ORIGINAL | _NESTED, flow.original)
+        _CTNETLINK,
+        _CT_DELETE,
+        netlink.ACK,
+        flow.family,
+        netlink.attribute(_CT_ORIGINAL | _NESTED, flow.original),
     )
 
 
@@ -159,7 +162,7 @@ def _comment(data: bytes) -> str:
 
 def _message(subsystem: int, kind: int, flags: int, family: int, body: bytes) -> bytes:
     length = _HEADER.size + _FAMILY.size + len(body)
-    head = _HEADER.pack(length, subsystem << 8 | kind, flags | _REQUEST, 0, 0)
+    head = _HEADER.pack(length, subsystem << 8 | kind, flags | netlink.REQUEST, 0, 0)
     return head + _FAMILY.pack(family, 0, 0) + body
 
 

@@ -196,9 +196,9 @@ def test_other_strategies() -> None:
 
 
 def test_server_side_apply_has_keys_of_its_own() -> None:
-    assert schema.list_keys(POD, ("spec", "containers", "ports")) == ("containerPort", "protocol")
-    assert schema.list_keys(kinds.of(core.Service), ("spec", "ports")) == ("port", "protocol")
-    assert schema.list_keys(kinds.of(networking.NetworkPolicy), ("spec", "ingress")) == ()
+    assert shapes.at(POD.type, ("spec", "containers", "ports")).field.keys == ("containerPort", "protocol")
+    assert shapes.at(core.Service, ("spec", "ports")).field.keys == ("port", "protocol")
+    assert shapes.at(networking.NetworkPolicy, ("spec", "ingress")).field.keys == ()
 
 
 NUMBERS = [

@@ -136,6 +136,18 @@ def test_a_selection_is_deleted(world: Any) -> None:
     world(story)
 
 
+def test_what_a_cluster_lives_in_may_not_be_deleted(world: Any) -> None:
+    async def story(w: Any) -> None:
+        for name in ("default", "kube-public", "kube-system"):
+            answer = await w.ask("DELETE", f"/api/v1/namespaces/{name}")
+            assert (answer.status, answer.body["reason"]) == (403, "Forbidden")
+            assert answer.body["message"] == (
+                f'namespaces "{name}" is forbidden: this namespace may not be deleted'
+            )
+
+    world(story)
+
+
 def test_a_namespace_ends_when_it_is_finalized(world: Any) -> None:
     async def story(w: Any) -> None:
         made = await w.make(

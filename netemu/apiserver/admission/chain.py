@@ -96,6 +96,8 @@ async def admit(write: changes.Write) -> None:
 
 async def delete(call: contexts.Call, old: statuses.Document, *, dry: bool) -> None:
     """Ask who may refuse that an object is deleted. Refusal."""
+    if (call.kind.group, call.kind.plural) == ("", "namespaces"):
+        namespaces.spare(call.name)
     if call.parts.webhooks.any:
         name, user = old["metadata"]["name"], call.user.document()
         event = hooks.Event("DELETE", call.kind, call.namespace, name, "", None, old, dry, user)

@@ -1,4 +1,5 @@
-"""Namespace rules: nothing is made in one that is absent or ending; each carries its name and finalizer."""
+"""Namespace rules: nothing is made in one that is absent or ending, some may not be deleted, each carries its
+name and finalizer."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from netemu.apiserver import statuses
 from netemu.apiserver.admission import changes
 
 _NAME_LABEL = "kubernetes.io/metadata.name"
-IMMORTAL = ("default", "kube-system", "kube-public")
+_IMMORTAL = ("default", "kube-public", "kube-system")
 
 
 async def exists(write: changes.Write) -> None:
@@ -23,6 +24,12 @@ async def exists(write: changes.Write) -> None:
             "NamespaceTerminating", f"namespace {write.namespace} is being terminated", "metadata.namespace"
         )
         raise statuses.forbidden(write.kind.group, write.kind.plural, write.name, why, causes=(cause,))
+
+
+def spare(name: str) -> None:
+    """NamespaceLifecycle: some namespaces may not be deleted. Refusal."""
+    if name in _IMMORTAL:
+        raise statuses.forbidden("", "namespaces", name, "this namespace may not be deleted")
 
 
 async def fill(write: changes.Write) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from netemu.api import meta
@@ -68,9 +67,6 @@ class Graph:
 
     def drop(self, uid: str) -> None:
         self._unlink(self._things.pop(uid, None))
-
-    def missing_owners(self, one: Thing) -> Iterable[meta.OwnerReference]:
-        return (owner for owner in one.owners if owner.uid not in self._things)
 
     def _unlink(self, old: Thing | None) -> None:
         if old is None:
