@@ -4,7 +4,6 @@ NETEMU_REGENERATE=1 writes them into the page; read the difference before it is 
 """
 
 import contextlib
-import contextlib
 import os
 import re
 import shutil
@@ -97,18 +96,6 @@ def follow(world, version, to=(THERE, 1)):
     return picture(
         (place, known.get(link, link), way, describe(frame, names)) for place, link, way, frame in seen
     )
-
-
-def introduce(sender, receiver, target):
-    """Somebody must be asked for MAC addresses first, and bridges see where they are."""
-    sender.settimeout(0.5)  # an answer may be lost while an address of a link is new
-    for _ in range(60):
-        sender.sendto(b"where are you", (target, 7777))
-        receiver.sendto(b"here", receiver.recvfrom(100)[1])
-        with contextlib.suppress(TimeoutError):
-            sender.recv(100)
-            return
-    raise AssertionError("no answer")
 
 
 def introduce(sender, receiver):
