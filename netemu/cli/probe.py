@@ -154,7 +154,7 @@ def _truth(
         )
 
     with screen.Progress(quiet=quiet) as progress:
-        results, seconds = verify.measure(name, wanted, SETTLE, progress)
+        results, _, seconds = verify.measure(name, wanted, SETTLE, progress)
     verify.write_junit(junit, "probe", results)
     shown = [result for result in results if not (diff and result.ok)]
     paint = screen.painter(sys.stdout)

@@ -64,6 +64,17 @@ def summary(results: Sequence[judge.Result], paint: Paint) -> str:
     return f"{verdict}{left}"
 
 
+def shares(results: Sequence[judge.Result], paint: Paint) -> str:
+    """One line: of how many Service ports every endpoint answered, and how many connections showed it."""
+    asked = sum(result.attempts for result in results)
+    silent = sum(not result.ok for result in results)
+    if silent:
+        return paint("bad", f"{silent} of {len(results)} shared Service ports do not reach every endpoint")
+    return paint("good", f"every endpoint of {len(results)} shared Service ports answers") + (
+        f" ({asked} connections)"
+    )
+
+
 def _cells(results: Sequence[judge.Result], paint: Paint) -> Cells:
     """(sender, target and port) -> what stands in the table."""
     groups: dict[tuple[str, str], list[judge.Result]] = {}

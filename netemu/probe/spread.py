@@ -2,19 +2,21 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from netemu.probe import questions
 
 
-def requests_needed(endpoints: int, *, miss: float = 1e-6) -> int:
-    """Requests after which a uniformly chosen endpoint is still unseen with probability below `miss`.
+def requests_needed(shares: Sequence[float], *, miss: float = 1e-6) -> int:
+    """Requests after which any endpoint is still unseen with probability below `miss`.
 
-    A union bound: P(any of k unseen after n) <= k * (1 - 1/k)^n.
+    `shares`: of each endpoint, how probable it is that a request goes there. A union bound:
+    P(any of k unseen after n) <= k * (1 - the smallest share)^n.
     """
-    if endpoints <= 1:
+    if len(shares) <= 1:
         return 1
-    return math.ceil(math.log(miss / endpoints) / math.log(1 - 1 / endpoints))
+    rarest = min(*shares, 1 / len(shares))  # no share is known where chance is not all that decides
+    return math.ceil(math.log(miss / len(shares)) / math.log1p(-rarest))
 
 
 def tally(answers: Iterable[questions.Answer]) -> Counter[str]:

@@ -81,8 +81,12 @@ def _expand(check: scenarios.Check, world: worlds.World) -> Iterator[Probe]:
                     named = target._replace(group=target.group or str(place))
                     probe = Probe(check, sender, named, protocol, where, verdicts.one(verdicts.UNKNOWN))
                     verdict = expect.expect(world, probe.flow)
-                    requests = spread.requests_needed(len(verdict.answerers)) if check.spread else 1
+                    requests = _requests(verdict) if check.spread else 1
                     yield probe._replace(verdict=verdict, requests=requests)
+
+
+def _requests(verdict: verdicts.Verdict) -> int:
+    return spread.requests_needed([one.probability for one in verdict.answerers])
 
 
 def _wanted(check: scenarios.Check, where: str) -> bool:

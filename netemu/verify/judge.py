@@ -57,13 +57,13 @@ def judge(
         return Result(
             case, verdict, answer, "the sender has no running network", f"{case.flow.source} has gone"
         )
-    wrong = verdict.against(word(answer), _pod_called(answer.endpoint, verdict, world), answer.seen)
+    wrong = verdict.against(word(answer), pod_called(answer.endpoint, verdict, world), answer.seen)
     if wrong and mute and answer.outcome is Outcome.TIMEOUT and "ok" in verdict.words:
         wrong = ""
     return Result(case, verdict, answer, wrong, _cause(case, verdict, answer, world) if wrong else "")
 
 
-def _pod_called(hostname: str, verdict: verdicts.Verdict, world: worlds.World) -> str:
+def pod_called(hostname: str, verdict: verdicts.Verdict, world: worlds.World) -> str:
     """The pod whose host name it is: his own, the one he asked for, or, in the host's network, the node's."""
     if hostname in {outcome.endpoint for outcome in verdict.answerers}:
         return hostname

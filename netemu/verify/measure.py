@@ -6,6 +6,7 @@ objects as they are then.
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from netemu.client import api
@@ -14,7 +15,7 @@ from netemu.model import expect, worlds
 from netemu.probe import listen, names, questions, resolve, rounds
 from netemu.probe.questions import Outcome
 from netemu.scenario import plan, sources
-from netemu.verify import cases, judge, observing
+from netemu.verify import cases, judge, observing, spreading
 
 WITHIN = 5.0
 OUTSIDE_PORT = 8080
@@ -59,6 +60,32 @@ class Meter:
             if self._prober.overflowed:
                 end = min(last, loop.time() + within)
         return tuple(results.values())
+
+    async def spread(
+        self, results: Iterable[judge.Result], *, within: float = WITHIN
+    ) -> tuple[judge.Result, ...]:
+        """Whether each endpoint gets its share, of Services that these results found to agree.
+
+        A result for each group of `spreading`; what is wrong is measured again for `within` seconds.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + within
+        world = await observing.world(self._client, self._lab)
+        left = list(spreading.groups(results, world))
+        await self._locate(world, {group.case.flow.source for group in left})
+        found: dict[cases.Case, judge.Result] = {}
+        while left:
+            flat = [self._question(group.case) for group in left for _ in range(group.requests)]
+            said = await asyncio.to_thread(self._prober.measure, flat, controls=self._controls(world))
+            answers = iter(said)
+            for group in left:
+                own = tuple(itertools.islice(answers, group.requests))
+                found[group.case] = spreading.judged(group, own, world)
+            left = [group for group in left if not found[group.case].ok]
+            if loop.time() > end:
+                break
+            await asyncio.sleep(_PAUSE)
+        return tuple(found.values())
 
     async def measure(self, asked: Sequence[cases.Case], world: worlds.World) -> tuple[judge.Result, ...]:
         """One round for addresses and for who gets an answer from his DNS server; and one for names, then."""

@@ -87,14 +87,21 @@ def counts(results: Iterable[judge.Result]) -> Counter[tuple[str, str]]:
     )
 
 
-def document(results: Sequence[judge.Result], *, lab: str, seconds: float) -> dict[str, Any]:
-    """One JSON object; a flow is an entry of `flows` in the order measured."""
+def document(
+    results: Sequence[judge.Result], *, lab: str, seconds: float, spread: Sequence[judge.Result] = ()
+) -> dict[str, Any]:
+    """One JSON object; a flow is an entry of `flows` in the order measured.
+
+    `spread`: flows sent so often (`attempts`) that each endpoint must have answered.
+    """
+    every = (*results, *spread)
     return {
         "lab": lab,
-        "ok": all(result.ok for result in results),
+        "ok": all(result.ok for result in every),
         "flows": [entry(result) for result in results],
-        "differences": sum(not result.ok for result in results),
-        "common": common(results),
+        "spread": [entry(result) for result in spread],
+        "differences": sum(not result.ok for result in every),
+        "common": common(every),
         "seconds": round(seconds, 3),
     }
 

@@ -72,14 +72,20 @@ def test_a_reply_gives_the_addresses_of_the_asked_family_only():
     )
 
 
-@pytest.mark.parametrize("endpoints", [2, 3, 10])
-def test_enough_requests_leave_no_endpoint_unseen(endpoints):
-    needed = spread.requests_needed(endpoints)
-    assert endpoints * (1 - 1 / endpoints) ** needed <= 1e-6 < endpoints * (1 - 1 / endpoints) ** (needed - 1)
+@pytest.mark.parametrize("shares", [[1 / 2] * 2, [1 / 3] * 3, [1 / 10] * 10, [0.9, 0.1]])
+@pytest.mark.parametrize("miss", [1e-6, 1e-9])
+def test_enough_requests_leave_no_endpoint_unseen(shares, miss):
+    needed = spread.requests_needed(shares, miss=miss)
+    unseen = len(shares) * (1 - min(shares)) ** needed
+    assert unseen <= miss < unseen / (1 - min(shares))
 
 
 def test_one_endpoint_needs_one_request():
-    assert spread.requests_needed(1) == 1
+    assert spread.requests_needed([1.0]) == 1
+
+
+def test_shares_that_are_not_known_are_taken_for_equal_ones():
+    assert spread.requests_needed([1.0, 1.0]) == spread.requests_needed([0.5, 0.5])
 
 
 def test_translation_is_a_difference_between_real_and_seen_address():

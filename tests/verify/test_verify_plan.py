@@ -12,7 +12,7 @@ from netemu.kubeproxy import walk as service_walk
 from netemu.model import expect, verdicts, worlds
 from netemu.probe import questions
 from netemu.probe.questions import Outcome
-from netemu.verify import cases, judge, mutations, report
+from netemu.verify import cases, judge, mutations, report, spreading
 
 
 def pod(name, node, number, *, labels=None, host_network=False):
@@ -168,6 +168,49 @@ def test_a_pod_in_the_hosts_network_is_called_as_its_node():
     world = worlds.World(*WORLD._replace(pods=(WORLD.pods[0], host), slices=slices))
     assert found("a", "10.96.0.20", 8080, Outcome.OK, endpoint="worker-1", world=world).ok
     assert not found("a", "10.96.0.20", 8080, Outcome.OK, endpoint="worker-2", world=world).ok
+
+
+def shared():
+    """The world with a second endpoint of the Service, and what agrees there."""
+    document = json.loads(codec.encode(SLICE))
+    second = {"addresses": ["10.244.2.5"], "nodeName": "worker-2", "targetRef": {"kind": "Pod", "name": "b"}}
+    document["endpoints"].append(second)
+    world = worlds.World(*WORLD._replace(slices=(codec.convert(discovery.EndpointSlice, document),)))
+    asked = [case for case in every() if case.kind in ("service", "node-port") and case.flow.port != 9]
+    answer = questions.Answer(Outcome.OK)
+    return world, [judge.judge(case, expect.expect(world, case.flow), answer, world) for case in asked]
+
+
+def test_one_sender_asks_often_for_each_node_that_draws():
+    world, agreed = shared()
+    groups = spreading.groups(agreed, world)
+    assert [(str(g.case.flow.source), g.case.flow.host, g.requests) for g in groups] == [
+        ("a", "10.96.0.20", 31),  # two that are drawn evenly: 2 * (1/2)^31 < 10^-9
+        ("a", "172.18.0.1", 31),
+        ("a", "172.18.0.2", 31),
+        ("b", "10.96.0.20", 31),
+    ]
+    assert spreading.groups(results(), WORLD) == ()  # one endpoint
+
+
+@pytest.mark.parametrize(
+    ("said", "wrong", "cause"),
+    [
+        (["a"] * 30 + ["b"], "", ""),
+        (["a"] * 31, "b never answered in 31 connections", "the Service's rule on worker-1"),
+        ([""] * 31, "", ""),  # servers that do not say who they are
+        (["a", "b", "c"], "1 of 3 connections: c answered, which is none of a, b", "the wrong endpoint"),
+        (["a", "b", None], "1 of 3 connections: dropped, but the model says ok", "loses it"),
+    ],
+)
+def test_an_endpoint_that_never_answers_is_told(said, wrong, cause):
+    world, agreed = shared()
+    group = spreading.groups(agreed, world)[0]
+    answers = [questions.Answer(Outcome.TIMEOUT if name is None else Outcome.OK, name or "") for name in said]
+    result = spreading.judged(group, answers, world)
+    assert result.wrong == wrong
+    assert cause in result.cause
+    assert result.attempts == len(said)
 
 
 def results():
