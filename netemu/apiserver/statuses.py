@@ -74,8 +74,8 @@ def qualified(group: str, name: str) -> str:
     return f"{name}.{group}" if group else name
 
 
-def _about(group: str, kind: str, name: str, uid: str = "") -> Document:
-    return {"name": name, "group": group, "kind": kind, "uid": uid}
+def _about(group: str, kind: str, name: str) -> Document:
+    return {"name": name, "group": group, "kind": kind}
 
 
 def bad_request(message: str) -> Refusal:

@@ -152,16 +152,16 @@ class _MountAttributes(ctypes.Structure):
     ]
 
 
-def mount_setattr(path: str, set_: int, clear: int = 0, *, recursive: bool = True) -> None:
-    """mount_setattr(2), Linux 5.12: change the attributes of a mount and of all below it in one step."""
-    attributes = _MountAttributes(attr_set=set_, attr_clr=clear)
+def mount_setattr(path: str, attributes: int, *, recursive: bool) -> None:
+    """mount_setattr(2), Linux 5.12: give a mount, or it and all below it, attributes in one step."""
+    wanted = _MountAttributes(attr_set=attributes)
     flags = AT_RECURSIVE if recursive else 0
     result = libc().syscall(
         _MOUNT_SETATTR,
         AT_FDCWD,
         _path(path),
         flags,
-        ctypes.byref(attributes),
-        ctypes.c_size_t(ctypes.sizeof(attributes)),
+        ctypes.byref(wanted),
+        ctypes.c_size_t(ctypes.sizeof(wanted)),
     )
     checked(result, "mount_setattr", path)

@@ -57,9 +57,9 @@ def _leave_chroot_for_a_root() -> None:
     os.chdir("/")
 
 
-def private(target: Path = "/", *, recursive: bool = True) -> None:
+def private(target: Path = "/") -> None:
     """Nothing mounted below `target` goes to or comes from other mount namespaces any more."""
-    linux.mount(None, target, None, linux.MS_PRIVATE | (linux.MS_REC if recursive else 0))
+    linux.mount(None, target, None, linux.MS_PRIVATE | linux.MS_REC)
 
 
 def bind(source: Path, target: Path, *, recursive: bool = False) -> None:
@@ -132,10 +132,9 @@ def read_only_recursive(target: Path) -> None:
     linux.mount_setattr(os.fspath(target), linux.MOUNT_ATTR_RDONLY, recursive=True)
 
 
-def clone(source: Path, *, recursive: bool = True) -> int:
-    """A descriptor (the caller's) of a detached copy of the mounts at `source`, for `attach`."""
-    flags = linux.OPEN_TREE_CLONE | (linux.AT_RECURSIVE if recursive else 0)
-    return linux.open_tree(os.fspath(source), flags)
+def clone(source: Path) -> int:
+    """A descriptor (the caller's) of a detached copy of all mounts at and below `source`, for `attach`."""
+    return linux.open_tree(os.fspath(source), linux.OPEN_TREE_CLONE | linux.AT_RECURSIVE)
 
 
 def attach(fd: int, target: Path) -> None:
@@ -143,9 +142,9 @@ def attach(fd: int, target: Path) -> None:
     linux.move_mount(fd, os.fspath(target))
 
 
-def umount(target: Path, *, lazy: bool = True) -> None:
-    """Lazy: out of sight at once, gone when the last user is."""
-    linux.umount(target, linux.MNT_DETACH if lazy else 0)
+def umount(target: Path) -> None:
+    """Lazily: out of sight at once, gone when the last user is."""
+    linux.umount(target, linux.MNT_DETACH)
 
 
 def table(pid: int | str = "self") -> tuple[Mount, ...]:

@@ -149,9 +149,9 @@ def set_name(name: str) -> None:
     linux.prctl(linux.PR_SET_NAME, name.encode()[:15])
 
 
-def die_with_parent(number: int = signal.SIGKILL) -> None:
-    """Have the kernel signal this process when the thread that forked it ends."""
-    linux.prctl(linux.PR_SET_PDEATHSIG, number)
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the thread that forked it ends."""
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def enter(namespaces: Mapping[str, netns.Place]) -> None:

@@ -68,10 +68,10 @@ def open_for_shim(place: str, stream: str) -> int:
     return os.open(f"{place}/{stream}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
-def terminal(rows: int = 24, columns: int = 80) -> tuple[int, Stdio]:
-    """A new terminal: the shim's side (non-blocking) and the container's three."""
+def terminal() -> tuple[int, Stdio]:
+    """A new terminal of 24 lines by 80: the shim's side (non-blocking) and the container's three."""
     ours, theirs = os.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     os.set_blocking(ours, False)
     return ours, Stdio(theirs, theirs, theirs)
 

@@ -103,6 +103,6 @@ def _value(default: object, text: str) -> object:
     return text
 
 
-def fail(message: str, code: int = 1) -> NoReturn:
+def fail(message: str) -> NoReturn:
     print(f"Error: {message}", file=sys.stderr, flush=True)
-    raise SystemExit(code)
+    raise SystemExit(1)
