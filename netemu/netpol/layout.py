@@ -60,8 +60,9 @@ DIRECTIONS = (
     Direction(INGRESS, "daddr", "saddr", "forward", INGRESS),
 )
 FORWARDED = tuple(direction for direction in DIRECTIONS if direction.hook == "forward")
-# The chain that judges what a hook sees. It is always there: connections are tracked before the first policy.
-JUDGES = {"forward": "forwarded", "input": "arrived"}
+# What a hook hands to which chain. A connection is judged once: its later packets, replies, errors about it
+# pass by one comparison. Tunnels between nodes are not tracked; what is in them is judged when it comes out.
+JUDGES = {"forward": ("new,invalid,untracked", "forwarded"), "input": ("new,invalid", "arrived")}
 PRIORITY = 10  # after the filters of most others
 DECISIONS, PORTS, PORT_RANGES, OTHERS = "decisions", "ports", "port-ranges", "others"
 LINGERING = frozenset({DECISIONS, PORTS, PORT_RANGES, OTHERS})  # a packet may be on its way to them
@@ -139,9 +140,13 @@ def frame() -> Iterator[nft.Thing]:
     yield nft.Set(OTHERS, "type classid")
     for direction in DIRECTIONS:
         yield from _direction(direction)
-    for hook, judge in JUDGES.items():
+    for hook, (_, judge) in JUDGES.items():
         yield nft.Chain(judge)
-        yield from (nft.Rule(judge, rule) for rule in _judged(hook))
+        yield nft.Rule(judge, _LINK)
+        yield from (nft.Rule(judge, f"jump {d.name}") for d in DIRECTIONS if d.hook == hook)
+    # No packet comes here. That a rule asks has connections tracked before the first policy.
+    yield nft.Chain("tracked")
+    yield nft.Rule("tracked", "ct state new")
 
 
 def hooks(directions: Collection[str], *, guarded: bool = False) -> frozenset[str]:
@@ -153,16 +158,7 @@ def bases(hooks: Iterable[str]) -> Iterator[nft.Chain | nft.Rule]:
     """The base chains, without which no packet comes here: where nobody is judged, nobody pays."""
     for hook in sorted(hooks):
         yield nft.Chain(hook, nft.Hook("filter", hook, PRIORITY))
-        yield nft.Rule(hook, f"goto {JUDGES[hook]}")
-
-
-def _judged(hook: str) -> Iterator[str]:
-    # A connection is judged once: its replies, and errors about it, are let through, by one comparison.
-    # Tunnels between nodes are not tracked; what is in them is judged when it comes out.
-    untracked = ",untracked" if hook == "input" else ""
-    yield f"ct state established,related{untracked} accept"
-    yield _LINK
-    yield from (f"jump {direction.name}" for direction in DIRECTIONS if direction.hook == hook)
+        yield nft.Rule(hook, "ct state {} goto {}".format(*JUDGES[hook]))
 
 
 def _direction(direction: Direction) -> Iterator[nft.Thing]:
