@@ -33,6 +33,7 @@ class _Exchange(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport
+        self._parser = httptools.HttpResponseParser(self)
         self._loop = asyncio.get_running_loop()
         self._head: asyncio.Future[None] | None = None
         self._wake: asyncio.Future[None] | None = None
@@ -45,7 +46,8 @@ class _Exchange(asyncio.Protocol):
         self.idle_since = 0.0
         self.lost = False
         self.complete = True
-        self.reused = False
+        self.reused = self.streamed = False
+        self._keep = self._until_close = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -54,7 +56,7 @@ class _Exchange(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade, AttributeError):
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self.close()
             self.connection_lost(None)
 
