@@ -114,14 +114,14 @@ class Balancers:
         self._given = given.addresses
         for key, service in sorted(services.items()):
             await self._promise(service, given.addresses.get(key))
-        ways = self._ways(demands)
+        ways, blind = self._ways(demands), {key for key, one in services.items() if self._blind(key, one)}
         early = await self._early(frozenset((a, hop) for a, hops in ways.items() for hop in hops))
         now = {a: tuple(hop for hop in hops if (a, hop) not in early) for a, hops in ways.items()}
         await self._announcer.announce({address: hops for address, hops in now.items() if hops})
         self._announced = frozenset((a, hop) for a, hops in now.items() for hop in hops)
         untold = {address for address, _ in early}
         for key, service in sorted(services.items()):
-            if untold.isdisjoint(given.addresses.get(key, ())) and not self._unseen(key, service):
+            if untold.isdisjoint(given.addresses.get(key, ())) and key not in blind:
                 await self._write(key, service, given)
         return _PAUSE if early else None
 
@@ -149,7 +149,7 @@ class Balancers:
                 _log.warning("announced although its proxy is behind: address=%s node=%s", *pair)
         return frozenset(early | unknown)
 
-    def _unseen(self, key: plan.Key, service: core.Service) -> bool:
+    def _blind(self, key: plan.Key, service: core.Service) -> bool:
         """Whether it depends on its endpoints who is to announce it, and none of its slices is there yet."""
         local = service.spec.externalTrafficPolicy == "Local"
         return local and bool(service.spec.selector) and key not in self._members
