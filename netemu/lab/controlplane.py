@@ -74,7 +74,7 @@ async def _run(
             mark(text)
             channel.say("progress", text=text)
 
-        await readiness.wait(admin, lab, lambda node: spec.place.namespace(node, "net"), said)
+        await readiness.wait(admin, lab, lambda node: spec.place.namespace(node, "net"), said, mark)
         channel.say("ready")
         _log.info("ready revision=%d kubeconfig=%s", store.revision, Path(spec.place.kubeconfig))
 

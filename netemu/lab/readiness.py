@@ -25,35 +25,54 @@ _LENGTHS = {1: 4, 28: 16}
 _IN, _RECURSION = 1, 0x0100
 
 
+Say = Callable[[str], None]
+
+
 async def wait(
-    client: api.Client, lab: config.LabConfig, place_of: Callable[[str], str], said: Callable[[str], None]
+    client: api.Client, lab: config.LabConfig, place_of: Callable[[str], str], said: Say, mark: Say
 ) -> None:
-    """Return when the lab is ready. `place_of` gives a node's network namespace; `said` hears of progress."""
+    """Return when the lab is ready. `place_of` gives a node's network namespace; `said` hears of progress,
+    `mark` of each step of it.
+    """
     names = {node.name for node in lab.nodes}
     if not lab.network.provided:
-        await nodes_seen(client, names, registered)
+        await nodes_seen(client, names, registered, lambda name: mark(f"{name} is registered"))
         said(f"registered: {len(names)} nodes, Ready when somebody has brought their network")
         return
-    await nodes_seen(client, names, is_ready)
+    await nodes_seen(client, names, is_ready, lambda name: mark(f"{name} is Ready"))
     said(f"{len(lab.nodes)} nodes are Ready")
+
+    async def served(name: str) -> None:
+        await service_answers(place_of(name), lab)
+        mark(f"cluster DNS answers on {name}")
+
     async with asyncio.TaskGroup() as tasks:
-        for node in lab.nodes:
-            tasks.create_task(service_answers(place_of(node.name), lab))
+        for name in names:
+            tasks.create_task(served(name))
     said("cluster DNS answers on every node")
 
 
-async def nodes_seen(client: api.Client, names: set[str], fulfilled: Callable[[core.Node], bool]) -> None:
-    """Until each of them has fulfilled that once."""
+async def nodes_seen(
+    client: api.Client, names: set[str], fulfilled: Callable[[core.Node], bool], seen: Say
+) -> None:
+    """Until each of them has fulfilled that once; `seen` hears of the first time of each."""
+    missing = set(names)
+
+    def see(node: core.Node) -> None:
+        if node.metadata.name in missing and fulfilled(node):
+            missing.remove(node.metadata.name)
+            seen(node.metadata.name)
+
     while True:
         listing = await client.list(core.Node)
-        seen = {node.metadata.name for node in listing.items if fulfilled(node)}
-        if names <= seen:
+        for node in listing.items:
+            see(node)
+        if not missing:
             return
         try:
             async for event in client.watch(core.Node, revision=listing.revision):
-                if fulfilled(event.object):
-                    seen.add(event.object.metadata.name)
-                if names <= seen:
+                see(event.object)
+                if not missing:
                     return
         except errors.ApiError:
             continue

@@ -22,8 +22,10 @@ class Api:
 
 def test_where_somebody_else_brings_the_network_nobody_waits_for_it() -> None:
     said: list[str] = []
+    marks: list[str] = []
     lab = config.parse({"nodes": 1, "network": {"backend": "none"}})
-    asyncio.run(readiness.wait(Api(), lab, str, said.append))  # type: ignore[arg-type]
+    asyncio.run(readiness.wait(Api(), lab, str, said.append, marks.append))  # type: ignore[arg-type]
+    assert marks == ["control-plane-1 is registered"]
     assert said == ["registered: 1 nodes, Ready when somebody has brought their network"]
 
 
