@@ -5,6 +5,7 @@ Knows media types of patches and how their failures are said. Does not know what
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -65,7 +66,7 @@ def read(request: messages.Request, kind: kinds.Kind, name: str = "") -> Patch:
         raise statuses.bad_request("error decoding patch: the patch is not an object")
     if type == MERGE:
         return Patch(kind, name, lambda current: patches.merge(current, content), duplicates)
-    lookup: strategic.Lookup = lambda path: schema.merge_rule(kind, path)  # noqa: E731
+    lookup = functools.partial(schema.merge_rule, kind)
     return Patch(kind, name, lambda current: strategic.merge(current, content, lookup), duplicates)
 
 

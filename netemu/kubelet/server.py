@@ -122,12 +122,13 @@ class Server:
     async def _stream(self, path: str, container_id: str, wish: logs.Wish) -> AsyncIterator[bytes]:
         left = wish.limit
         async for piece in self._pieces(path, container_id, wish):
+            shown = piece[:left]
+            if shown:
+                yield shown
             if left is not None:
-                piece, left = piece[:left], left - len(piece[:left])  # noqa: PLW2901
-            if piece:
-                yield piece
-            if left == 0:
-                return
+                left -= len(shown)
+                if left == 0:
+                    return
 
     async def _pieces(self, path: str, container_id: str, wish: logs.Wish) -> AsyncIterator[bytes]:
         """What is in the file, then, when it is followed, what comes until the container has ended."""
