@@ -237,7 +237,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     samples = []
     for part in (
         executables(wish.pods, wish.reference) if wish.pods else (),
-        in_process(wish.in_process, "bridge", hairpinMode=True) if wish.in_process else (),
+        in_process(wish.in_process, "bridge", hairpinMode=True, viaGateway=True) if wish.in_process else (),
         in_process(wish.in_process, "ptp") if wish.in_process else (),
     ):
         for sample in part:
