@@ -112,9 +112,13 @@ class OverSpdy:
         self._inputs: deque[Input] = deque()
 
     async def open(self) -> bool:
+        """As many as are wanted are enough, as the real kubelet counts them.
+
+        A client may ask for a terminal and for stderr, and then open stderr in place of the terminal's size.
+        """
         try:
             async with asyncio.timeout(_PATIENCE):
-                while self._wanted - self._stream_of.keys():
+                while self._wanted - self._stream_of.keys() and len(self._stream_of) < len(self._wanted):
                     event = await self._session.receive()
                     if event is None:
                         return False

@@ -295,6 +295,22 @@ def test_a_terminal_has_the_clients_size() -> None:
     tell(story)
 
 
+def test_stderr_takes_the_place_of_a_terminals_size() -> None:
+    """A Go client that asks for a terminal without saying so to its own library: Cyclonus does."""
+
+    async def story(kubelet: Kubelet) -> None:
+        path = "/exec?output=1&error=1&tty=1"
+        ours = Streams(await kubelet.command("spdy:v4.channel.k8s.io", "echo", "hello", path=path))
+        for number, kind in ((1, "error"), (3, "stdout"), (5, "stderr")):
+            ours.send(spdy.SynStream(number, {"streamType": kind}))
+        await ours.until(1, 3, 5)
+        assert ours.said[3] == b"hello\r\n"
+        assert status(ours.said[1])[0] == "Success"
+        ours.client.drop()
+
+    tell(story)
+
+
 def forward_request(ours: Streams, number: int, request: str, port: int, data: bytes) -> None:
     ours.send(spdy.SynStream(number, {"streamType": "error", "port": str(port), "requestID": request}, True))
     ours.send(spdy.SynStream(number + 2, {"streamType": "data", "port": str(port), "requestID": request}))
