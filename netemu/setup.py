@@ -18,6 +18,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 OLDEST = (3, 11)
 LINK = pathlib.Path("/usr/local/bin/netemu")
+MODULES = pathlib.Path("/etc/modules-load.d/netemu.conf")
 _STAMP = "netemu-setup"
 _BINDING = (
     "/usr/lib/python3/dist-packages/nftables",
@@ -31,7 +32,8 @@ usage: sudo python3 -m netemu.setup run SCENARIO [OPTION]...   set up, then `net
 
 Setting up does what is missing, and says so: Debian packages (nftables and its Python binding, iproute2,
 netbase, python3-venv), a virtual environment in .venv (or $NETEMU_VENV), a link to it from
-/usr/local/bin/netemu, and the kernel module br_netfilter where it is a module.
+/usr/local/bin/netemu, and the kernel module br_netfilter where it is a module: now, and at every boot by
+/etc/modules-load.d/netemu.conf.
 """
 
 CHECKS = (
@@ -207,10 +209,16 @@ def load_bridge_filter() -> None:
         return
     modprobe = _program("modprobe")
     done = _captured([modprobe, "br_netfilter"]) if modprobe else None
-    if done is not None and done.returncode == 0:
-        say("loaded the kernel module br_netfilter (bridged packets pass nftables with it)")
-    else:
+    if done is None or done.returncode:
         say("the kernel module br_netfilter is not there and cannot be loaded: netemu doctor says more")
+        return
+    say("loaded the kernel module br_netfilter (bridged packets pass nftables with it)")
+    try:
+        MODULES.write_text("# The nodes of netemu's labs need it.\nbr_netfilter\n")
+    except OSError as error:
+        say(f"not at the next boot, though ({MODULES}: {error.strerror})")
+    else:
+        say(f"and at every boot: {MODULES}")
 
 
 def test(venv: pathlib.Path, arguments: list[str]) -> int:
