@@ -126,8 +126,8 @@ def private(node: int) -> dict[str, list[int]]:
     for pid in harness.tree(node):
         name = Path(f"/proc/{pid}/comm").read_text().strip()
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        tables = re.search(r"^VmPTE:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.M)
-        own = sum(int(size) for size in re.findall(r"^Private_\w+:\s+(\d+) kB", rollup, re.M))
+        tables = re.search(r"^VmPTE:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+        own = sum(int(size) for size in re.findall(r"^Private_\w+:\s+(\d+) kB", rollup, re.MULTILINE))
         found.setdefault(name, []).append(own + (int(tables[1]) if tables else 0))
     return found
 

@@ -173,7 +173,7 @@ def _bytes(value: Any) -> str | None:
     return None
 
 
-def _any(value: Any) -> str | None:
+def _any(_: Any) -> str | None:
     return None
 
 

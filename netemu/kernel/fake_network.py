@@ -235,7 +235,7 @@ class FakeNetwork:
                 reached = {r.dev for r in self._routes if r.via is None and hop in r.dst}
                 if not reached or (dev is not None and dev not in reached):
                     raise _refused(errno.ENETUNREACH if hop.version == 4 else errno.EHOSTUNREACH)
-            dev = dev or sorted(reached)[0]
+            dev = dev or min(reached)
         elif dev is None:
             raise _refused(errno.ENODEV)
         if any((r.dst, r.metric) == (route.dst, route.metric) for r in self._routes):

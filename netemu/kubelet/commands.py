@@ -191,7 +191,7 @@ async def _converse(
 ) -> None:
     """Until the work is done and told, or the client is gone."""
     lost = asyncio.ensure_future(client.lost())
-    working = asyncio.ensure_future(_after_open(client, ends, work))
+    working = asyncio.ensure_future(_after_open(client, work))
     feeding = asyncio.ensure_future(_feed(client, ends))
     try:
         await asyncio.wait((working, feeding, lost), return_when=asyncio.FIRST_COMPLETED)
@@ -209,7 +209,7 @@ async def _converse(
 
 
 async def _after_open(
-    client: channels.Channels, ends: Ends, work: Callable[[], Awaitable[channels.Status]]
+    client: channels.Channels, work: Callable[[], Awaitable[channels.Status]]
 ) -> channels.Status | None:
     if not await client.open():
         return None

@@ -86,7 +86,7 @@ def read(path: str) -> tuple[Document, ...]:
 
 def path_of(field: str) -> Path:
     """A field path as Kubernetes writes it (`spec.ports[0].name`, `metadata.labels[a/b]`) in parts."""
-    return tuple(int(index) if index else key if key else name for index, key, name in _TOKEN.findall(field))
+    return tuple(int(index) if index else key or name for index, key, name in _TOKEN.findall(field))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -157,7 +157,7 @@ def test_it_is_told_which_policy_dropped_a_packet(lab, server):
     code, said = netemu("drops", "--name", NAME)
     assert code == 0
     assert re.search(
-        r"  default/(kept|late)-\d +default/server +tcp/8080 +default/kept \(egress\)$", said, re.M
+        r"  default/(kept|late)-\d +default/server +tcp/8080 +default/kept \(egress\)$", said, re.MULTILINE
     )
     code, said = netemu("drops", "-v", "--name", NAME)
     assert code == 0

@@ -453,7 +453,7 @@ def test_after_sigkill_of_the_shim_everything_goes_on(node: Node) -> None:
 def _node_pid(node: Node, pid: int) -> int:
     """What the test calls the process which the node calls `pid`."""
     for outer in node.processes():
-        match = re.search(r"^NSpid:\s+(.*)$", Path(f"/proc/{outer}/status").read_text(), re.M)
+        match = re.search(r"^NSpid:\s+(.*)$", Path(f"/proc/{outer}/status").read_text(), re.MULTILINE)
         assert match
         if match[1].split()[1] == str(pid):
             return outer

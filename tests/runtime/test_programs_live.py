@@ -560,6 +560,6 @@ def test_many_netexecs_share_their_memory(node: Node) -> None:
     for pid, name in node.processes().items():
         if name == "agnhost":
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-            own.append(sum(int(kb) for kb in re.findall(r"^Private_\w+:\s+(\d+) kB", rollup, re.M)))
+            own.append(sum(int(kb) for kb in re.findall(r"^Private_\w+:\s+(\d+) kB", rollup, re.MULTILINE)))
     assert len(own) == 10
     assert sum(own) / 10 < 3000, f"{sum(own) / 10:.0f} kB each"

@@ -80,7 +80,7 @@ def test_the_assembler_texts_are_what_the_bytes_mean(
         path,
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found = re.findall(r"^ +[0-9a-f]+:\t[^\t]+\t(.+)$", done.stdout, re.M)
+    found = re.findall(r"^ +[0-9a-f]+:\t[^\t]+\t(.+)$", done.stdout, re.MULTILINE)
     if not found:
         pytest.skip("this objdump does not know x86-64")
     assert [_meaning(line) for line in found] == [_meaning(op.text) for op in program]
@@ -210,8 +210,9 @@ def test_it_costs_a_page_or_two(pause: Path) -> None:
     try:
         _wait_until_it_waits(child.pid)
         rollup = Path(f"/proc/{child.pid}/smaps_rollup").read_text()
-        pss = int(re.search(r"^Pss:\s+(\d+) kB", rollup, re.M)[1])  # type: ignore[index]
-        tables = int(re.search(r"^VmPTE:\s+(\d+) kB", Path(f"/proc/{child.pid}/status").read_text(), re.M)[1])  # type: ignore[index]
+        pss = int(re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)[1])  # type: ignore[index]
+        status = Path(f"/proc/{child.pid}/status").read_text()
+        tables = int(re.search(r"^VmPTE:\s+(\d+) kB", status, re.MULTILINE)[1])  # type: ignore[index]
         assert pss <= 16, f"{pss} kB of its own"
         assert tables <= 64, f"{tables} kB of page tables"
     finally:

@@ -201,7 +201,7 @@ def _denied(hook: hooks.Hook, said: statuses.Document) -> statuses.Refusal:
     denied = f'admission webhook "{hook.name}" denied the request'
     code = said.get("code") or 0
     return statuses.Refusal(
-        code if code >= 400 else 400,
+        max(code, 400),
         said.get("reason") or "",
         f"{denied}: {why}" if why else f"{denied} without explanation",
         details=said.get("details"),
