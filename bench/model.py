@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import gc
 import itertools
 import random
 import time
@@ -82,33 +83,37 @@ def policies(count: int, seed: int = 1) -> tuple[networking.NetworkPolicy, ...]:
 def services(
     found: Sequence[core.Pod],
 ) -> tuple[tuple[core.Service, ...], tuple[discovery.EndpointSlice, ...]]:
-    """One for each application and Namespace that has pods, over all of them."""
+    """One for each application and Namespace that has pods, over two of them, in both families."""
     made, slices = [], []
     key = sorted({(pod.metadata.namespace, pod.metadata.labels["app"]) for pod in found})
     for number, (namespace, app) in enumerate(key):
-        name = f"service-{app}"
-        chosen = [p for p in found if (p.metadata.namespace, p.metadata.labels["app"]) == (namespace, app)]
+        meta = {"name": f"service-{app}", "namespace": namespace}
         spec = {
-            "clusterIPs": [f"10.96.{number // 250}.{2 + number % 250}"],
-            "ports": [{"name": "http", "port": 80}],
+            "clusterIPs": [f"10.96.{number // 250}.{2 + number % 250}", f"fd00:96::{2 + number:x}"],
+            "ports": [{"name": str(port), "port": port - 8000} for port in _PORTS],
         }
-        meta = {"name": name, "namespace": namespace}
         made.append(codec.convert(core.Service, {"metadata": meta, "spec": spec}))
-        document = {
-            "metadata": {"name": name, "namespace": namespace, "labels": {worlds.SERVICE_NAME: name}},
-            "addressType": "IPv4",
-            "ports": [{"name": "http", "port": 8080}],
-            "endpoints": [
-                {
-                    "addresses": [pod.status.podIPs[0].ip],
-                    "nodeName": pod.spec.nodeName,
-                    "targetRef": {"kind": "Pod", "name": pod.metadata.name},
-                }
-                for pod in chosen[:2]
-            ],
-        }
-        slices.append(codec.convert(discovery.EndpointSlice, document))
+        chosen = [p for p in found if (p.metadata.namespace, p.metadata.labels["app"]) == (namespace, app)]
+        slices += [_slice(meta, family, chosen[:2]) for family in (4, 6)]
     return tuple(made), tuple(slices)
+
+
+def _slice(service: dict[str, str], family: int, found: Sequence[core.Pod]) -> discovery.EndpointSlice:
+    document = {
+        "metadata": service
+        | {"name": f"{service['name']}-{family}", "labels": {worlds.SERVICE_NAME: service["name"]}},
+        "addressType": f"IPv{family}",
+        "ports": [{"name": str(port), "port": port} for port in _PORTS],
+        "endpoints": [
+            {
+                "addresses": [pod.status.podIPs[family == 6].ip],
+                "nodeName": pod.spec.nodeName,
+                "targetRef": {"kind": "Pod", "name": pod.metadata.name},
+            }
+            for pod in found
+        ],
+    }
+    return codec.convert(discovery.EndpointSlice, document)
 
 
 def namespaces() -> tuple[core.Namespace, ...]:
@@ -131,14 +136,18 @@ def to_pods(found: worlds.World) -> Iterator[flows.Flow]:
 
 
 def to_services(found: worlds.World) -> Iterator[flows.Flow]:
-    """Every pod to every Service."""
+    """Every pod to every Service, ports and families: each flow once."""
     for source in (party for party in found.parties() if party.kind == "pod"):
-        for service in found.services:
-            yield flows.Flow(source, service.spec.clusterIPs[0], 80)
+        for service, family in itertools.product(found.services, (0, 1)):
+            for port in service.spec.ports:
+                yield flows.Flow(
+                    source, service.spec.clusterIPs[family], port.port, "TCP", 6 if family else 4
+                )
 
 
 def processed(work: Callable[[], object]) -> float:
-    """Processor seconds."""
+    """Processor seconds, without those for garbage of what was done before."""
+    gc.collect()
     began = time.process_time()
     work()
     return time.process_time() - began
