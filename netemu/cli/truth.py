@@ -1,6 +1,6 @@
 """Truth tables: who reaches whom, measured beside expected, as people read them. Pure: text out of values."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from netemu.cli import screen
 from netemu.verify import judge, report
@@ -17,24 +17,33 @@ SYMBOLS = {
 LEGEND = (
     "✓ reached   · dropped   x refused   - unreachable   ? no such name   measured≠expected, IPv4 then IPv6"
 )
-_GAP = 2
+_GAP, _INDENT = 2, 2
 
 Cells = dict[tuple[str, str], str]
 
 
 def matrices(results: Sequence[judge.Result], paint: Paint, *, width: int = 0) -> Iterator[str]:
-    """A row for each sender, a column for each target and port; protocols that are alike share a table."""
+    """A row for each sender, a column for each target and port; protocols that are alike share a table.
+
+    Where a table is wider than `width` (0: anything will do) columns are numbered, and named below.
+    """
     by_protocol: dict[str, list[judge.Result]] = {}
     for result in results:
         by_protocol.setdefault(result.case.flow.protocol, []).append(result)
     alike: dict[tuple[tuple[tuple[str, str], str], ...], list[str]] = {}
     for protocol, found in by_protocol.items():
         alike.setdefault(tuple(_cells(found, paint).items()), []).append(protocol)
-    for cells, protocols in alike.items():
-        yield paint("head", " ".join(protocols))
-        yield from _table(dict(cells), paint, width)
+    tables = {" ".join(protocols): dict(cells) for cells, protocols in alike.items()}
+    numbers = _numbers(tables.values(), width)
+    for title, cells in tables.items():
+        yield paint("head", title)
+        yield from _table(cells, numbers, paint, width)
         yield ""
-    yield paint("faint", LEGEND)
+    if numbers:
+        named = [f"{paint('faint', number)} {column}" for column, number in numbers.items()]
+        yield from _in_columns(named, width)
+        yield ""
+    yield from _wrapped(LEGEND, paint, width)
 
 
 def differences(results: Sequence[judge.Result], paint: Paint) -> Iterator[str]:
@@ -99,22 +108,63 @@ def _text(result: judge.Result, paint: Paint) -> str:
     return paint("bad", f"{measured}≠{expected}")
 
 
-def _table(cells: Cells, paint: Paint, width: int) -> Iterator[str]:
+def _table(cells: Cells, numbers: Mapping[str, str], paint: Paint, width: int) -> Iterator[str]:
+    """With the columns' names or, if they have any, their numbers; in parts where not even those fit."""
     rows = list(dict.fromkeys(sender for sender, _ in cells))
-    columns = list(dict.fromkeys(column for _, column in cells))
-    first = max(map(len, rows))
-    for part in _parts(columns, width - first if width else 0):
-        head = ["", *(paint("faint", column) for column in part)]
+    room = width - _INDENT - max(map(len, rows))
+    columns = _sized(cells, numbers)
+    for part in _parts(columns, room if width else 0):
+        head = ["", *(paint("faint", numbers.get(column, column)) for column in part)]
         body = [[row, *(cells.get((row, column), "") for column in part)] for row in rows]
-        yield from screen.table([head, *(row for row in body if any(row[1:]))], gap=_GAP, indent=2)
+        shown = (row for row in body if any(row[1:]))
+        yield from screen.table([head, *shown], gap=_GAP, indent=_INDENT)
 
 
-def _parts(columns: Sequence[str], room: int) -> Iterator[list[str]]:
+def _numbers(tables: Iterable[Cells], width: int) -> dict[str, str]:
+    """The columns' numbers, alike in all tables; none if every table fits with its columns' names."""
+    numbers: dict[str, str] = {}
+    fits = True
+    for cells in tables:
+        first = max(len(sender) for sender, _ in cells)
+        whole = _INDENT + first + sum(_GAP + size for size in _sized(cells, {}).values())
+        fits = fits and (not width or whole <= width)
+        for _, column in cells:
+            numbers.setdefault(column, str(len(numbers) + 1))
+    return {} if fits else numbers
+
+
+def _sized(cells: Cells, numbers: Mapping[str, str]) -> dict[str, int]:
+    """How wide each column is."""
+    sizes = {column: len(numbers.get(column, column)) for _, column in cells}
+    for (_, column), text in cells.items():
+        sizes[column] = max(sizes[column], screen.visible(text))
+    return sizes
+
+
+def _parts(sizes: Mapping[str, int], room: int) -> Iterator[list[str]]:
     """As many columns at a time as fit beside the senders."""
     part: list[str] = []
-    for column in columns:
-        if part and room and sum(len(c) + _GAP for c in (*part, column)) > room - _GAP:
+    for column in sizes:
+        if part and room and sum(_GAP + sizes[one] for one in (*part, column)) > room:
             yield part
             part = []
         part.append(column)
     yield part
+
+
+def _in_columns(texts: Sequence[str], width: int) -> Iterator[str]:
+    """Side by side as far as they fit, to be read downwards."""
+    size = max(map(screen.visible, texts)) + _GAP
+    lines = -(-len(texts) // max((width - _INDENT + _GAP) // size, 1))
+    yield from screen.table([texts[line::lines] for line in range(lines)], gap=_GAP, indent=_INDENT)
+
+
+def _wrapped(text: str, paint: Paint, width: int) -> Iterator[str]:
+    """Broken between its parts, which are three spaces apart."""
+    line = ""
+    for part in text.split("   "):
+        if line and width and len(line) + len(part) + 3 > width:
+            yield paint("faint", line)
+            line = ""
+        line = f"{line}   {part}" if line else part
+    yield paint("faint", line)

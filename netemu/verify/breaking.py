@@ -4,18 +4,22 @@ An agent that runs puts its tables right within seconds, so those of all nodes a
 """
 
 import asyncio
+import collections
 import contextlib
 import itertools
 import os
 import random
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from netemu.base import errors
+from netemu.api import coordination
+from netemu.base import errors, times
 from netemu.client import api
 from netemu.kernel import firewall, netns, process
+from netemu.kubelet import nodes
 from netemu.kubeproxy import affinity, audit, options, walk, walk_iptables
 from netemu.kubeproxy import layout as services
 from netemu.lab import handle
@@ -26,6 +30,8 @@ from netemu.wire import listings
 
 _STILL = 8.0  # seconds until agents may tell the API again that their nodes live
 _SETTLED = 60.0
+_FRESH = 12.0  # seconds; a node is silent after 50
+_PAUSE = 0.05
 
 Progress = Callable[[str], None]
 
@@ -90,15 +96,16 @@ async def score(
     found = _shuffled(mutations.breaks(tables, world, asked, _around(lab, world)), dice)
     progress(f"{len(found)} faults are possible: which of them change an answer?")
     chosen, looked = _choose(found, most)
-    tried: list[Tried] = []
-    while len(tried) < len(chosen) and loop.time() < end:
+    waiting, tried = collections.deque(chosen), list[Tried]()
+    while waiting and loop.time() < end:
         awake = min(loop.time() + _STILL, end)
         with _still(lab):
-            while len(tried) < len(chosen) and loop.time() < awake:
-                broken = chosen[len(tried)]
+            while waiting and loop.time() < awake:
+                broken = waiting.popleft()
                 progress(f"fault {len(tried) + 1}: {broken}")
-                tried.append(await _try(lab, meter, broken, asked, world))
-        await _agree(meter, f"after the fault {tried[-1].broken} was mended")
+                tried += await _try(lab, meter, broken, asked, world)
+        await _caught_up(client)
+        await _agree(meter, f"after the fault {broken} was mended")
     return Score(tuple(tried), len(found), looked)
 
 
@@ -130,10 +137,14 @@ async def _try(
     broken: mutations.Break,
     asked: Sequence[cases.Case],
     world: worlds.World,
-) -> Tried:
+) -> tuple[Tried, ...]:
+    """What came of it; nothing, if an agent has changed meanwhile what was to be broken."""
     place = str(lab.netns(broken.node))
     _forget(place)
-    await _apply(place, broken.tool, broken.apply)
+    try:
+        await _apply(place, broken.tool, broken.apply)
+    except (firewall.FirewallError, errors.Transient):
+        return ()
     try:
         results = await meter.measure(asked, world)
         wrong = [result for result in results if not result.ok]
@@ -141,7 +152,7 @@ async def _try(
             wrong = [result for result in await meter.spread(results, within=0.0) if not result.ok]
     finally:
         await _apply(place, broken.tool, broken.undo)
-    return Tried(broken, bool(wrong), f"{wrong[0].case}: {wrong[0].wrong}" if wrong else "")
+    return (Tried(broken, bool(wrong), f"{wrong[0].case}: {wrong[0].wrong}" if wrong else ""),)
 
 
 async def _apply(place: str, tool: str, document: str) -> None:
@@ -167,6 +178,26 @@ def _forget(place: str) -> None:
     with netns.inside(place):
         for remembered in Path("/proc/thread-self/net/xt_recent").glob("*"):
             remembered.write_text("/")  # xt_recent: forget everybody
+
+
+async def _caught_up(client: api.Client) -> None:
+    """Wait until every node has said that it lives. Transient when one does not.
+
+    Agents stand still most of the time: on a busy machine they might not get to it before they do so again,
+    and a silent node's pods are nobody's endpoints.
+    """
+    try:
+        async with asyncio.timeout(_SETTLED):
+            while await _oldest(client) < time.time() - _FRESH:
+                await asyncio.sleep(_PAUSE)
+    except TimeoutError:
+        raise errors.Transient("a node's agent does not wake up") from None
+
+
+async def _oldest(client: api.Client) -> float:
+    """When the node was last heard of that has been silent longest, in seconds since 1970."""
+    leases = (await client.list(coordination.Lease, nodes.LEASE_NAMESPACE)).items
+    return min(times.parse_rfc3339(lease.spec.renewTime or "") for lease in leases)
 
 
 async def _agree(meter: measure.Meter, when: str) -> None:

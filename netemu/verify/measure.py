@@ -7,7 +7,7 @@ objects as they are then.
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 
 from netemu.client import api
 from netemu.lab import handle
@@ -19,7 +19,9 @@ from netemu.verify import cases, judge, observing, spreading
 
 WITHIN = 5.0
 OUTSIDE_PORT = 8080
-_DNS_PATIENCE, _DNS_DEADLINE = 0.25, 1.0  # seconds: until a query is repeated, and until a name is given up
+# Seconds: until a query is repeated, and until a name is given up. Only servers that answer are asked, so
+# silence is a busy machine's, and who asked them twice would wait the longer.
+_DNS_PATIENCE, _DNS_DEADLINE = 1.0, 10.0
 _PAUSE = 0.03
 _DISTURBED = 60.0  # seconds for which is measured again what the machine itself disturbs
 
@@ -37,14 +39,17 @@ class Meter:
     async def verify(
         self, *, within: float = WITHIN, wanted: Wanted = lambda case: True
     ) -> tuple[judge.Result, ...]:
-        """All flows as the objects are now; what differs is measured again for `within` seconds."""
+        """All flows as the objects are now; what differs is measured again for `within` seconds.
+
+        These begin when all was measured once: on a busy machine that may take longer than they last.
+        """
         loop = asyncio.get_running_loop()
-        end = loop.time() + within
+        self._prober.mute.clear()  # who did not answer to himself then was perhaps only slow
         world = await observing.world(self._client, self._lab)
         asked = cases.every(world, outside_port=OUTSIDE_PORT, wanted=wanted)
         results = dict(zip(asked, await self.measure(asked, world), strict=True))
         attempts = 1
-        last = loop.time() + _DISTURBED
+        end, last = loop.time() + within, loop.time() + _DISTURBED
         while wrong := [case for case in results if not results[case].ok]:
             if loop.time() > (last if self._prober.overflowed else end):
                 break
@@ -69,11 +74,11 @@ class Meter:
         A result for each group of `spreading`; what is wrong is measured again for `within` seconds.
         """
         loop = asyncio.get_running_loop()
-        end = loop.time() + within
         world = await observing.world(self._client, self._lab)
         left = list(spreading.groups(results, world))
         await self._locate(world, {group.case.flow.source for group in left})
         found: dict[cases.Case, judge.Result] = {}
+        end = 0.0
         while left:
             flat = [self._question(group.case) for group in left for _ in range(group.requests)]
             said = await asyncio.to_thread(self._prober.measure, flat, controls=self._controls(world))
@@ -82,6 +87,7 @@ class Meter:
                 own = tuple(itertools.islice(answers, group.requests))
                 found[group.case] = spreading.judged(group, own, world)
             left = [group for group in left if not found[group.case].ok]
+            end = end or loop.time() + within
             if loop.time() > end:
                 break
             await asyncio.sleep(_PAUSE)
@@ -102,7 +108,10 @@ class Meter:
         self.took = self._prober.took
         answers = dict(zip(literal, said, strict=False))
         told = said[len(literal) :]
-        served = {party for (party, _), one in zip(queries, told, strict=True) if one.outcome is Outcome.OK}
+        served: dict[worlds.Party, set[str]] = {}
+        for (party, query), one in zip(queries, told, strict=True):
+            if one.outcome is Outcome.OK:
+                served.setdefault(party, set()).add(query.host)
         found = await self._resolve(named, served)
         resolved = [case for case in named if found[case].address]
         answers |= {case: found[case] for case in named if not found[case].address}
@@ -169,15 +178,15 @@ class Meter:
                 self._where[sender.party] = (identity[sender.party], source)
 
     async def _resolve(
-        self, named: Sequence[cases.Case], served: set[worlds.Party]
+        self, named: Sequence[cases.Case], served: Mapping[worlds.Party, set[str]]
     ) -> dict[cases.Case, questions.Answer]:
-        """Each name once for each sender and family. Who is not served by any DNS server need not ask."""
+        """Each name once for each sender and family, of the DNS servers by which he is served, if any."""
         which = {(case.flow.source, case.flow.host, case.flow.family) for case in named}
         ordered = sorted(which, key=str)
         unserved = questions.Answer(Outcome.DNS_FAILURE, detail="no answer from any DNS server")
         answers = await asyncio.gather(
             *(
-                self._lookup(self._where[source][1], host, family)
+                self._lookup(_served(self._where[source][1], served.get(source, set())), host, family)
                 if source in served or names.listed(self._where[source][1].hosts, host, family)
                 else _done(unserved)
                 for source, host, family in ordered
@@ -201,6 +210,13 @@ class Meter:
 
 
 _PROTOCOLS: tuple[questions.Protocol, ...] = ("TCP", "UDP", "SCTP", "ICMP")
+
+
+def _served(source: questions.Source, servers: Collection[str]) -> questions.Source:
+    """The same without the DNS servers that do not answer him."""
+    lines = (line.split() for line in source.resolv_conf.splitlines())
+    kept = (" ".join(words) for words in lines if words[:1] != ["nameserver"] or words[1] in servers)
+    return source._replace(resolv_conf="\n".join(kept))
 
 
 async def _done(answer: questions.Answer) -> questions.Answer:

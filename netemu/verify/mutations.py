@@ -270,6 +270,8 @@ def dialled(node: str, world: worlds.World, flows: Iterable[cases.Case]) -> Iter
             reason.kind in ("service", "route") for reason in verdict.reasons
         ):
             continue
+        if any(not one.endpoint for one in verdict.outcomes if one.word == "ok"):
+            continue  # who answers there does not say who he is
         source, sent = flow.source, _first(flow.source, flow.family)
         owner = world.owner(flow.host)
         at_home = source.node == node

@@ -246,9 +246,36 @@ def test_the_truth_table_shows_measured_beside_expected():
     assert truth.summary(results(), lambda _style, text: text) == "3 of 6 flows differ from the model"
 
 
-def test_a_narrow_terminal_gets_the_table_in_parts():
-    lines = list(truth.matrices(results(), lambda _style, text: text, width=20))
-    assert [line for line in lines if ":80" in line] == ["     b:80", "           a:80"]
+def named(*targets):
+    """What agrees between two senders and targets of such names."""
+    case = every()[0]
+    found = [case._replace(target=name) for name in targets]
+    return [judge.judge(one, verdicts.one("ok"), questions.Answer(Outcome.OK), WORLD) for one in found]
+
+
+def test_a_narrow_terminal_gets_numbered_columns_and_their_names_below():
+    several = named("default/first", "default/second", "default/third")
+    lines = list(truth.matrices(several, lambda _style, text: text, width=44))
+    assert lines[:7] == [
+        "TCP",
+        "     1  2  3",
+        "  a  ✓  ✓  ✓",
+        "",
+        "  1 default/first:80   3 default/third:80",
+        "  2 default/second:80",
+        "",
+    ]
+    assert all(len(line) <= 44 for line in lines[:-1])  # the last one is what "≠" means
+    wide = list(truth.matrices(several, lambda _style, text: text, width=60))
+    assert wide[1:3] == [
+        "     default/first:80  default/second:80  default/third:80",
+        "  a  ✓                 ✓                  ✓",
+    ]
+
+
+def test_the_narrowest_gets_the_table_in_parts():
+    lines = list(truth.matrices(named("default/first", "default/second"), lambda _s, text: text, width=8))
+    assert lines[:6] == ["TCP", "     1", "  a  ✓", "     2", "  a  ✓", ""]
 
 
 def test_json_and_junit_say_the_same():
