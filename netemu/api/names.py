@@ -122,6 +122,8 @@ _PREFIXED = " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/M
 
 @functools.lru_cache(maxsize=4096)
 def label_value(text: str) -> Messages:
+    """What is wrong with the value of a label (apimachinery's IsValidLabelValue)."""
+
     found = []
     if len(text) > 63:
         found.append(_too_long(63))

@@ -14,36 +14,44 @@ class ApiError(errors.NetemuError):
         self.status = status
 
 
-class BadRequest(ApiError): ...
+class BadRequest(ApiError):
+    """400: the request makes no sense."""
 
 
-class Unauthorized(ApiError): ...
+class Unauthorized(ApiError):
+    """401: the API does not know who asks."""
 
 
-class Forbidden(ApiError): ...
+class Forbidden(ApiError):
+    """403: the API knows who asks, and does not allow it."""
 
 
-class NotFound(ApiError): ...
+class NotFound(ApiError):
+    """404: no such object, or no such kind."""
 
 
-class AlreadyExists(ApiError): ...
+class AlreadyExists(ApiError):
+    """409: an object of that name is there."""
 
 
-class Conflict(ApiError): ...
+class Conflict(ApiError):
+    """409: the object is not the version, or not the one, that was meant."""
 
 
 class Expired(ApiError):
-    """The revision asked for is forgotten: list again."""
+    """410: the revision asked for is forgotten. List again."""
 
 
-class Invalid(ApiError): ...
+class Invalid(ApiError):
+    """422: the object breaks a rule of its kind; `status.details.causes` say which."""
 
 
-class TooManyRequests(ApiError, errors.Transient): ...
+class TooManyRequests(ApiError, errors.Transient):
+    """429: later; an eviction that a budget does not allow now says so, too."""
 
 
 class Unavailable(ApiError, errors.Transient):
-    """The server cannot be reached, or cannot answer now."""
+    """5xx: the server cannot answer now; or it cannot be reached at all."""
 
 
 _BY_REASON: dict[str, type[ApiError]] = {

@@ -14,6 +14,8 @@ SERVICE_LABEL = "kubernetes.io/service-name"
 
 
 class Key(NamedTuple):
+    """Of a Service."""
+
     namespace: str
     name: str
 
@@ -42,6 +44,8 @@ class Endpoint(NamedTuple):
 
 
 class Slice(NamedTuple):
+    """The ready addresses of one EndpointSlice, of one family, and the ports they all have."""
+
     service: Key
     ports: tuple[Port, ...]
     endpoints: tuple[Endpoint, ...]

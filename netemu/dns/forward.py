@@ -17,6 +17,8 @@ PATIENCE = 2.0  # seconds for one server
 
 
 class Server(NamedTuple):
+    """A name server beyond the cluster; `address` of either family."""
+
     address: str
     port: int = 53
 

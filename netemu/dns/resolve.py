@@ -20,6 +20,8 @@ REVERSE4, REVERSE6 = ".in-addr.arpa", ".ip6.arpa"
 
 
 class Srv(NamedTuple):
+    """RFC 2782: which of the targets comes first, and how often among equals."""
+
     priority: int
     weight: int
     port: int

@@ -26,6 +26,8 @@ _log = logging.getLogger("dns")
 
 
 class Options(NamedTuple):
+    """`zone` is the cluster's; `upstreams` are asked for all else, none: what resolv.conf says."""
+
     zone: str = "cluster.local"
     port: int = 53
     upstreams: tuple[str, ...] = ()

@@ -104,6 +104,8 @@ class SetMTU(msgspec.Struct, frozen=True):
 
 
 class SetMAC(msgspec.Struct, frozen=True):
+    """`mac` in lower case, with colons."""
+
     name: str
     mac: str
 
@@ -132,6 +134,8 @@ class AddAddress(msgspec.Struct, frozen=True):
 
 
 class DelAddress(msgspec.Struct, frozen=True):
+    """`ip` with the prefix length it was given with; either family."""
+
     link: str
     ip: IPInterface
 
@@ -200,6 +204,8 @@ class AddNeighbour(msgspec.Struct, frozen=True):
 
 
 class DelNeighbour(msgspec.Struct, frozen=True):
+    """Of either family, permanent or learnt."""
+
     link: str
     ip: IPAddress
 
@@ -219,6 +225,8 @@ class AddForwarding(msgspec.Struct, frozen=True):
 
 
 class DelForwarding(msgspec.Struct, frozen=True):
+    """A VXLAN end forgets where frames for `mac` go."""
+
     link: str
     mac: str
     ip: IPAddress

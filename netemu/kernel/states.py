@@ -31,6 +31,8 @@ class Link(msgspec.Struct, frozen=True):
 
 
 class Address(NamedTuple):
+    """Of either family, with its prefix length."""
+
     link: str
     ip: ops.IPInterface
 
@@ -52,6 +54,8 @@ class Route(NamedTuple):
 
 
 class Neighbour(NamedTuple):
+    """A permanent entry of either family; `mac` in lower case."""
+
     link: str
     ip: ops.IPAddress
     mac: str

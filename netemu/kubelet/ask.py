@@ -20,6 +20,8 @@ _LIMIT = 10 << 10
 
 
 class Answer(NamedTuple):
+    """A probe's: `said` is what its event tells when it is not well."""
+
     well: bool
     said: str = ""
 

@@ -34,11 +34,15 @@ class Token(NamedTuple):
 
 
 class File(NamedTuple):
+    """`mode`: its permission bits."""
+
     content: bytes
     mode: int
 
 
 class HostPath(NamedTuple):
+    """A place of the node."""
+
     path: str
     kind: str  # as HostPathType; "" checks nothing
 

@@ -9,6 +9,8 @@ from netemu.store import revisions
 
 
 class Subscribers:
+    """All of one store."""
+
     def __init__(self) -> None:
         self._receivers: dict[int, tuple[str, Callable[[revisions.Change], None]]] = {}
         self._numbers = itertools.count()

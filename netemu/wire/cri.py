@@ -140,6 +140,8 @@ class ExecResult(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True, tag_field="verb", tag=True):
+    """`number`: which of the client's requests on this connection; its answer has the same."""
+
     number: int
 
 
@@ -157,10 +159,14 @@ class AttachedNetwork(Request, frozen=True):
 
 
 class StopPodSandbox(Request, frozen=True):
+    """Kills all of the pod. Answered once it is over, at once where there is none."""
+
     sandbox_id: str
 
 
 class RemovePodSandbox(Request, frozen=True):
+    """Stops it if need be, and forgets it and its containers."""
+
     sandbox_id: str
 
 
@@ -189,6 +195,8 @@ class StopContainer(Request, frozen=True):
 
 
 class RemoveContainer(Request, frozen=True):
+    """Forgets a container that does not run."""
+
     container_id: str
 
 
@@ -271,11 +279,15 @@ FailureKind = Literal["not found", "image not found", "rejected", "start failed"
 
 
 class Answer(msgspec.Struct, frozen=True, tag=True):
+    """`result` is JSON of the type that the request names."""
+
     number: int
     result: msgspec.Raw
 
 
 class Failure(msgspec.Struct, frozen=True, tag=True):
+    """`message` is for people; `kind` decides what the client raises."""
+
     number: int
     kind: FailureKind
     message: str

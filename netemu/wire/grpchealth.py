@@ -27,6 +27,8 @@ class Status(IntEnum):
 
 
 class Frame(NamedTuple):
+    """One of HTTP/2 (RFC 9113, 4.1); `kind` is its type."""
+
     kind: int
     flags: int
     stream: int

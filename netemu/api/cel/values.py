@@ -23,6 +23,8 @@ class Failed(errors.Rejected):
 
 
 class Duration(NamedTuple):
+    """May be negative."""
+
     nanos: int
 
 
@@ -46,18 +48,26 @@ class Optional(NamedTuple):
 
 
 class Url(NamedTuple):
+    """`url(text)`; its parts as RFC 3986 has them."""
+
     parts: SplitResult
 
 
 class Ip(NamedTuple):
+    """`ip(text)`, of either family."""
+
     address: ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Cidr(NamedTuple):
+    """`cidr(text)`: an address and its prefix length."""
+
     network: ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
 
 class Quantity(NamedTuple):
+    """`quantity(text)`, exact."""
+
     amount: Fraction
 
 

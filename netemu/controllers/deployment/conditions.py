@@ -198,6 +198,8 @@ def _failures(
 
 
 def condition(kind: str, status: str, reason: str, message: str, now: Now) -> apps.DeploymentCondition:
+    """One that has changed just now."""
+
     return apps.DeploymentCondition(
         type=kind,
         status=status,

@@ -32,6 +32,8 @@ class Thing(NamedTuple):
 
 
 def thing(obj: Any) -> Thing:
+    """What of an object the graph needs."""
+
     about = obj.metadata
     return Thing(
         about.uid,

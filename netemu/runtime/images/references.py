@@ -16,6 +16,8 @@ _REFERENCE = re.compile(
 
 
 class Reference(NamedTuple):
+    """An image's name in full, defaults filled in; `digest` is empty where none is asked for."""
+
     registry: str
     path: str
     tag: str

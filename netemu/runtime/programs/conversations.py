@@ -45,6 +45,8 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
+    """`kind` is its content type; with `close` the connection ends after it."""
+
     status: int = 200
     body: bytes = b""
     kind: str = "text/plain; charset=utf-8"

@@ -15,6 +15,8 @@ CODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 
 
 
 class Record(NamedTuple):
+    """`ttl` in seconds; `text` is what dig shows of its data."""
+
     name: str
     type: str
     ttl: int
@@ -22,6 +24,8 @@ class Record(NamedTuple):
 
 
 class Answer(NamedTuple):
+    """`code` is one of CODES."""
+
     code: str
     records: tuple[Record, ...]
 
@@ -35,6 +39,8 @@ class Settings(NamedTuple):
 
 
 def settings(path: str = "/etc/resolv.conf") -> Settings:
+    """Of a resolv.conf(5) file; the last `search` or `domain` counts."""
+
     servers: list[str] = []
     search: tuple[str, ...] = ()
     ndots = 1

@@ -24,6 +24,8 @@ _TOKEN = re.compile(
 
 
 class Directive(NamedTuple):
+    """One statement; `block` is what stands in its braces."""
+
     name: str
     arguments: tuple[str, ...]
     block: "tuple[Directive, ...]" = ()

@@ -42,7 +42,7 @@ class Got(NamedTuple):
 
 
 class BadUrl(ValueError):
-    pass
+    """No URL, or of a scheme that is not spoken here."""
 
 
 class NoConnection(OSError):
