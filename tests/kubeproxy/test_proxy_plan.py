@@ -461,6 +461,14 @@ def test_slots_that_are_no_longer_drawn_go_after_the_others(seconds):
     )
 
 
+def test_source_ranges_hold_for_all_load_balancer_ips_and_for_no_other_address():
+    vips = ("198.51.100.1", "198.51.100.2")
+    one = service("web", 10, balancer_ips=vips, external_ips=("192.0.2.1",), source_ranges=("10.0.0.0/8",))
+    wanted = place(one, members("web", (1, "here")))
+    guarded = {e.element.key for e in plan.elements(wanted, plan.Here("here")) if e.element.of == "guarded"}
+    assert guarded == {f"{vip} . tcp . 80" for vip in vips}
+
+
 def test_where_the_node_may_dial_a_load_balancer_ip_the_ip_itself_may():
     """A balancer gives it to the node as its own, and the node then sends from it."""
     one = service("web", 10, balancer_ips=("198.51.100.1",), source_ranges=("172.18.0.0/16", "fd00::/8"))
