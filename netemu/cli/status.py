@@ -74,8 +74,9 @@ def _lab(lab: dict[str, Any], paint: screen.Paint) -> list[str]:
             return [f"{title}  {paint('warn', 'remains of a crash')}: {advice}"]
         case "broken":
             return [f"{title}  {paint('bad', 'broken')}: {lab['message']}"]
-    style = "good" if lab["state"] == "up" else "warn"
-    head = f"{title}  {paint(style, lab['state'])} for {lab['up_for']:.0f} s, API on https://127.0.0.1:{lab['api_port']}"
+    state = paint("good" if lab["state"] == "up" else "warn", lab["state"])
+    where = f"https://127.0.0.1:{lab['api_port']}"
+    head = f"{title}  {state} for {_length(lab['up_for'])}, API on {where}"
     nodes = screen.table([[node["name"], *node["addresses"]] for node in lab["nodes"]], indent=2)
     titles = [paint("faint", text) for text in ("COMPONENT", "STATE", "PID", "FOR", "RESTARTS")]
     rows = [titles, *(_component(row, paint) for row in lab["components"])]
@@ -85,4 +86,10 @@ def _lab(lab: dict[str, Any], paint: screen.Paint) -> list[str]:
 def _component(row: dict[str, Any], paint: screen.Paint) -> list[str]:
     state = paint("good" if row["state"] == "running" else "bad", row["state"])
     restarts = f"{row['restarts']} ({row['last_end']})" if row["restarts"] else "0"
-    return [row["name"], state, str(row["pid"]), f"{row['since']:.0f} s", restarts]
+    return [row["name"], state, str(row["pid"]), _length(row["since"]), restarts]
+
+
+def _length(seconds: float) -> str:
+    from netemu.api import times
+
+    return times.duration(seconds)
