@@ -150,7 +150,7 @@ async def _reach(client: api.Client, clock: clock.Clock) -> None:
                 await messages.whole(await client.raw("GET", "/version"))
             return
         except (errors.Transient, TimeoutError):
-            patience = min(patience * 1.5, 3.0)
+            patience = min(patience * 1.5, 30.0)  # a slow machine may need seconds for its handshake
             await clock.sleep(retry.next())
 
 
