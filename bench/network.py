@@ -5,6 +5,7 @@ TCP throughput and round trips between pods of labs, and in turn over the same t
 what is asked for (pods masqueraded to the outside, this one Service); *bare links*, without any, where the
 Service's backend is asked directly; and with the lab's own rules while a policy selects its pods. Turns are
 short, so that what disturbs one disturbs the others; figures are ratios, each value the median of ten turns.
+Where the time goes is found with less noise: by the processor time of one thread that is both ends.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import hashlib
 import os
 import signal
 import socket
@@ -25,7 +25,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import harness
+from bench import byhand, harness
 from netemu.api import codec, core, networking
 from netemu.client import connect
 from netemu.kernel import netns
@@ -38,44 +38,7 @@ GOAL = 1.03  # by hand / netemu
 SECONDS = 0.1  # of throughput in a turn
 TRIPS = 400
 GROUP = 10  # turns whose medians are one value of a figure
-PORT = 7000
 _CHUNK = memoryview(bytes(1 << 20))
-
-
-NODES = ("worker-1", "worker-2")
-
-
-class Way(NamedTuple):
-    """From a client's namespace to a server's, asked for at an address and a port."""
-
-    client: str
-    server: str
-    address: str
-    port: int = PORT
-
-
-class Topology(NamedTuple):
-    """Of a lab, IPv4: workers' addresses and pod subnets, pods (worker and address), the Service of c.
-
-    `direct`: pods of one node are each other's neighbours; else the node is the only one that each has.
-    """
-
-    backend: str
-    mtu: int
-    direct: bool
-    nodes: dict[str, str]
-    subnets: dict[str, IPv4Network]
-    pods: dict[str, tuple[str, str]]
-    service: str
-
-    def ways(self, places: dict[str, str], *, translated: bool = True) -> dict[str, Way]:
-        """What is measured, between pods in these namespaces."""
-        there = Way(places["a"], places["c"], self.pods["c"][1])
-        return {
-            "same node": Way(places["a"], places["b"], self.pods["b"][1]),
-            "two nodes": there,
-            "Service, two nodes": there._replace(address=self.service, port=80) if translated else there,
-        }
 
 
 class Measured(NamedTuple):
@@ -91,28 +54,39 @@ def main() -> None:
     options = parser.parse_args()
     print(harness.machine(), flush=True)
     samples: list[harness.Sample] = []
+    costs: list[harness.Sample] = []
     busy = 0
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     for backend in ("host-gw", "vxlan"):
         with contextlib.ExitStack() as stack:
             found, places, policed = stack.enter_context(lab(backend))
             ours = found.ways(places)
-            two = stack.enter_context(hand(found, fewest(found)))
-            bare = stack.enter_context(hand(found, {}))
-            under = stack.enter_context(hand(found, policed))
+            two = stack.enter_context(byhand.hand(found, byhand.fewest(found)))
+            bare = stack.enter_context(byhand.hand(found, {}))
+            under = stack.enter_context(byhand.hand(found, policed))
+            tracked = stack.enter_context(byhand.hand(found, dict.fromkeys(byhand.NODES, byhand.TRACKED)))
             busy += not harness.quiet(options.patience)
             for title, way in ours.items():
                 taken = compare((way, two[title], bare[title], under[title]), options.rounds * GROUP)
-                for sample in figures(f"{title}, {backend}", *taken):
-                    samples.append(sample)
-                    print(sample.line(), flush=True)
+                samples += told(figures(f"{title}, {backend}", *taken))
+            for title in ("same node", "two nodes"):
+                asked = (bare, tracked, two, ours, under)
+                spent = attribute(tuple(ways[title] for ways in asked), options.rounds * GROUP)
+                costs += told(layers(f"{title}, {backend}", *spent))
     if options.write:
-        write(samples, busy)
+        note = f"Other work disturbed {busy} of 2 runs." if busy else ""
+        harness.publish("network", samples, _COMMAND, note)
+        harness.publish("network-costs", costs, _COMMAND, note)
 
 
-def write(samples: list[harness.Sample], busy: int) -> None:
-    note = f"Other work disturbed {busy} of 2 runs." if busy else ""
-    harness.publish("network", samples, "sudo python -m bench.network", note)
+_COMMAND = "sudo python -m bench.network"
+
+
+def told(samples: list[harness.Sample]) -> list[harness.Sample]:
+    """The same, printed."""
+    for sample in samples:
+        print(sample.line(), flush=True)
+    return samples
 
 
 def figures(title: str, *measured: list[Measured]) -> list[harness.Sample]:
@@ -123,13 +97,23 @@ def figures(title: str, *measured: list[Measured]) -> list[harness.Sample]:
     rate, trip = f"{title}: throughput", f"{title}: round trip"
     return [
         harness.Sample(rate, "Gbit/s", medians(rates[netemu])),
-        harness.Sample(f"{rate}, by hand / netemu", "", over(rates[two], rates[netemu]), GOAL),
-        harness.Sample(f"{rate}, bare links / netemu", "", over(rates[bare], rates[netemu]), GOAL),
+        harness.Sample(f"{rate}, by hand / netemu", "x", over(rates[two], rates[netemu]), GOAL),
+        harness.Sample(f"{rate}, bare links / netemu", "x", over(rates[bare], rates[netemu]), GOAL),
         harness.Sample(trip, "us", medians(trips[netemu])),
-        harness.Sample(f"{trip}, netemu / by hand", "", over(trips[netemu], trips[two]), GOAL),
-        harness.Sample(f"{trip}, netemu / bare links", "", over(trips[netemu], trips[bare]), GOAL),
-        harness.Sample(f"{trip}, under a policy / by hand", "", over(trips[policed], trips[two])),
+        harness.Sample(f"{trip}, netemu / by hand", "x", over(trips[netemu], trips[two]), GOAL),
+        harness.Sample(f"{trip}, netemu / bare links", "x", over(trips[netemu], trips[bare]), GOAL),
+        harness.Sample(f"{trip}, under a policy / by hand", "x", over(trips[policed], trips[two])),
     ]
+
+
+def layers(title: str, bare: list[float], *measured: list[float]) -> list[harness.Sample]:
+    """Microseconds over bare links, and what comes on top of them with more and more rules."""
+    names = ("conntrack alone", "two rules by hand", "netemu", "netemu, under a policy")
+    ratios = (
+        harness.Sample(f"{title}: {name} / bare links", "x", over(each, bare))
+        for name, each in zip(names, measured, strict=True)
+    )
+    return [harness.Sample(f"{title}: bare links", "us", medians(bare)), *ratios]
 
 
 def medians(values: list[float]) -> tuple[float, ...]:
@@ -145,7 +129,7 @@ def over(some: list[float], others: list[float]) -> tuple[float, ...]:
 # --- measuring
 
 
-def compare(ways: tuple[Way, ...], rounds: int) -> tuple[list[Measured], ...]:
+def compare(ways: tuple[byhand.Way, ...], rounds: int) -> tuple[list[Measured], ...]:
     found: tuple[list[Measured], ...] = tuple([] for _ in ways)
     with contextlib.ExitStack() as stack:
         for way in ways:
@@ -161,10 +145,10 @@ def compare(ways: tuple[Way, ...], rounds: int) -> tuple[list[Measured], ...]:
 
 
 @contextlib.contextmanager
-def serving(way: Way) -> Iterator[None]:
+def serving(way: byhand.Way) -> Iterator[None]:
     """A process that answers there: what it received after the client has finished, or each byte at once."""
     with netns.inside(way.server):
-        listener = socket.create_server(("0.0.0.0", PORT))
+        listener = socket.create_server(("0.0.0.0", byhand.PORT))
     pid = os.fork()
     if pid == 0:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
@@ -192,7 +176,7 @@ def _serve(listener: socket.socket) -> None:
         stream.close()
 
 
-def _open(way: Way) -> socket.socket:
+def _open(way: byhand.Way) -> socket.socket:
     with netns.inside(way.client):
         stream = socket.socket()
     stream.settimeout(10)
@@ -202,7 +186,7 @@ def _open(way: Way) -> socket.socket:
     return stream
 
 
-def throughput(way: Way) -> float:
+def throughput(way: byhand.Way) -> float:
     """Gbit/s of what has really arrived."""
     with _open(way) as stream:
         stream.sendall(b"t")
@@ -214,7 +198,7 @@ def throughput(way: Way) -> float:
         return arrived * 8 / (time.perf_counter() - began) / 1e9
 
 
-def round_trip(way: Way) -> float:
+def round_trip(way: byhand.Way) -> float:
     """Microseconds of one byte there and back, median."""
     with _open(way) as stream:
         stream.sendall(b"e")
@@ -227,11 +211,38 @@ def round_trip(way: Way) -> float:
     return statistics.median(times) * 1e6
 
 
+def attribute(ways: tuple[byhand.Way, ...], rounds: int) -> tuple[list[float], ...]:
+    found: tuple[list[float], ...] = tuple([] for _ in ways)
+    for number in range(rounds):
+        for step in range(len(ways)):
+            which = (number + step) % len(ways)
+            found[which].append(processor_time(ways[which]))
+    return found
+
+
+def processor_time(way: byhand.Way) -> float:
+    """Microseconds that one byte there and back takes, lower quartile. Nobody is woken up, nobody waits: a
+    packet is received before the call that sends it returns.
+    """
+    with netns.inside(way.server):
+        listener = socket.create_server(("0.0.0.0", byhand.PORT))
+    with listener, _open(way) as client, listener.accept()[0] as server:
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        times = []
+        for _ in range(TRIPS):
+            began = time.thread_time_ns()
+            for sender, receiver in ((client, server), (server, client)):
+                sender.send(b"x")
+                receiver.recv(1)
+            times.append(time.thread_time_ns() - began)
+    return sorted(times)[TRIPS // 4] / 1000
+
+
 # --- netemu's
 
 
 @contextlib.contextmanager
-def lab(backend: str) -> Iterator[tuple[Topology, dict[str, str], dict[str, str]]]:
+def lab(backend: str) -> Iterator[tuple[byhand.Topology, dict[str, str], dict[str, str]]]:
     """Two pods on one worker, one on the other with a Service; the pods' namespaces; the workers' rules as
     they are while a policy selects the pods.
     """
@@ -247,10 +258,10 @@ def lab(backend: str) -> Iterator[tuple[Topology, dict[str, str], dict[str, str]
         subprocess.run((*netemu, "down", "--name", name, "--quiet"), check=True)
 
 
-async def _populate(name: str, backend: str) -> tuple[Topology, dict[str, str], dict[str, str]]:
+async def _populate(name: str, backend: str) -> tuple[byhand.Topology, dict[str, str], dict[str, str]]:
     found = handle.open(name)
     async with connect.from_kubeconfig(str(found.kubeconfig)) as client:
-        for pod, node in (("a", NODES[0]), ("b", NODES[0]), ("c", NODES[1])):
+        for pod, node in (("a", byhand.NODES[0]), ("b", byhand.NODES[0]), ("c", byhand.NODES[1])):
             await client.create(_pod(pod, node))
         service = await client.create(_service())
         pods: dict[str, core.Pod] = {}
@@ -259,10 +270,10 @@ async def _populate(name: str, backend: str) -> tuple[Topology, dict[str, str], 
                 listing = await client.list(core.Pod, "default")
                 pods = {p.metadata.name: p for p in listing.items if p.status.podIP and _ready(p)}
                 await asyncio.sleep(0.05)
-        nodes = {node: await client.get(core.Node, node) for node in NODES}
-    placed = {key: one for node in NODES for key, one in (await sources.pods_on(found, node)).items()}
+        nodes = {node: await client.get(core.Node, node) for node in byhand.NODES}
+    placed = {key: one for node in byhand.NODES for key, one in (await sources.pods_on(found, node)).items()}
     places = {pod: str(found.pid_path(placed["default", pod].sandbox.pid, "ns/net")) for pod in pods}
-    topology = Topology(
+    topology = byhand.Topology(
         backend,
         netns.call(places["a"], _mtu, "eth0"),
         " via " not in netns.call(places["a"], _said, ("ip", "route", "get", pods["b"].status.podIP)),
@@ -290,7 +301,8 @@ async def _listed(found: handle.Handle, *, judged: bool) -> dict[str, str]:
     """The workers' rules, once each of them judges packets by policies, or none does."""
     async with asyncio.timeout(60):
         while True:
-            rules = {n: netns.call(str(found.netns(n)), _said, ("nft", "list", "ruleset")) for n in NODES}
+            places = {node: str(found.netns(node)) for node in byhand.NODES}
+            rules = {n: netns.call(place, _said, ("nft", "list", "ruleset")) for n, place in places.items()}
             if all((_JUDGING in text) == judged for text in rules.values()):
                 return rules
             await asyncio.sleep(0.05)
@@ -309,7 +321,7 @@ def _mtu(link: str) -> int:
     return int(words[words.index("mtu") + 1])
 
 
-def _wait(way: Way) -> socket.socket:
+def _wait(way: byhand.Way) -> socket.socket:
     """Until the Service is translated: its server does not listen yet, so it refuses."""
     deadline = time.monotonic() + 60
     while True:
@@ -340,7 +352,7 @@ def _pod(name: str, node: str) -> core.Pod:
 
 
 def _service() -> core.Service:
-    ports = [{"port": 80, "targetPort": PORT, "protocol": "TCP"}]
+    ports = [{"port": 80, "targetPort": byhand.PORT, "protocol": "TCP"}]
     document = {
         "metadata": {"name": "c", "namespace": "default"},
         "spec": {"selector": {"pod": "c"}, "ports": ports},
@@ -360,120 +372,6 @@ def _policy() -> networking.NetworkPolicy:
         },
     }
     return codec.convert(networking.NetworkPolicy, document)
-
-
-# --- by hand
-
-_SYSCTLS = {
-    "net/ipv4/ip_forward": "1",
-    "net/ipv4/conf/all/rp_filter": "2",
-    "net/ipv4/conf/all/send_redirects": "0",
-    "net/ipv4/conf/cni0/send_redirects": "0",
-    "net/bridge/bridge-nf-call-iptables": "1",
-}
-_FEWEST = """
-table ip hand {{
-  set inside {{ type ipv4_addr ; flags interval ;
-    elements = {{ 10.244.0.0/16, 10.96.0.0/16, 172.18.0.0/16 }} ; }}
-  map services {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service ;
-    elements = {{ {service} . tcp . 80 : {pod} . {port} }} ; }}
-  chain prerouting {{ type nat hook prerouting priority dstnat ;
-    dnat to ip daddr . ip protocol . tcp dport map @services ; }}
-  chain postrouting {{ type nat hook postrouting priority srcnat ;
-    ip saddr 10.244.0.0/16 ip daddr != @inside masquerade fully-random ; }}
-}}
-"""
-
-
-@contextlib.contextmanager
-def hand(found: Topology, rules: dict[str, str]) -> Iterator[dict[str, Way]]:
-    """The lab's two workers and three pods again, by the commands anybody would type; `rules` by worker: none
-    are bare links.
-    """
-    places = ("fabric", *NODES, *found.pods)
-    fds = {place: netns.open_new() for place in places}
-    paths = {place: f"/proc/{os.getpid()}/fd/{fd}" for place, fd in fds.items()}
-    try:
-        for place, text in commands(found, paths).items():
-            netns.call(paths[place], _told, ("ip", "-batch", "-"), text)
-        for node in NODES:
-            netns.call(paths[node], _settle)
-            netns.call(paths[node], _told, ("nft", "-f", "-"), rules.get(node, ""))
-            if found.backend == "vxlan":
-                entries = ((_mac(other, "flannel.1"), found.nodes[other]) for other in NODES if other != node)
-                text = "".join(f"fdb add {mac} dev flannel.1 dst {ip}\n" for mac, ip in entries)
-                netns.call(paths[node], _told, ("bridge", "-batch", "-"), text)
-        yield found.ways(paths, translated=bool(rules))
-    finally:
-        for fd in fds.values():
-            os.close(fd)
-
-
-def fewest(found: Topology) -> dict[str, str]:
-    """Rules that do what is asked for here and no more: to the outside, and to this one Service."""
-    text = _FEWEST.format(service=found.service, pod=found.pods["c"][1], port=PORT)
-    return dict.fromkeys(NODES, text)
-
-
-def commands(found: Topology, paths: dict[str, str]) -> dict[str, str]:
-    """What `ip` is told, place by place in this order."""
-    told = {"fabric": "link set lo up\nlink add nodes type bridge\nlink set nodes up\n"}
-    for node in NODES:
-        told["fabric"] += f"link add {node} type veth peer name eth0 netns {paths[node]}\n"
-        told["fabric"] += f"link set {node} master nodes up\n"
-    for node, other in (NODES, reversed(NODES)):
-        subnet = found.subnets[node]
-        told[node] = (
-            f"link set eth0 address {_mac(node, 'eth0')}\naddr add {found.nodes[node]}/16 dev eth0\n"
-            "link set eth0 up\nlink set lo up\n"
-            f"neigh add {found.nodes[other]} lladdr {_mac(other, 'eth0')} dev eth0 nud permanent\n"
-            f"link add address {_mac(node, 'cni0')} cni0 type bridge\n"
-            f"link set cni0 mtu {found.mtu} up\naddr add {subnet[1]}/24 dev cni0\n"
-        )
-        told[node] += _between(found, node, other)
-    for pod, (node, ip) in found.pods.items():
-        mtu = found.mtu
-        told[node] += (
-            f"link add veth-{pod} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {paths[pod]}\n"
-            f"link set veth-{pod} master cni0 up\n"
-            f"neigh add {ip} lladdr {_mac(pod, 'eth0')} dev cni0 nud permanent\n"
-        )
-        gateway = found.subnets[node][1]
-        told[pod] = (
-            f"link set lo up\nlink set eth0 address {_mac(pod, 'eth0')}\nlink set eth0 up\n"
-            f"addr add {ip}/{24 if found.direct else 32} dev eth0\n"
-            f"route add default via {gateway} dev eth0 onlink\n"
-            f"neigh add {gateway} lladdr {_mac(node, 'cni0')} dev eth0 nud permanent\n"
-        )
-    return told
-
-
-def _between(found: Topology, node: str, other: str) -> str:
-    own, there = found.subnets[node], found.subnets[other]
-    if found.backend == "host-gw":
-        return f"route add {there} via {found.nodes[other]}\n"
-    tunnel = "flannel.1 type vxlan id 1 dev eth0 dstport 8472 nolearning"
-    return (
-        f"link add address {_mac(node, 'flannel.1')} mtu 1450 {tunnel} local {found.nodes[node]}\n"
-        f"addr add {own[0]}/32 dev flannel.1\nlink set flannel.1 up\n"
-        f"neigh add {there[0]} lladdr {_mac(other, 'flannel.1')} dev flannel.1 nud permanent\n"
-        f"route add {there} via {there[0]} dev flannel.1 onlink\n"
-    )
-
-
-def _mac(place: str, link: str) -> str:
-    """Known beforehand, for permanent neighbours: the kernel's table of others may be full."""
-    return "0e:" + hashlib.blake2s(f"{place} {link}".encode(), digest_size=5).digest().hex(":")
-
-
-def _settle() -> None:
-    """In a node's namespace."""
-    for key, value in _SYSCTLS.items():
-        Path("/proc/sys", key).write_text(value)
-
-
-def _told(command: tuple[str, ...], text: str) -> None:
-    subprocess.run(command, check=True, input=text, text=True)
 
 
 if __name__ == "__main__":
