@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from netemu.base import yamls
 from netemu.scenario import documents, fields
 
 FILE = "expectations.yaml"
@@ -55,14 +56,14 @@ def load(path: pathlib.Path) -> Expectations:
     found = documents.read(str(path))
     if len(found) != 1:
         message = f"expectations are one YAML document, this file has {len(found)}"
-        raise documents.Document(None, str(path), {}).rejected((), message)
+        raise yamls.Document(None, str(path), {}).rejected((), message)
     return read(found[0])
 
 
-def read(document: documents.Document) -> Expectations:
+def read(document: yamls.Document) -> Expectations:
     """Read it from a document: a list, or a mapping with `expect`, and perhaps `namespace`."""
     value = document.value
-    path: documents.Path = ()
+    path: yamls.Path = ()
     namespace, items = "default", value
     if isinstance(value, dict):
         top = fields.of(document, (), value).known({"namespace", "expect"})
@@ -82,7 +83,7 @@ def read(document: documents.Document) -> Expectations:
     return Expectations(namespace, tuple(every), nothing_else)
 
 
-def _sentence(document: documents.Document, path: documents.Path, text: str) -> Expectation:
+def _sentence(document: yamls.Document, path: yamls.Path, text: str) -> Expectation:
     found = _SENTENCE.fullmatch(" ".join(text.split()))
     if found is None:
         raise document.rejected(path, f"'{text}' is not understood; write: {'; '.join(GRAMMAR)}")

@@ -1,6 +1,6 @@
 """A document read field by field, where every complaint says the line. Knows YAML's shapes; no Lab."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,29 +16,16 @@ def nowhere(_: tuple[str | int, ...]) -> str:
 
 def load(path: str | Path) -> tuple[Any, Where]:
     """The document in a YAML file, and where its fields are. Rejected with `file:line`."""
-    import yaml
+    from netemu.base import yamls  # few labs are described by a file
 
     try:
-        text = Path(path).read_bytes()
+        found = yamls.parse(Path(path).read_bytes(), str(path))
     except OSError as failure:
         raise errors.Rejected(f"{path}: {failure.strerror}") from None
-    try:
-        root = yaml.compose(text, yaml.SafeLoader)
-        document = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as failure:
-        mark = failure.problem_mark or failure.context_mark
-        line = mark.line + 1 if mark else 1
-        raise errors.Rejected(f"{path}:{line}: not YAML: {failure.problem or failure.context}") from None
-    except (yaml.YAMLError, UnicodeError, ValueError) as failure:
-        raise errors.Rejected(f"{path}: not YAML: {str(failure).splitlines()[0]}") from None
-    lines = dict(_lines(root)) if root is not None else {}
-
-    def where(field_path: tuple[str | int, ...]) -> str:
-        while field_path and field_path not in lines:
-            field_path = field_path[:-1]
-        return f"{path}:{lines.get(field_path, 1)}: "
-
-    return document, where
+    if len(found) > 1:
+        raise errors.Rejected(f"{path}: one YAML document is a Lab, this file has {len(found)}")
+    document = found[0] if found else yamls.Document(None, str(path), {})
+    return document.value, lambda field_path: f"{document.where(field_path)}: "
 
 
 class Reader:
@@ -85,13 +72,3 @@ class Reader:
 
     def _name(self, key: str) -> str:
         return ".".join((*self._path, key))
-
-
-def _lines(node: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], int]]:
-    """The line of every field of a composed YAML document."""
-    if isinstance(node.value, list):
-        for number, item in enumerate(node.value):
-            key, value = item if isinstance(item, tuple) else (None, item)
-            here = (*path, str(key.value) if key is not None else number)
-            yield here, (key or value).start_mark.line + 1
-            yield from _lines(value, here)

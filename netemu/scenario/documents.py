@@ -1,77 +1,22 @@
-"""YAML files as plain values that remember their lines. Knows YAML and files; not what the fields mean."""
+"""YAML files, directories of them, and the paths that errors name. Knows files; not what the fields mean."""
 
 import difflib
 import pathlib
 import re
 import sys
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable
 
-import yaml
+from netemu.base import errors, yamls
 
-from netemu.base import errors
-
-Path = tuple[str | int, ...]
 SUFFIXES = (".yaml", ".yml", ".json")
 
 _TOKEN = re.compile(r"\[(\d+)\]|\[([^\]]*)\]|([^.\[\]]+)")
 
 
-class Document(NamedTuple):
-    """One YAML document: its value, the file it came from, and the line each field is on."""
-
-    value: Any
-    file: str
-    lines: Mapping[Path, int]
-
-    def where(self, path: Path = ()) -> str:
-        """`file:line` of a field, or of the nearest thing around it that is written down."""
-        while path and path not in self.lines:
-            path = path[:-1]
-        return f"{self.file}:{self.lines.get(path, 1)}"
-
-    def rejected(self, path: Path, message: str, *, hint: str = "") -> errors.Rejected:
-        """The error that says what is wrong with a field, and where it is."""
-        return errors.Rejected(f"{self.where(path)}: {message}", hint=hint)
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Safe YAML in which dates stay text, as Kubernetes reads them."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def parse(text: str | bytes, file: str) -> tuple[Document, ...]:
-    """The documents of a YAML text; empty ones are left out. Rejected with `file:line` if not YAML."""
-    documents: list[Document] = []
-    loader = _Loader(text)
-    try:
-        while loader.check_node():
-            node = loader.get_node()
-            lines: dict[Path, int] = {}
-            _note(node, (), lines, file)
-            value = loader.construct_document(node)
-            if value is not None:
-                documents.append(Document(value, file, lines))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        raise errors.Rejected(f"{file}:{line}: not valid YAML: {error.problem or error.context}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise errors.Rejected(f"{file}: not valid YAML: {str(error).splitlines()[0]}") from error
-    finally:
-        loader.dispose()
-    return tuple(documents)
-
-
-def read(path: str) -> tuple[Document, ...]:
+def read(path: str) -> tuple[yamls.Document, ...]:
     """The documents of a file, of all YAML and JSON files of a directory (by name), or of stdin (`-`)."""
     if path == "-":
-        return parse(sys.stdin.buffer.read(), "stdin")
+        return yamls.parse(sys.stdin.buffer.read(), "stdin")
     place = pathlib.Path(path)
     if place.is_dir():
         files = sorted(file for file in place.iterdir() if file.suffix in SUFFIXES and file.is_file())
@@ -79,12 +24,12 @@ def read(path: str) -> tuple[Document, ...]:
             raise errors.Rejected(f"{path}: no {', '.join(SUFFIXES)} file in this directory")
         return tuple(document for file in files for document in read(str(file)))
     try:
-        return parse(place.read_bytes(), path)
+        return yamls.parse(place.read_bytes(), path)
     except OSError as error:
         raise errors.Rejected(f"{path}: {error.strerror}") from error
 
 
-def path_of(field: str) -> Path:
+def path_of(field: str) -> yamls.Path:
     """A field path as Kubernetes writes it (`spec.ports[0].name`, `metadata.labels[a/b]`) in parts."""
     return tuple(int(index) if index else key or name for index, key, name in _TOKEN.findall(field))
 
@@ -94,20 +39,3 @@ def nearest(word: str, known: Iterable[str]) -> str:
     ordered = sorted(known)
     close = difflib.get_close_matches(word, ordered, n=1)
     return f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(ordered)}"
-
-
-def _note(node: yaml.Node, path: Path, lines: dict[Path, int], file: str) -> None:
-    """Write down the line of everything in a node; a key written twice is refused."""
-    lines.setdefault(path, node.start_mark.line + 1)
-    if isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            _note(item, (*path, index), lines, file)
-    elif isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            name = str(key.value) if isinstance(key, yaml.ScalarNode) else ""
-            here = (*path, name)
-            if here in lines and name != "<<":
-                line = key.start_mark.line + 1
-                raise errors.Rejected(f"{file}:{line}: '{name}' is here twice (first on line {lines[here]})")
-            lines[here] = key.start_mark.line + 1
-            _note(value, here, lines, file)

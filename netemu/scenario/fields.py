@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple, TypeVar
 
+from netemu.base import yamls
 from netemu.scenario import documents
 
 T = TypeVar("T")
@@ -11,8 +12,8 @@ T = TypeVar("T")
 class Fields(NamedTuple):
     """A mapping inside a document, and the path to it."""
 
-    document: documents.Document
-    path: documents.Path
+    document: yamls.Document
+    path: yamls.Path
     value: dict[str, Any]
 
     def known(self, names: Collection[str]) -> "Fields":
@@ -96,7 +97,7 @@ class Fields(NamedTuple):
         return value
 
 
-def of(document: documents.Document, path: documents.Path, value: Any) -> Fields:
+def of(document: yamls.Document, path: yamls.Path, value: Any) -> Fields:
     """The mapping at `path`; Rejected when it is something else."""
     if not isinstance(value, dict):
         raise document.rejected(path, "a mapping (key: value) is wanted here")

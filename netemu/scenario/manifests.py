@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from netemu.api import kinds, schema
-from netemu.base import errors
+from netemu.base import errors, yamls
 from netemu.scenario import documents
 
 
 class Manifest(NamedTuple):
     """One object as it was written, its kind, and the namespace it goes to ("" for cluster-wide kinds)."""
 
-    document: documents.Document
+    document: yamls.Document
     kind: kinds.Kind
     namespace: str
 
@@ -55,7 +55,7 @@ def _is_foreign(value: Any) -> bool:
     return value.get("kind") not in known if "kind" in value else "apiVersion" not in value
 
 
-def _flat(found: Iterable[documents.Document]) -> Iterator[documents.Document]:
+def _flat(found: Iterable[yamls.Document]) -> Iterator[yamls.Document]:
     """A `kind: List` is its items."""
     for document in found:
         value = document.value
@@ -63,12 +63,12 @@ def _flat(found: Iterable[documents.Document]) -> Iterator[documents.Document]:
             for index, item in enumerate(value["items"]):
                 prefix = ("items", index)
                 lines = {path[2:]: line for path, line in document.lines.items() if path[:2] == prefix}
-                yield documents.Document(item, document.file, lines)
+                yield yamls.Document(item, document.file, lines)
         else:
             yield document
 
 
-def _check(document: documents.Document, namespace: str) -> Manifest:
+def _check(document: yamls.Document, namespace: str) -> Manifest:
     value = document.value
     if not isinstance(value, dict):
         raise document.rejected((), "a Kubernetes object is a mapping (apiVersion, kind, metadata, ...)")
@@ -93,7 +93,7 @@ def _check(document: documents.Document, namespace: str) -> Manifest:
     return Manifest(document, kind, str(metadata.get("namespace") or namespace))
 
 
-def _kind(document: documents.Document, value: dict[str, Any]) -> kinds.Kind:
+def _kind(document: yamls.Document, value: dict[str, Any]) -> kinds.Kind:
     for field in ("apiVersion", "kind"):
         if not isinstance(value.get(field), str):
             raise document.rejected((), f"the field '{field}' is missing")

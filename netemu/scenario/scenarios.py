@@ -6,7 +6,7 @@ Knows the format; a place or an object named here may turn out not to exist.
 import pathlib
 from typing import NamedTuple
 
-from netemu.base import errors
+from netemu.base import errors, yamls
 from netemu.lab import config
 from netemu.scenario import documents, fields, places
 
@@ -73,7 +73,7 @@ def load(path: str) -> Scenario:
     return read(found[0], file.parent)
 
 
-def read(document: documents.Document, directory: pathlib.Path) -> Scenario:
+def read(document: yamls.Document, directory: pathlib.Path) -> Scenario:
     """Read a scenario from a document; manifests are looked for in `directory`."""
     top = fields.of(document, (), document.value)
     top.known({"name", "about", "lab", "manifests", "serve", "ready-within", "within", "checks"})

@@ -6,10 +6,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from netemu.base import errors
+from netemu.base import errors, yamls
 from netemu.check import build, expectations, folders, imagine
 from netemu.cli import main
-from netemu.scenario import documents, manifests, scenarios
+from netemu.scenario import manifests, scenarios
 
 PODS = """
 apiVersion: v1
@@ -140,7 +140,7 @@ def test_json_and_junit(folder, capsys, tmp_path):
     ],
 )
 def test_bad_expectations_say_where(text, message):
-    (document,) = documents.parse(text, "e.yaml")
+    (document,) = yamls.parse(text, "e.yaml")
     with pytest.raises(errors.Rejected) as refused:
         expectations.read(document)
     assert refused.value.message.startswith(message)
@@ -163,7 +163,7 @@ def test_an_expectation_about_nobody_says_where(folder, capsys):
     ],
 )  # fmt: skip
 def test_sentences(text, senders, targets, ports, wanted):
-    (document,) = documents.parse(f"- {text}", "e.yaml")
+    (document,) = yamls.parse(f"- {text}", "e.yaml")
     (found,) = expectations.read(document).every
     assert (found.senders, found.targets, found.ports, found.wanted) == (senders, targets, ports, wanted)
 

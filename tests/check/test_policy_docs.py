@@ -5,8 +5,8 @@ import re
 
 import pytest
 
+from netemu.base import yamls
 from netemu.check import expectations
-from netemu.scenario import documents
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "policies.md").read_text()
@@ -34,5 +34,5 @@ def test_what_the_page_shows_is_what_is_said():
 
 @pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL))
 def test_expectations_on_the_page_are_understood(text):
-    (document,) = documents.parse(text, "docs/policies.md")
+    (document,) = yamls.parse(text, "docs/policies.md")
     assert expectations.read(document).every

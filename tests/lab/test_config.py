@@ -49,7 +49,8 @@ def test_an_empty_document_is_the_default_lab(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "said"),
     [
-        ("name: [", 1, "not YAML"),
+        ("name: [", 1, "not valid YAML"),
+        ("name: one\nnodes: 2\nname: two\n", 3, "'name' is here twice (first on line 1)"),
         ("- 1\n", 1, "must be a mapping"),
         ("kind: Pod\n", 1, "not a Lab"),
         ("name: ok\nnode: 3\n", 2, "unknown field 'node'"),

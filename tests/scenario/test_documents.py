@@ -2,7 +2,7 @@
 
 import pytest
 
-from netemu.base import errors
+from netemu.base import errors, yamls
 from netemu.scenario import documents
 
 TEXT = """\
@@ -25,14 +25,14 @@ kind: Second
 
 
 def test_every_field_knows_its_line():
-    first, second = documents.parse(TEXT, "web.yaml")
+    first, second = yamls.parse(TEXT, "web.yaml")
     assert first.where(("metadata", "name")) == "web.yaml:5"
     assert first.where(documents.path_of("spec.ports[1].name")) == "web.yaml:11"
     assert second.where(("kind",)) == "web.yaml:15"
 
 
 def test_a_field_that_is_not_written_is_where_its_parent_is():
-    (first, _) = documents.parse(TEXT, "web.yaml")
+    (first, _) = yamls.parse(TEXT, "web.yaml")
     assert first.where(("spec", "ports", 0, "protocol")) == "web.yaml:8"
     assert first.where(("nowhere",)) == "web.yaml:2"
 
@@ -50,18 +50,18 @@ def test_a_field_that_is_not_written_is_where_its_parent_is():
 )
 def test_what_is_not_yaml_is_refused_with_its_line(text, complaint):
     with pytest.raises(errors.Rejected) as refused:
-        documents.parse(text, "bad.yaml")
+        yamls.parse(text, "bad.yaml")
     assert refused.value.message.startswith(complaint), refused.value.message
     assert "\n" not in refused.value.message
 
 
 def test_a_python_object_is_not_made():
     with pytest.raises(errors.Rejected):
-        documents.parse("a: !!python/object/apply:os.system ['true']\n", "bad.yaml")
+        yamls.parse("a: !!python/object/apply:os.system ['true']\n", "bad.yaml")
 
 
 def test_dates_stay_text_as_in_kubernetes():
-    (document,) = documents.parse("day: 2026-01-02\nat: 2026-01-02T03:04:05Z\nport: 0o17\n", "f")
+    (document,) = yamls.parse("day: 2026-01-02\nat: 2026-01-02T03:04:05Z\nport: 0o17\n", "f")
     assert document.value["day"] == "2026-01-02"
     assert document.value["at"] == "2026-01-02T03:04:05Z"
 

@@ -4,15 +4,15 @@ import pathlib
 
 import pytest
 
-from netemu.base import errors
-from netemu.scenario import documents, places, scenarios
+from netemu.base import errors, yamls
+from netemu.scenario import places, scenarios
 
 HERE = pathlib.Path("scenarios/x")
 QUICKSTART = pathlib.Path(__file__).parents[2] / "scenarios" / "01-quickstart"
 
 
 def read(text):
-    (document,) = documents.parse(text, "scenario.yaml")
+    (document,) = yamls.parse(text, "scenario.yaml")
     return scenarios.read(document, HERE)
 
 

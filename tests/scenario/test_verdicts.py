@@ -7,12 +7,12 @@ from xml.etree import ElementTree
 import pytest
 
 from netemu.api import codec, core, discovery
-from netemu.base import errors
+from netemu.base import errors, yamls
 from netemu.cli import matrix
 from netemu.model import worlds
 from netemu.probe import questions, spread
 from netemu.probe.questions import Answer, Outcome
-from netemu.scenario import documents, judge, plan, report, scenarios
+from netemu.scenario import judge, plan, report, scenarios
 
 
 def node(number):
@@ -75,7 +75,7 @@ WORLD = worlds.World(
 
 def check(text):
     body = "".join(f"  {line}\n" for line in text.strip().splitlines())
-    (document,) = documents.parse(f"checks:\n- name: c\n{body}", "s.yaml")
+    (document,) = yamls.parse(f"checks:\n- name: c\n{body}", "s.yaml")
     return scenarios.read(document, pathlib.Path("x")).checks[0]
 
 
