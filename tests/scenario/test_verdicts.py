@@ -119,7 +119,7 @@ def test_a_service_by_address_name_and_node_port():
 
 def test_spread_asks_often_enough():
     (found,) = probes("from: pod client\nto: service web\nspread: true")
-    assert found.requests == spread.requests_needed(3)
+    assert found.requests == spread.requests_needed([1 / 3] * 3)
 
 
 @pytest.mark.parametrize(
