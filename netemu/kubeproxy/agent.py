@@ -6,8 +6,10 @@ The first change of a quiet time is programmed at once; what comes meanwhile or 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
+import socket
 from collections.abc import Iterable
 
 from netemu.api import core, discovery
@@ -65,12 +67,13 @@ async def run(
         program = programs.Iptables(around, system=system)
     else:
         program = programs.Nftables(door, touching or touches.Touches(layout.TABLES), around)
-    one = proxy.Proxy(node_name, program, tracking or conntrack.NetlinkConntrack(), around, clock)
+    tracked = tracking or conntrack.NetlinkConntrack()
+    one = proxy.Proxy(node_name, program, tracked, around, clock)
     loop = _Loop(one, clock, chosen)
     held = informers.Informers(client, clock)
     loop.listen(held, node_name)
     if system is not None:
-        _settle(system, chosen)
+        _settle(system, chosen, tracked)
     places = functools.partial(_places, one, system)
     ports = listeners.Listeners(loop.health, one.metrics, chosen, clock, gather=loop.gather, places=places)
     try:
@@ -86,11 +89,19 @@ async def run(
         await ports.close()
 
 
-def _settle(system: network.Network, chosen: options.Options) -> None:
-    """A kernel without connection tracking has no such settings."""
-    for key, value in options.sysctls(chosen):
+def _settle(system: network.Network, chosen: options.Options, tracked: conntrack.Conntrack) -> None:
+    """A kernel without connection tracking has no such settings; where it is a module that nobody has used
+    yet, they come when it is asked for connections.
+    """
+    wanted = [ops.SetSysctl(key, value) for key, value in options.sysctls(chosen)]
+    try:
+        system.apply(wanted[:1])
+    except linux.KernelError:
+        with contextlib.suppress(linux.KernelError, OSError):
+            tracked.flows(socket.IPPROTO_TCP)
+    for one in wanted:
         try:
-            system.apply([ops.SetSysctl(key, value)])
+            system.apply((one,))
         except linux.KernelError as refusal:
             _log.warning("%s", refusal)
 
