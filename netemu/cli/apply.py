@@ -28,11 +28,13 @@ def command(files: tuple[str, ...], namespace: str, as_json: bool, quiet: bool, 
     """Create the objects of YAML files, or merge them into what is there, as kubectl does.
 
     Every file is checked first: an unknown kind or field is refused with file and line, and nothing is sent.
+    Kinds may be your own: defined in the lab before, or by a CustomResourceDefinition in the same files.
     """
     from netemu.base import errors
+    from netemu.cli import resources
     from netemu.scenario import manifests
 
-    wanted = manifests.read(files, namespace=namespace)
+    wanted = manifests.read(files, namespace=namespace, elsewhere=resources.defined_in(name))
     if not wanted:
         raise errors.Rejected(f"no objects in {', '.join(files)}")
     done = _apply(name, wanted, silent=as_json or quiet)

@@ -56,7 +56,7 @@ def command(
             "name either objects or -f FILE", hint="netemu delete pod web; netemu delete -f web.yaml"
         )
     if files:
-        read = manifests.read(files, namespace=namespace)
+        read = manifests.read(files, namespace=namespace, elsewhere=resources.defined_in(name))
         wanted = [(m.kind, m.name, m.namespace) for m in reversed(read)]
     else:
         named = resources.parse(what)
@@ -123,9 +123,14 @@ async def _delete(
 
 async def _gone(client: "api.Client", kind: "kinds.Kind", name: str, namespace: str, uid: str) -> None:
     """Return when the object of that uid is no more."""
+    from netemu.client import errors
+
     fields = f"metadata.name={name}"
     while True:
-        listing = await client.list(kind.type, namespace, fields=fields)
+        try:
+            listing = await client.list(kind.type, namespace, fields=fields)
+        except errors.NotFound:
+            return  # the definition of its kind went, and it with that
         if not any(item.metadata.uid == uid for item in listing.items):
             return
         async for event in client.watch(kind.type, namespace, revision=listing.revision, fields=fields):

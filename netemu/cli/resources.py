@@ -1,11 +1,13 @@
-"""What a user's word means: `po`, `deployments.apps`, `pod/web`, `all`. Pure."""
+"""What a user's word means: `po`, `deployments.apps`, `pod/web`, `all`; and kinds that only a lab knows."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from netemu.api import kinds
 from netemu.base import errors
-from netemu.scenario import documents
+from netemu.cli import options
+from netemu.scenario import documents, manifests
 
 
 class Named(NamedTuple):
@@ -43,6 +45,30 @@ def parse(words: Sequence[str]) -> tuple[Named, ...]:
     if len(words) == 1:
         return tuple(Named(kind) for kind in found)
     return tuple(Named(kind, name) for kind in found for name in words[1:])
+
+
+def defined_in(lab: str) -> manifests.Lookup:
+    """How manifests find the kinds that users defined in a lab: its API server is asked once a group."""
+
+    @functools.cache
+    def found(api_version: str) -> Mapping[tuple[str, str], kinds.Kind]:
+        there: Mapping[tuple[str, str], kinds.Kind] = _discovered(lab, api_version)
+        return there
+
+    def lookup(api_version: str, kind: str) -> kinds.Kind | None:
+        if manifests.is_own(api_version):
+            return None
+        return found(api_version).get((api_version, kind))
+
+    return lookup
+
+
+@options.blocking
+async def _discovered(lab: str, api_version: str) -> Mapping[tuple[str, str], kinds.Kind]:
+    from netemu.scenario import applying
+
+    async with options.client(options.open_lab(lab)) as client:
+        return await applying.discovered(client, api_version)
 
 
 def _listable() -> tuple[kinds.Kind, ...]:

@@ -5,13 +5,14 @@ Knows the three-way merge over the last-applied annotation, so that kubectl and 
 
 import asyncio
 import json
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from netemu.api import codec, kinds, meta, schema
 from netemu.base import errors as base_errors
 from netemu.client import api, errors
 from netemu.http import messages
-from netemu.scenario import manifests
+from netemu.scenario import customs, manifests
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _JSON = (("content-type", "application/json"),)
@@ -29,8 +30,8 @@ class Applied(NamedTuple):
 async def apply(client: api.Client, manifest: manifests.Manifest, *, patience: float = 5.0) -> Applied:
     """Create the object, or merge it into the one there is. Rejected, with file:line, if refused.
 
-    A new Namespace takes a moment until pods may be made in it (its ServiceAccount comes from a controller):
-    that refusal is tried again for `patience` seconds.
+    A new Namespace takes a moment until pods may be made in it (its ServiceAccount comes from a controller),
+    and so does a new definition until its kind is served: those refusals are tried again for `patience` s.
     """
     wanted = _annotated(manifest)
     end = asyncio.get_running_loop().time() + patience
@@ -45,7 +46,26 @@ async def apply(client: api.Client, manifest: manifests.Manifest, *, patience: f
                 raise manifest.document.rejected((), error.message) from error
             await asyncio.sleep(0.02)
         except (errors.Invalid, errors.BadRequest, errors.NotFound) as error:
+            late = asyncio.get_running_loop().time() > end
+            if isinstance(error, errors.NotFound) and _unserved(manifest, error) and not late:
+                await asyncio.sleep(0.02)
+                continue
             raise manifest.document.rejected((), error.message) from error
+
+
+def _unserved(manifest: manifests.Manifest, error: errors.NotFound) -> bool:
+    """Whether it is the kind that was not found, not what it belongs to."""
+    details = error.status.details
+    return customs.is_custom(manifest.kind) and not (details and details.name)
+
+
+async def discovered(client: api.Client, api_version: str) -> Mapping[customs.Names, kinds.Kind]:
+    """The kinds of a group and version that the API server has; none where it does not have those."""
+    try:
+        found = await call(client, "GET", f"/apis/{api_version}")
+    except errors.NotFound:
+        return {}
+    return customs.listed(codec.decode(meta.APIResourceList, found))
 
 
 async def _create_or_merge(
@@ -64,7 +84,7 @@ async def _create_or_merge(
     change = merge(manifest.kind, last, wanted, live)
     if not change:
         return Applied(manifest, "unchanged")
-    how = _MERGE_CUSTOM if manifest.kind in kinds.CUSTOM else _MERGE
+    how = _MERGE if manifest.kind in kinds.SERVED else _MERGE_CUSTOM
     changed = json.loads(
         await call(client, "PATCH", path, query=query[:1], body=json.dumps(change).encode(), headers=how)
     )

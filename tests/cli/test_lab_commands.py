@@ -251,6 +251,47 @@ def test_apply_changes_and_delete_waits(netemu, tmp_path):
     assert netemu("delete", "-f", str(file)).returncode == 0
 
 
+WIDGETS = """
+apiVersion: example.com/v1
+kind: Widget
+metadata: {name: small}
+spec: {size: SIZE}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {kind: Widget, plural: widgets}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties: {spec: {type: object, properties: {size: {type: integer}}}}
+"""
+
+
+def test_kinds_of_ones_own(netemu):
+    """Defined by the same files, or known to the API server since; what is wrong in them it says."""
+    alone = WIDGETS.partition("---")[0]
+    done = netemu("apply", "-f", "-", input=alone)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "netemu has no example.com/v1 Widget (define it first, with a CustomResourceDefin" in done.stderr
+    done = netemu("apply", "-f", "-", input=WIDGETS.replace("SIZE", "1"))
+    both = ["customresourcedefinition.apiextensions.k8s.io/widgets.example.com", "widget.example.com/small"]
+    assert done.stdout.splitlines() == [f"{one} created" for one in both], done.stderr
+    assert netemu("apply", "-f", "-", input=alone.replace("SIZE", "2")).stdout == f"{both[1]} configured\n"
+    done = netemu("apply", "-f", "-", input=alone.replace("SIZE", "big"))
+    assert done.returncode == 2
+    assert "spec.size" in done.stderr
+    done = netemu("delete", "-f", "-", input=WIDGETS.replace("SIZE", "2"))
+    assert done.stdout.splitlines() == [f"{one} deleted" for one in reversed(both)], done.stderr
+
+
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed here")
 def test_kubectl_takes_turns_with_us(environment, netemu, tmp_path):
     env = {**environment, "KUBECONFIG": netemu("kubeconfig", "--path").stdout.strip()}

@@ -139,7 +139,9 @@ def test_an_unready_endpoint_never_answers():
 @pytest.mark.parametrize(
     ("who", "host", "port", "endpoint", "seen"),
     [
-        ("client", "10.244.2.5", 8080, "web-2", {"10.244.1.9"}),  # no NAT between pods
+        ("client", "10.244.1.5", 8080, "web-1", {"10.244.1.9"}),  # no NAT between pods: of one node,
+        ("client", "10.244.2.5", 8080, "web-2", {"10.244.1.9"}),  # of two,
+        ("web-1", "10.244.1.5", 8080, "web-1", {"10.244.1.5"}),  # and a pod sees itself as others do
         ("client", "10.96.0.20", 80, "web-2", {"10.244.1.9"}),  # a ClusterIP changes the destination only
         ("web-1", "10.96.0.20", 80, "web-1", {"172.18.0.3", "10.244.1.1", "10.244.1.0"}),  # hairpin
         ("web-1", "10.96.0.20", 80, "web-2", {"10.244.1.5"}),

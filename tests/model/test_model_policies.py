@@ -207,6 +207,15 @@ ROWS = {
         """,
         "dropped shop/web > shop/db:5432 | ok guests/client > shop/web:80 | ok outside > 172.18.0.3:30080",
     ),
+    "policies of other Namespaces never select a pod": (
+        "{in: guests, podSelector: {}, policyTypes: [Ingress, Egress]}",
+        "ok shop/web > shop/db:5432 | ok outside > 172.18.0.3:30080 | dropped shop/web > guests/web:80",
+    ),
+    "an empty list of ports is every port and protocol": (
+        "{podSelector: {}, ingress: [{from: [{podSelector: {matchLabels: {app: db}}}], ports: []}]}",
+        "ok shop/db > shop/web:80 | ok shop/db > shop/web:53/UDP | ok shop/db > shop/web:90/SCTP"
+        " | ok shop/db > shop/web/ICMP | dropped shop/job > shop/web:80",
+    ),
     "an empty list of peers is anybody": (
         "{podSelector: {}, ingress: [{from: [], ports: [{port: 80}]}]}",
         "ok guests/client > shop/web:80 | dropped guests/client > shop/web:81",
@@ -377,6 +386,31 @@ ROWS = {
         podSelector: {}
         """,
         "ok guests/client > shop/web:80 | dropped shop/db > shop/web:80 | dropped shop/web > guests/web:80",
+    ),
+    "of two cluster policies of one priority the first by name decides": (
+        """
+        {tier: Admin, priority: 5, name: b, subject: {namespaces: {}}, ingress: [{action: Accept, from: [{namespaces: {}}]}]}
+        ---
+        {tier: Admin, priority: 5, name: a, subject: {namespaces: {}},
+         ingress: [{action: Deny, from: [{namespaces: {matchLabels: {team: guests}}}]}]}
+        """,
+        "dropped guests/client > shop/web:80 | ok shop/db > shop/web:80",
+    ),
+    "a cluster policy's named port in egress is the destination's, pod by pod": (
+        """
+        {tier: Admin, priority: 1, subject: {namespaces: {}}, egress: [
+          {action: Deny, to: [{namespaces: {}}], protocols: [{destinationNamedPort: http}]}]}
+        """,
+        "dropped shop/job > shop/web:80 | dropped shop/job > shop/db:8080 | ok shop/job > shop/db:80"
+        " | ok shop/job > shop/db:5432",
+    ),
+    "a rule of a cluster policy without ports is about every protocol; of one protocol, all its ports": (
+        """
+        {tier: Admin, priority: 1, subject: {pods: {namespaceSelector: {}, podSelector: {matchLabels: {app: web}}}},
+         ingress: [{action: Deny, from: [{namespaces: {matchLabels: {team: guests}}}]},
+                   {action: Deny, from: [{namespaces: {}}], protocols: [{tcp: {}}]}]}
+        """,
+        "dropped guests/client > shop/web:53/UDP | dropped shop/db > shop/web:81 | ok shop/db > shop/web:53/UDP",
     ),
     "within a policy the first rule that matches decides": (
         """
@@ -587,6 +621,24 @@ def test_judging_many_says_the_same_as_explaining_one():
             assert [o._replace(because=()) for o in bare.outcomes] == [
                 o._replace(because=()) for o in verdict.outcomes
             ]
+
+
+def test_selectors_mean_running_pods_alone():
+    """The address of one that is over, or pending, is nobody's; one that is being deleted keeps its own."""
+    found = world("{podSelector: {}, ingress: [{from: [{podSelector: {}}]}]}")
+    web = next(p for p in ALL if p.metadata.name == "web" and p.metadata.namespace == "shop")
+    gone = {"status": {"phase": "Succeeded", "podIPs": [{"ip": ip.ip} for ip in web.status.podIPs]}}
+    for changes, word in (
+        (gone, "dropped"),
+        ({"status": {"phase": "Pending"}}, "dropped"),
+        ({"metadata": codec.document(web.metadata) | {"deletionTimestamp": "2026-01-02T03:04:05Z"}}, "ok"),
+    ):
+        changed = codec.convert(core.Pod, codec.document(web) | changes)
+        pods = tuple(changed if pod is web else pod for pod in ALL)
+        flow = flow_of(found, "shop/web > shop/db:5432")
+        assert expect.expect(found._replace(pods=pods), flow).outcome == word, changes
+    found = world("podSelector: {}")._replace(pods=tuple(changed if pod is web else pod for pod in ALL))
+    assert ask(found, "shop/db > shop/web:80").outcome == "dropped"  # it keeps its policies to the end
 
 
 def test_where_policies_are_not_enforced_they_decide_nothing():
