@@ -7,13 +7,17 @@ fab 172.18.0.1  fd00:18::1 ─────────── cni0 10.244.1.1  fd
 """
 
 import contextlib
+import fcntl
 import itertools
 import os
 import select
 import shutil
 import socket
 import subprocess
+import sys
+import termios
 import threading
+import time
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import NamedTuple
@@ -150,6 +154,16 @@ class World:
                 return "timeout"
             except ConnectionRefusedError:
                 return "refused"
+
+    def goes_on(self, connection: socket.socket, timeout: float = 10.0) -> bool:
+        """Whether the other end of an established connection still gets, and acknowledges, what is sent."""
+        connection.send(b"?")
+        deadline = time.monotonic() + timeout
+        while int.from_bytes(fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)), sys.byteorder):
+            if time.monotonic() > deadline:
+                return False
+            select.select([], [], [], 0.01)
+        return True
 
     def _serve(self) -> None:
         """Nobody waits for anybody: who was answered is kept until he says something."""
