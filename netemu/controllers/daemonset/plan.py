@@ -13,8 +13,8 @@ from typing import Final
 
 import msgspec
 
-from netemu.api import apps, core, meta, node_terms, tolerations
-from netemu.controllers import history, ownership, readiness
+from netemu.api import apps, core, node_terms, tolerations
+from netemu.controllers import history, readiness, templates
 
 _BURST: Final = 250  # upstream's BurstReplicas: no more at once
 _ANY_EFFECT: Final = (
@@ -99,26 +99,12 @@ def continues_on(daemon_set: apps.DaemonSet, node: core.Node) -> bool:
 def pod(daemon_set: apps.DaemonSet, node: str, newest: str) -> core.Pod:
     """The pod for one node: the scheduler binds it there and nowhere else."""
     template = daemon_set.spec.template
-    labels = {
-        **template.metadata.labels,
-        history.HASH_LABEL: newest,
-        "pod-template-generation": str(daemon_set.metadata.generation),
-    }
-    return core.Pod(
-        metadata=meta.ObjectMeta(
-            generateName=f"{daemon_set.metadata.name}-",
-            namespace=daemon_set.metadata.namespace,
-            labels=labels,
-            annotations=template.metadata.annotations,
-            finalizers=template.metadata.finalizers,
-            ownerReferences=(ownership.reference(daemon_set),),
-        ),
-        spec=msgspec.structs.replace(
-            template.spec,
-            affinity=_only(template.spec, node),
-            tolerations=_tolerations(template.spec),
-        ),
+    generation = str(daemon_set.metadata.generation)
+    spec = msgspec.structs.replace(
+        template.spec, affinity=_only(template.spec, node), tolerations=_tolerations(template.spec)
     )
+    labels = {history.HASH_LABEL: newest, "pod-template-generation": generation}
+    return templates.pod(daemon_set, template, spec, labels=labels)
 
 
 def status(

@@ -14,9 +14,9 @@ from typing import Final
 
 import msgspec
 
-from netemu.api import batch, core, meta
+from netemu.api import batch, core
 from netemu.base import times
-from netemu.controllers import ownership, readiness
+from netemu.controllers import readiness, templates
 
 FINALIZER: Final = "batch.kubernetes.io/job-tracking"
 INDEX: Final = "batch.kubernetes.io/job-completion-index"
@@ -78,28 +78,18 @@ def plan(job: batch.Job, pods: Sequence[core.Pod], now: float) -> Plan:
 def pod(job: batch.Job, index: int | None) -> core.Pod:
     """One pod of the Job; of an Indexed one with its index as annotation, label, host name and variable."""
     template = job.spec.template
-    labels, annotations, spec = template.metadata.labels, template.metadata.annotations, template.spec
-    name = f"{job.metadata.name}-"
-    if index is not None:
-        labels = {**labels, INDEX: str(index)}
-        annotations = {**annotations, INDEX: str(index)}
-        name = f"{job.metadata.name}-{index}-"
-        spec = msgspec.structs.replace(
-            spec,
-            hostname=spec.hostname or f"{job.metadata.name}-{index}",
-            containers=tuple(_numbered(container, index) for container in spec.containers),
-            initContainers=tuple(_numbered(container, index) for container in spec.initContainers),
-        )
-    return core.Pod(
-        metadata=meta.ObjectMeta(
-            generateName=name,
-            namespace=job.metadata.namespace,
-            labels=labels,
-            annotations=annotations,
-            finalizers=(*template.metadata.finalizers, FINALIZER),
-            ownerReferences=(ownership.reference(job),),
-        ),
-        spec=spec,
+    spec = template.spec
+    if index is None:
+        return templates.pod(job, template, spec, finalizers=(FINALIZER,))
+    name, mark = f"{job.metadata.name}-{index}", {INDEX: str(index)}
+    spec = msgspec.structs.replace(
+        spec,
+        hostname=spec.hostname or name,
+        containers=tuple(_numbered(container, index) for container in spec.containers),
+        initContainers=tuple(_numbered(container, index) for container in spec.initContainers),
+    )
+    return templates.pod(
+        job, template, spec, prefix=f"{name}-", labels=mark, annotations=mark, finalizers=(FINALIZER,)
     )
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from netemu.api import apps, core, meta
-from netemu.controllers import ownership, readiness
+from netemu.api import apps, core
+from netemu.controllers import readiness, templates
 
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 _PHASES: Final = {"Pending": 0, "Unknown": 1, "Running": 2}
@@ -78,17 +78,7 @@ def _cost(pod: core.Pod) -> int:
 def pod(replica_set: apps.ReplicaSet) -> core.Pod:
     """The pod to create; the API server completes its name."""
     template = replica_set.spec.template
-    return core.Pod(
-        metadata=meta.ObjectMeta(
-            generateName=f"{replica_set.metadata.name}-",
-            namespace=replica_set.metadata.namespace,
-            labels=template.metadata.labels,
-            annotations=template.metadata.annotations,
-            finalizers=template.metadata.finalizers,
-            ownerReferences=(ownership.reference(replica_set),),
-        ),
-        spec=template.spec,
-    )
+    return templates.pod(replica_set, template, template.spec)
 
 
 def status(

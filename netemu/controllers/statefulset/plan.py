@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from netemu.api import apps, core, meta
-from netemu.controllers import history, ownership, readiness
+from netemu.controllers import history, readiness, templates
 
 NAME_LABEL: Final = "statefulset.kubernetes.io/pod-name"
 INDEX_LABEL: Final = "apps.kubernetes.io/pod-index"
@@ -91,28 +91,14 @@ def new_pod(stateful_set: apps.StatefulSet, number: int, versions: Versions) -> 
     version = versions.current if is_held_back else versions.update
     template = versions.templates[version]
     name = f"{stateful_set.metadata.name}-{number}"
-    labels = {
-        **template.metadata.labels,
-        NAME_LABEL: name,
-        INDEX_LABEL: str(number),
-        history.HASH_LABEL: version,
-    }
-    return core.Pod(
-        metadata=meta.ObjectMeta(
-            name=name,
-            namespace=stateful_set.metadata.namespace,
-            labels=labels,
-            annotations=template.metadata.annotations,
-            finalizers=template.metadata.finalizers,
-            ownerReferences=(ownership.reference(stateful_set),),
-        ),
-        spec=msgspec.structs.replace(
-            template.spec,
-            hostname=name,
-            subdomain=stateful_set.spec.serviceName,
-            volumes=_volumes(stateful_set, template.spec, name),
-        ),
+    labels = {NAME_LABEL: name, INDEX_LABEL: str(number), history.HASH_LABEL: version}
+    spec = msgspec.structs.replace(
+        template.spec,
+        hostname=name,
+        subdomain=stateful_set.spec.serviceName,
+        volumes=_volumes(stateful_set, template.spec, name),
     )
+    return templates.pod(stateful_set, template, spec, name=name, labels=labels)
 
 
 def claims(stateful_set: apps.StatefulSet, pod: core.Pod) -> Iterable[core.PersistentVolumeClaim]:
