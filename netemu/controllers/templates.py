@@ -1,4 +1,4 @@
-"""Pods made of templates, as upstream's GetPodFromTemplate does. What differs by controller is its own to say."""
+"""Pods made of templates (upstream: GetPodFromTemplate). What differs by controller is its own to say."""
 
 from __future__ import annotations
 
