@@ -51,7 +51,9 @@ def differences(results: Sequence[judge.Result], paint: Paint) -> Iterator[str]:
     for difference in report.differences(results):
         first = difference.first
         yield f"{first.case.flow.source} → {first.case.target}  {paint('faint', difference.how)}"
-        yield f"  measured  {paint('bad', first.measured)}"
+        # The model's own word, but not from whom it says, or with another sender's address.
+        alike = judge.word(first.answer) in first.verdict.words
+        yield f"  measured  {paint('bad', first.wrong if alike else first.measured)}"
         yield f"  model     {first.expected}"
         for reason in first.verdict.reasons:
             yield f"            {paint('faint', 'because')} {reason}"

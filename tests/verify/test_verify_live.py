@@ -1,6 +1,7 @@
 """One real lab: everything agrees with the model; whatever is broken by hand or by dice is reported."""
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -9,8 +10,10 @@ import pytest
 
 from netemu.cli import main
 from netemu.kernel import firewall
+from netemu.kubeproxy import layout as service_layout
 from netemu.lab import down, up
-from netemu.verify import breaking, chance, fuzzing, fuzzlabs, hands
+from netemu.verify import breaking, chance, clusters, fuzzing, fuzzlabs, hands
+from netemu.wire import listings
 
 pytestmark = [
     pytest.mark.root,
@@ -98,13 +101,82 @@ async def faults(client, meter, lab):
     return score
 
 
+@contextlib.contextmanager
+def pods(lab, *steps):
+    """Those that walks begin with, and what these steps add; gone afterwards."""
+
+    async def become(client, meter):
+        around = await fuzzing.surroundings(client, lab)
+        made = hands.Hands(client)
+        made.state = dict(here)
+        await made.become(clusters.after(chance.Walk(0, around).state, steps) if not here else {})
+        return made.state
+
+    here = {}
+    here.update(asyncio.run(fuzzlabs.within(lab, become)))
+    try:
+        yield
+    finally:
+        asyncio.run(fuzzlabs.within(lab, become))
+
+
+@pytest.mark.timeout(300)
+def test_explain_answers_for_the_lab_that_is_up(lab, capsys):
+    """Labels, addresses and policies are those of the API server; and what it says is measured, too."""
+    deny = clusters.put(
+        {
+            **clusters.named("NetworkPolicy", "deny", "x"),
+            "spec": {"podSelector": {"matchLabels": {"pod": "b"}}, "policyTypes": ["Ingress"]},
+        }
+    )
+    asked = ["--name", NAME, "-n", "x"]
+    with pods(lab, deny):
+        assert main.run(["explain", *asked, "b", "a:80"]) == 0
+        assert capsys.readouterr().out.startswith("ok: x/a answers on port 80")
+        assert main.run(["explain", *asked, "a", "b:80", "--json"]) == 1
+        told = json.loads(capsys.readouterr().out)
+        assert [one["outcome"] for one in told["outcomes"]] == ["dropped"]
+        assert "x/deny" in {reason.get("subject") for reason in told["because"]}
+        assert main.run(["explain", *asked, "a", "nobody:80"]) == 2
+        capsys.readouterr()
+        ends = ["pod a in x", "pod b in x", "--port", "80", "--via", "address"]
+        assert main.run(["probe", *ends, "--name", NAME, "-q"]) == 0
+        assert "dropped" in capsys.readouterr().out
+
+
+@pytest.mark.timeout(300)
+def test_an_endpoint_without_connections_is_reported(lab, capsys):
+    """Two pods behind a Service, and on one node both slots lead to one of them: each request is answered."""
+    labels = {"spec": {"selector": {"app": "red"}, "ports": [{"port": 80}]}}
+    service = clusters.put({**clusters.named("Service", "s", "x"), **labels})
+    second = clusters.pod("x", "c", {"app": "red"}, node="worker-2")
+    asked = ["verify", "--only", "service", "--within", "0", "--name", NAME, "-q"]
+    with pods(lab, service, clusters.put(second)):
+        assert main.run(asked) == 0
+        assert "every endpoint of 3 shared Service ports answers (93 connections)" in capsys.readouterr().out
+        door = firewall.LibNftables(lab.netns("worker-1"))
+        table = service_layout.IP.table
+        listed = listings.elements(door.list_json(f"list map {table} backends-tcp"))["backends-tcp"]
+        (one, first), (_, other) = ((k, e.value) for k, e in sorted(listed.items()) if " . 80 . " in k)
+        change = "delete element {0} backends-tcp {{ {1} }}\nadd element {0} backends-tcp {{ {1} : {2} }}\n"
+        with breaking._still(lab):
+            door.apply(change.format(table, one, other))
+            try:
+                assert main.run(asked) == 1
+            finally:
+                door.apply(change.format(table, one, first))
+    said = capsys.readouterr().out
+    assert "never answered in 31 connections" in said
+    assert "the Service's rule on worker-1" in said
+
+
 @pytest.mark.timeout(300)
 def test_the_commands_say_what_differs(lab, capsys):
-    async def pods(client, meter):
-        around = await fuzzing.surroundings(client, lab)
-        await hands.Hands(client).become(chance.Walk(0, around).state)
+    with pods(lab):
+        commands_say_what_differs(lab, capsys)
 
-    asyncio.run(fuzzlabs.within(lab, pods))
+
+def commands_say_what_differs(lab, capsys):
     assert main.run(["verify", "--name", NAME, "-q"]) == 0
     assert "flows agree with the model" in capsys.readouterr().out
     door = firewall.LibNftables(lab.netns("worker-1"))

@@ -211,6 +211,8 @@ def test_an_endpoint_that_never_answers_is_told(said, wrong, cause):
     assert result.wrong == wrong
     assert cause in result.cause
     assert result.attempts == len(said)
+    lines = "\n".join(truth.differences([result], lambda _style, text: text))
+    assert ("measured  dropped" if None in said else f"measured  {wrong}") in lines or not wrong
 
 
 def results():
