@@ -139,7 +139,7 @@ def _other_block(case: Case, rule: rules.Rule, peer: peers.Peer, label: str) -> 
         yield _says(
             rule,
             f"{label} allows {peer.text}, where the Service's address {case.host} is; policy sees the "
-            f"address behind it, {place.address}: select the pods instead",
+            "address behind it: select the pods instead",
         )
     if case.direction == "ingress" and place.owner is not None and place.owner.kind == "node":
         for address in sorted(case.sender - {place.address}):

@@ -41,12 +41,14 @@ def resolve(world: worlds.World, source: worlds.Party, host: str, family: int) -
             subject = claims.name(service) if service is not None else ""
             return Answer(found, Reason("name", f"{full} is {', '.join(found)}", subject), asked)
         alias = alias or _alias(world, full)
+    nothing = f"no Service has the name {host} with an IPv{family} address"
+    beyond = f"other names than those of {world.domain} are not known here"
     if alias:
-        text = f"{alias}, and other names than those of {world.domain} are not known here"
-    elif host.strip(".").endswith(world.domain) or host.count(".") < 2:
-        text = f"no Service has the name {host} with an IPv{family} address"
-    else:
-        text = f"{host} is no name of {world.domain}, and other names are not known here"
+        text = f"{alias}, and {beyond}"
+    elif "." not in host or host.strip(".").endswith(world.domain):
+        text = nothing
+    else:  # with one dot it may be meant as NAME.NAMESPACE
+        text = f"{nothing if host.count('.') == 1 else f'{host} is none'}, and {beyond}"
     return Answer((), Reason("name", text), asked)
 
 

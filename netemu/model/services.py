@@ -182,20 +182,23 @@ def _chosen(
     """The endpoints that a node chooses from, or the word that ends it there; and why."""
     if claim.port is None:
         return "refused", (), ()
+    label = claims.name(claim.service)
     offered = endpoints.offers(world, claim.service, claim.port, claim.dialled.family)
     everywhere = endpoints.anywhere(offered, world, node)
     if not everywhere.offers:
         if world.settings.proxy_mode == "iptables" and sort.itself and claim.routed:
             return "", (), ("the node's own packets are not refused",)
-        return "refused", (), ("it has no ready endpoint",)
+        return "refused", (), (f"Service {label} has no ready endpoint",)
     if not sort.allowed:
-        return "dropped", (), ("the sender is in none of its loadBalancerSourceRanges",)
+        return "dropped", (), (f"the sender is in none of the loadBalancerSourceRanges of Service {label}",)
     only_here, text = senders.bound(claim, sort, node)
     texts = (text,) if text else ()
     if not only_here:
         return "ok", everywhere.offers, texts + everywhere.because
     local = endpoints.on(offered, node)
-    return ("ok", local, texts) if local else ("dropped", (), (*texts, f"it has no endpoint on {node}"))
+    if not local:
+        return "dropped", (), (*texts, f"Service {label} has no endpoint on {node}")
+    return "ok", local, texts
 
 
 def _counted(offers: endpoints.Offers) -> str:
