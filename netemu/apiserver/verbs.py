@@ -90,7 +90,7 @@ def serves(sub: kinds.Subresource) -> bool:
 
 async def _on_resource(call: contexts.Call) -> messages.Response:
     kind, target = call.kind, call.target
-    wanted = "watch" if target.verb == "watch" else target.verb
+    wanted = target.verb
     if wanted not in kind.verbs or (wanted == "create" and target.name):
         raise statuses.method_not_allowed(kind.group, kind.plural)
     if kind in kinds.REVIEWS:

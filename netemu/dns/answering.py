@@ -54,10 +54,10 @@ class Answers:
             return self._forwarded(data, query, limit)
         if answer.follow and self._upstreams:
             return self._followed(query, answer, limit)
-        return self._remember(data, tcp, query, answer, limit)
+        return self._remember(data, query, answer, limit, tcp=tcp)
 
     def _remember(
-        self, data: bytes, tcp: bool, query: messages.Query, answer: resolve.Answer, limit: int
+        self, data: bytes, query: messages.Query, answer: resolve.Answer, limit: int, *, tcp: bool
     ) -> bytes:
         responses = [messages.pack(query, order, limit) for order in orders(answer)]
         if len(self._remembered) >= MOST_REMEMBERED:

@@ -63,7 +63,7 @@ class Cluster:
         self._service_names: dict[str, set[str]] = {}
         self._endpoint_names: dict[str, dict[str, int]] = {}
 
-    def namespace(self, name: str, exists: bool) -> None:
+    def namespace(self, name: str, *, exists: bool) -> None:
         """It is there, or it is gone."""
         if exists != (name in self.namespaces):
             (self.namespaces.add if exists else self.namespaces.discard)(name)

@@ -88,8 +88,8 @@ async def serve(client: api.Client, options: Options, clock: clock.Clock) -> Non
     datagrams = sockets.bound(socket.SOCK_DGRAM, options.port)
     stream = sockets.bound(socket.SOCK_STREAM, options.port)
     pages = {
-        HEALTH_PORT: lambda: _page(True),
-        READY_PORT: lambda: _page(answers.synced),
+        HEALTH_PORT: lambda: _page(good=True),
+        READY_PORT: lambda: _page(good=answers.synced),
         METRICS_PORT: lambda: messages.Response(
             200, (("content-type", "text/plain"),), metrics(answers).encode()
         ),
@@ -124,7 +124,7 @@ def subscribe(held: informers.Informers, known: cluster.Cluster) -> None:
     """Let the API's objects become names."""
 
     def namespace(change: informers.Change[core.Namespace]) -> None:
-        known.namespace(change.key.name, change.current is not None)
+        known.namespace(change.key.name, exists=change.current is not None)
 
     def service(change: informers.Change[core.Service]) -> None:
         current = cluster.parse_service(change.current) if change.current is not None else None
@@ -167,7 +167,7 @@ def _handler(page: Callable[[], messages.Response]) -> server.Handler:
     return handle
 
 
-def _page(good: bool) -> messages.Response:
+def _page(*, good: bool) -> messages.Response:
     body = b"OK" if good else b"kubernetes"
     return messages.Response(200 if good else 503, (("content-type", "text/plain"),), body)
 

@@ -48,16 +48,16 @@ async def ask(handler: core.ProbeHandler | core.LifecycleHandler, target: Target
         if isinstance(handler, core.ProbeHandler) and handler.grpc is not None:
             return await _grpc(handler.grpc, target, timeout)
     except TimeoutError:
-        return Answer(False, f"{_url(handler, target)}i/o timeout")
+        return Answer(well=False, said=f"{_url(handler, target)}i/o timeout")
     except OSError as problem:
-        return Answer(False, f"{_url(handler, target)}{_why(problem)}")
+        return Answer(well=False, said=f"{_url(handler, target)}{_why(problem)}")
     except (ValueError, errors.NetemuError) as problem:
-        return Answer(False, str(problem))
+        return Answer(well=False, said=str(problem))
     sleep = getattr(handler, "sleep", None)
     if sleep is not None:
         await asyncio.sleep(min(float(sleep.seconds), timeout))
-        return Answer(True)
-    return Answer(False, "no handler that this node knows (exec, httpGet, tcpSocket, grpc, sleep)")
+        return Answer(well=True)
+    return Answer(well=False, said="no handler that this node knows (exec, httpGet, tcpSocket, grpc, sleep)")
 
 
 def _why(problem: OSError) -> str:
@@ -81,16 +81,16 @@ async def _command(command: Sequence[str], target: Target, timeout: float) -> An
     try:
         done = await target.run(command, timeout)
     except errors.NetemuError as problem:
-        return Answer(False, str(problem))
+        return Answer(well=False, said=str(problem))
     output = (done.stdout + done.stderr)[:_LIMIT].decode(errors="replace").strip()
-    return Answer(done.code == 0, output)
+    return Answer(well=done.code == 0, said=output)
 
 
 async def _tcp(action: core.TCPSocketAction, target: Target) -> Answer:
     host, port = action.host or target.ip, _port(action.port, target.container)
     _, writer = await asyncio.open_connection(host, port)
     writer.transport.abort()
-    return Answer(True)
+    return Answer(well=True)
 
 
 async def _grpc(action: core.GRPCAction, target: Target, timeout: float) -> Answer:
@@ -100,14 +100,14 @@ async def _grpc(action: core.GRPCAction, target: Target, timeout: float) -> Answ
         async with asyncio.timeout(timeout):
             status = await _check(target.ip, action.port, address, action.service or "")
     except TimeoutError:
-        return Answer(False, f'timeout: failed to connect service "{address}" within {timeout:g}s')
+        return Answer(well=False, said=f'timeout: failed to connect service "{address}" within {timeout:g}s')
     except OSError as problem:
-        return Answer(False, f'failed to connect service "{address}": {_why(problem)}')
+        return Answer(well=False, said=f'failed to connect service "{address}": {_why(problem)}')
     if status is None:
-        return Answer(False, "error: this server does not implement the grpc health protocol")
+        return Answer(well=False, said="error: this server does not implement the grpc health protocol")
     if status is not grpchealth.Status.SERVING:
-        return Answer(False, f'service unhealthy (responded with "{status.name}")')
-    return Answer(True)
+        return Answer(well=False, said=f'service unhealthy (responded with "{status.name}")')
+    return Answer(well=True)
 
 
 async def _check(host: str, port: int, authority: str, service: str) -> grpchealth.Status | None:
@@ -144,11 +144,11 @@ async def _http(action: core.HTTPGetAction, target: Target) -> Answer:
         writer.write("\r\n".join((*lines, "Connection: close", "", "")).encode())
         status = (await reader.readline()).split(maxsplit=2)
         if len(status) < 2 or not status[0].startswith(b"HTTP/") or not status[1].isdigit():
-            return Answer(False, f'Get "{_address(action, target)}": malformed HTTP response')
+            return Answer(well=False, said=f'Get "{_address(action, target)}": malformed HTTP response')
         code = int(status[1])
         if 200 <= code < 400:
-            return Answer(True)
-        return Answer(False, f"HTTP probe failed with statuscode: {code}")
+            return Answer(well=True)
+        return Answer(well=False, said=f"HTTP probe failed with statuscode: {code}")
     finally:
         writer.transport.abort()
 

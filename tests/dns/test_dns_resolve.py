@@ -81,7 +81,7 @@ def put(known, obj, previous=None):
 def known():
     made = cluster.Cluster("Cluster.Local.")
     for name in ("shop", "kube-system", "bare"):
-        made.namespace(name, True)
+        made.namespace(name, exists=True)
     for obj in OBJECTS:
         put(made, obj)
     return made
@@ -247,7 +247,7 @@ def test_what_changes_is_answered_at_once_and_what_goes_is_gone(known):
     assert resolve.resolve(known, "8.2.244.10.in-addr.arpa", "PTR") is None
     known.service(cluster.Key("shop", "db"), None)
     assert shown(resolve.resolve(known, "db.shop.svc.cluster.local", "A")) == NXDOMAIN
-    known.namespace("shop", False)
+    known.namespace("shop", exists=False)
     assert shown(resolve.resolve(known, "shop.svc.cluster.local", "A")) == NXDOMAIN
 
 

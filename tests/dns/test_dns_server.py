@@ -16,7 +16,7 @@ WEB = "web.shop.svc.cluster.local"
 
 def small(endpoints=0):
     known = cluster.Cluster()
-    known.namespace("shop", True)
+    known.namespace("shop", exists=True)
     port = (cluster.Port("http", "tcp", 80),)
     known.service(cluster.Key("shop", "web"), cluster.Service(("10.96.0.20", "fd00:96::20"), port))
     known.service(cluster.Key("shop", "out"), cluster.Service(external="example.com"))

@@ -159,10 +159,10 @@ class _Run:
     def select(self, node: parsing.Select, scope: Scope) -> Any:
         if _dotted(node) in library.TYPES:
             return library.TYPES[_dotted(node)]
-        return _at(self.value(node.of, scope), unescaped(node.field), node.optional)
+        return _at(self.value(node.of, scope), unescaped(node.field), optional=node.optional)
 
     def index(self, node: parsing.Index, scope: Scope) -> Any:
-        return _at(self.value(node.of, scope), self.value(node.at, scope), node.optional)
+        return _at(self.value(node.of, scope), self.value(node.at, scope), optional=node.optional)
 
     def list(self, node: parsing.List, scope: Scope) -> Any:
         found = []
@@ -295,9 +295,9 @@ def _true(value: Any) -> bool:
     return value
 
 
-def _at(of: Any, key: Any, optional: bool) -> Any:
+def _at(of: Any, key: Any, *, optional: bool) -> Any:
     if isinstance(of, Optional):
-        return _at(of.value, key, True) if of.present else of
+        return _at(of.value, key, optional=True) if of.present else of
     if isinstance(of, dict) and not isinstance(key, list | dict):
         present = key in of
     elif isinstance(of, list) and values.is_number(key) and key == int(key):

@@ -59,7 +59,7 @@ def plan(job: batch.Job, pods: Sequence[core.Pod], now: float) -> Plan:
         # Final only when nothing runs and everything is counted: until then it is announced (KEP-3939).
         rest = status.uncountedTerminatedPods or batch.UncountedTerminatedPods()
         is_final = not (active or rest.succeeded or rest.failed)
-        return Plan(_ended(status, ending, is_final, now), delete=tuple(active), release=release)
+        return Plan(_ended(status, ending, now, is_final=is_final), delete=tuple(active), release=release)
     if job.spec.suspend:
         return Plan(_suspended(_with(status, active=0), "True", now), delete=tuple(active), release=release)
     status = _suspended(status, "False", now) if _condition(status, "Suspended") else status
@@ -259,7 +259,7 @@ def _condition(status: batch.JobStatus, kind: str) -> batch.JobCondition | None:
 
 
 def _ended(
-    status: batch.JobStatus, ending: batch.JobCondition, is_final: bool, now: float
+    status: batch.JobStatus, ending: batch.JobCondition, now: float, *, is_final: bool
 ) -> batch.JobStatus:
     """With the announcing condition, and when it is final with the one everybody waits for."""
     time = times.rfc3339(now)
