@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ sudo netemu cni test ./my-plugin --config my-plugin.conf --json
 sudo CNI_PATH=/usr/lib/cni netemu cni test portmap
 """
 COMMANDS = ("add", "del", "check", "gc", "status", "version")
+_LEAD = 21  # columns before a rule
 _MARKS = {"ok": "good", "failed": "bad", "n/a": "faint"}
 
 
@@ -211,21 +213,28 @@ def _test(
     if as_json:
         click.echo(json.dumps([row._asdict() for row in rows], indent=2))
         return 1 if failed else 0
-    paint = screen.painter(sys.stdout)
-    for line in screen.table(_rows(rows, paint), width=screen.columns()):
-        click.echo(line)
-    kept = sum(row.outcome == "ok" for row in rows)
-    click.echo()
-    click.echo(f"{kept} of {kept + failed} rules kept; {len(rows) - kept - failed} cannot be asked of it")
+    click.echo("\n".join(_told(rows, screen.painter(sys.stdout), screen.columns())))
     return 1 if failed else 0
 
 
-def _rows(rows: Sequence["suite.Row"], paint: Callable[[str, str], str]) -> list[list[str]]:
-    table = [[paint("faint", title) for title in ("COMMAND", "OUTCOME", "RULE", "WHY")]]
-    return table + [
-        [row.section, paint(_MARKS[row.outcome], row.outcome), row.rule, row.why.replace("\n", " ")]
-        for row in rows
-    ]
+def _told(rows: Sequence["suite.Row"], paint: Callable[[str, str], str], width: int) -> list[str]:
+    """A table by command; below what is broken its whole reason, beside what cannot be asked a short one."""
+    titles = [paint("faint", title) for title in ("COMMAND", "OUTCOME", "RULE")]
+    table, before = [titles], ""
+    for row in rows:
+        why = textwrap.wrap(row.why, max(width - _LEAD - 2, 20) if width else sys.maxsize)
+        aside = f" ({row.why})" if row.outcome == "n/a" else ""
+        aside = screen.clip(aside, max(width - _LEAD - len(row.rule), 0)) if width else aside
+        section = "" if row.section == before else row.section
+        table.append([section, paint(_MARKS[row.outcome], row.outcome), row.rule + paint("faint", aside)])
+        if row.outcome == "failed":
+            table += [["", "", paint("bad", f"  {line}")] for line in why]
+        before = row.section
+    count = {outcome: sum(row.outcome == outcome for row in rows) for outcome in _MARKS}
+    broken = f", {paint('bad', str(count['failed']) + ' broken')}" if count["failed"] else ""
+    asked = count["ok"] + count["failed"]
+    last = f"{count['ok']} of {asked} rules kept{broken}; {count['n/a']} cannot be asked of it"
+    return [*screen.table(table), "", last]
 
 
 def _executable(plugin: str, directories: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:

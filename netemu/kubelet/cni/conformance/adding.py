@@ -14,6 +14,14 @@ Trial = trials.Trial
 AT_ONCE = 8
 
 
+async def succeeds(on: Trial) -> None:
+    about = await on.attach()
+    try:
+        _ = about.result
+    finally:
+        await on.detach(about)
+
+
 async def result_of_every_version(on: Trial) -> None:
     for version in on.versions:
         about = await on.attach(version)

@@ -30,7 +30,8 @@ CASES = (
     Case("protocol", "an unknown cniVersion is refused with code 1", protocol.unknown_version),
     Case("protocol", "a malformed network name is refused with code 7", protocol.bad_name),
     Case("protocol", "its own namespace is refused with code 8", protocol.own_namespace),
-    Case("protocol", "keys it does not know are ignored", protocol.unknown_keys),
+    Case("ADD", "succeeds", adding.succeeds),
+    Case("ADD", "keys it does not know are ignored", protocol.unknown_keys),
     Case(
         "ADD",
         "the result has the configuration's cniVersion, in each",
@@ -73,6 +74,11 @@ async def judge(case: Case, on: trials.Trial) -> tuple[str, str]:
         await case.run(on)
     except trials.Inapplicable as reason:
         return "n/a", str(reason)
+    except trials.NotAttached as reason:
+        if on.useless:
+            return "n/a", "ADD does not succeed"
+        on.useless = case.run is adding.succeeds
+        return "failed", str(reason)
     except (trials.Unmet, errors.NetemuError) as reason:
         return "failed", str(reason)
     return "ok", ""

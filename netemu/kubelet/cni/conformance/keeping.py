@@ -15,6 +15,7 @@ async def check_after_add(on: Trial) -> None:
     on.since("0.4.0")
     about = await on.attach()
     try:
+        _ = about.result
         heard = await on.stage.call("CHECK", on.again(about), **on.parameters(about))
         trials.accepted(heard)
     finally:

@@ -72,8 +72,7 @@ def enter(shown: Sequence[str]) -> None:
         file.write(_SUBNETS)
     _sysctls()
     with network.LinuxNetwork() as host:
-        host.apply([ops.SetUp("lo"), ops.AddVeth("uplink", "spare", None), ops.SetUp("uplink")])
-        host.apply([ops.SetUp("spare")])
+        host.apply([ops.SetUp("lo")])
 
 
 def _sysctls() -> None:
@@ -99,6 +98,15 @@ class Stage:
         netns.create(path)
         netns.call(path, _sysctls)
         return path
+
+    def spare(self) -> None:
+        """The machine has links to take: `uplink`, and `spare` at its other end.
+
+        A link of another kind than these comes back when a container ends; these end with it.
+        """
+        with network.LinuxNetwork() as host:
+            if "uplink" not in host.observe().links:
+                host.apply([ops.AddVeth("uplink", "spare", None), ops.SetUp("uplink"), ops.SetUp("spare")])
 
     async def call(self, command: str, config: Any, **parameters: str | None) -> Heard:
         """Run it with CNI_<PARAMETER> for each one given; None leaves out what would be there otherwise."""

@@ -21,6 +21,10 @@ class Unmet(Exception):
     """The plugin does not do what the specification says; the text says what it did."""
 
 
+class NotAttached(Unmet):
+    """ADD answered with an error, where it should not; a case that needs a container has none."""
+
+
 class Inapplicable(Exception):
     """This cannot be asked of this plugin; the text says why."""
 
@@ -35,9 +39,9 @@ class Attached(NamedTuple):
 
     @property
     def result(self) -> Document:
-        """The plugin's result. Unmet when it answered with an error."""
+        """The plugin's result. NotAttached when it answered with an error."""
         if self.heard.code or not isinstance(self.heard.document, dict):
-            raise Unmet(f"ADD failed: {said(self.heard)}")
+            raise NotAttached(f"ADD failed: {said(self.heard)}")
         return self.heard.document
 
 
@@ -48,6 +52,7 @@ class Trial:
         self.stage = where
         self.subject = subject
         self.versions: tuple[str, ...] = ()
+        self.useless = False  # ADD never works: what is asked of an attached container cannot be asked
         self._base = base  # the executable of what chained plugins come behind
         self._count = 0
 
@@ -59,7 +64,7 @@ class Trial:
     def since(self, version: str) -> str:
         """The newest version, if it is at least that one. Inapplicable otherwise."""
         if not conflists.at_least(self.version, version):
-            raise Inapplicable(f"since {version}; this plugin supports up to {self.version}")
+            raise Inapplicable(f"since {version}; it speaks {self.version}")
         return self.version
 
     def config(
@@ -82,6 +87,7 @@ class Trial:
     ) -> Attached:
         """ADD, behind an ADD of the base plugin for a chained one. `changes` to its configuration."""
         version = version or self.version
+        self.stage.spare()
         netns = netns or self.stage.container()
         self._count += 1
         container_id = container_id or f"{NAME}-{self._count}"
