@@ -73,15 +73,12 @@ def command(
     The tables stay when it ends, so that connections go on; --cleanup removes them.
     """
     import logging
-    import os
     import platform
     import sys
 
-    from netemu.base import errors
     from netemu.client import connect
 
-    if os.geteuid() != 0:
-        raise errors.Rejected("only root may change the packet filter", hint="sudo netemu kube-proxy …")
+    options.only_root("kube-proxy")
     if cleanup:
         _remove("nftables", "iptables")
         return 0
