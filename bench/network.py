@@ -48,7 +48,7 @@ class Measured(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=4, help=f"of {GROUP} turns for each way")
+    parser.add_argument("--rounds", type=int, default=5, help=f"of {GROUP} turns for each way")
     parser.add_argument("--patience", type=float, default=60.0, help="seconds to wait for a quiet machine")
     parser.add_argument("--write", action="store_true", help="rewrite the table in docs/performance.md")
     options = parser.parse_args()
