@@ -22,6 +22,14 @@ sudo netemu run scenarios/01-quickstart/ -v --junit report.xml --json -
 @click.option("--name", metavar="LAB", help="Call the lab so, instead of a name of its own.")
 @click.option("--in", "inside", metavar="LAB", help="Run in this lab, which is up, and leave it up.")
 @click.option("--keep", is_flag=True, help="Leave the lab up afterwards.")
+@click.option(
+    "--timeout",
+    default=1.5,
+    show_default=True,
+    type=click.FloatRange(0.1),
+    metavar="SECONDS",
+    help="For all flows together, each time they are measured; more for a slow machine.",
+)
 @click.option("--verbose", "-v", is_flag=True, help="A row for each target.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the report as JSON (- is stdout).")
 @click.option("--junit", "junit_file", metavar="FILE", help="Write the report as JUnit XML (- is stdout).")
@@ -32,6 +40,7 @@ def command(
     name: str | None,
     inside: str | None,
     keep: bool,
+    timeout: float,
     verbose: bool,
     json_file: str | None,
     junit_file: str | None,
@@ -50,10 +59,11 @@ def command(
     try:
         with screen.Progress(quiet=quiet) as progress:
             if inside:
-                found = run.run_in(wanted, options.open_lab(inside), progress=progress, time=time)
+                there = options.open_lab(inside)
+                found = run.run_in(wanted, there, progress=progress, time=time, deadline=timeout)
             else:
                 lab = name or f"{wanted.name}-{ids.suffix(random.SystemRandom())}"
-                found = run.run(wanted, name=lab, keep=keep, progress=progress, time=time)
+                found = run.run(wanted, name=lab, keep=keep, progress=progress, time=time, deadline=timeout)
     except BaseExceptionGroup as group:
         raise options.single(group) from group
     deliver(found, json_file, junit_file, verbose=verbose)

@@ -23,8 +23,11 @@ Progress = Callable[[str], None]
 class _Runner:
     """One run: what it says while it goes on, and how long each step took, in order."""
 
-    def __init__(self, scenario: scenarios.Scenario, progress: Progress, time: clock.Clock) -> None:
+    def __init__(
+        self, scenario: scenarios.Scenario, progress: Progress, time: clock.Clock, deadline: float
+    ) -> None:
         self.scenario = scenario
+        self.deadline = deadline
         self.progress = progress
         self.time = time
         self.wanted = manifests.read(scenario.manifests)  # before anything is made
@@ -64,15 +67,26 @@ class _Runner:
             )
         world = world_of(watcher.snapshot(), lab)
         with self.step("measure"):
-            results, empty = await measuring.measure(self.scenario.checks, lab, world, progress=self.progress)
+            results, empty = await measuring.measure(
+                self.scenario.checks, lab, world, progress=self.progress, deadline=self.deadline
+            )
         return report.Report(self.scenario, lab.name, results, empty, unready)
 
 
 def run(
-    scenario: scenarios.Scenario, *, name: str, keep: bool, progress: Progress, time: clock.Clock
+    scenario: scenarios.Scenario,
+    *,
+    name: str,
+    keep: bool,
+    progress: Progress,
+    time: clock.Clock,
+    deadline: float = measuring.DEADLINE,
 ) -> report.Report:
-    """The whole of it, in a new lab called `name`. Rejected: bad input, or the lab could not be made."""
-    runner = _Runner(scenario, progress, time)
+    """The whole of it, in a new lab called `name`. Rejected: bad input, or the lab could not be made.
+
+    All flows of an attempt have `deadline` seconds together; what is not answered then counts as dropped.
+    """
+    runner = _Runner(scenario, progress, time, deadline)
     with runner.step("up"):
         lab = up.up(dataclasses.replace(scenario.lab, name=name), progress=progress)
     try:
@@ -85,10 +99,15 @@ def run(
 
 
 def run_in(
-    scenario: scenarios.Scenario, lab: handle.Handle, *, progress: Progress, time: clock.Clock
+    scenario: scenarios.Scenario,
+    lab: handle.Handle,
+    *,
+    progress: Progress,
+    time: clock.Clock,
+    deadline: float = measuring.DEADLINE,
 ) -> report.Report:
-    """Run a scenario in a lab that is up, and leave the lab and the objects there."""
-    runner = _Runner(scenario, progress, time)
+    """Run a scenario in a lab that is up, and leave the lab and the objects there. `deadline` as in `run`."""
+    runner = _Runner(scenario, progress, time, deadline)
     found = asyncio.run(runner.in_lab(lab))
     return found._replace(seconds=tuple(runner.spent))
 
