@@ -78,6 +78,11 @@ class Finder:
             return tuple(map(worlds.pod_party, pods))
         if kind in ("", "node") and (node := self._world.node(name)) is not None:
             return (worlds.node_party(node),)
+        if kind in ("", "service") and self._world.service(name, namespace) is not None:
+            raise errors.Rejected(
+                f"'{text}' is a Service, which sends nothing",
+                hint="name a pod or a workload behind it, as pod/NAME or deploy/NAME",
+            )
         raise self._unknown("sender", text, name, services=False)
 
     def target(self, text: str, source: worlds.Party) -> Target:
@@ -198,6 +203,7 @@ class Finder:
         home = home or self._namespace
         known = [(pod.metadata.namespace, pod.metadata.name) for pod in self._world.pods]
         known += [(space, workload.partition("/")[2]) for (space, _), workload in self._workloads.items()]
+        known += [(home, node.metadata.name) for node in self._world.nodes]
         if services:
             known += [(s.metadata.namespace, s.metadata.name) for s in self._world.services]
         elsewhere = sorted({space for space, other in known if other == name and space != home})

@@ -108,6 +108,8 @@ def test_who_reaches_whom(shop, capsys, ends, code, line):
     [
         (["wbe", "db:5432"], "there is no sender 'wbe' in Namespace shop", "did you mean 'web'?"),
         (["web", "bd:5432"], "there is no target 'bd' in Namespace shop", "did you mean 'db'?"),
+        (["web", "worker-9:80"], "there is no target 'worker-9' in Namespace shop", "did you mean 'worker-"),
+        (["svc/web", "db:5432"], "'svc/web' is a Service, which sends nothing", "name a pod or a workload"),
         (["web", "db-0"], "which port of db-0? write db-0:PORT", "it has 5432/TCP, 53/UDP"),
         (["web", "worker-1"], "which port of worker-1?", "as in worker-1:80"),
         (["web", "db:99999"], "'99999' in 'db:99999' is not a port", "1 to 65535"),
