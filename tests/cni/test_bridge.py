@@ -206,6 +206,21 @@ def test_another_address_on_the_bridge_is_refused_or_replaced(machine, network):
     assert have == {"10.244.1.1"}
 
 
+@pytest.mark.parametrize("mode", ["hairpinMode", "promiscMode", "enabledad"])
+def test_what_else_a_bridge_is_told(machine, network, mode):
+    """Each on its own: a port that sends back, a bridge that takes everything, addresses that are tried."""
+    del network["hairpinMode"]
+    machine.namespace("a")
+    result = machine.call("ADD", network | {mode: True}, "a").document
+    port = result["interfaces"][1]["name"]
+    (told,) = json.loads(machine.run("host", "ip", "-j", "-d", "link", "show", port))
+    (bridge,) = json.loads(machine.run("host", "ip", "-j", "link", "show", "cni0"))
+    tried = machine.run("a", "cat", "/proc/sys/net/ipv6/conf/eth0/accept_dad").strip()
+    assert told["linkinfo"]["info_slave_data"]["hairpin"] is (mode == "hairpinMode")
+    assert ("PROMISC" in bridge["flags"]) is (mode == "promiscMode")
+    assert (tried != "0") is (mode == "enabledad")
+
+
 def test_many_at_once_on_a_bridge_nobody_has_made_yet(machine, network):
     names = [f"p{n}" for n in range(24)]
     for name in names:

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from cni import tuning
 from netemu.wire import cni
 
 pytestmark = pytest.mark.root
@@ -177,6 +178,28 @@ def test_macvlan_is_another_host_on_the_wire(machine, network, tmp_path):
         assert refused["code"] == cni.INVALID_CONFIGURATION, change
     machine.run("host", "ip", "route", "add", "default", "via", "192.0.2.2")
     assert machine.within("ADD", document | {"master": "", "mode": "private"}, "a").code == 0
+    machine.call("DEL", document, "a")
+    machine.run("a", "ip", "link", "add", "own0", "type", "veth", "peer", "name", "own1")
+    inside = document | {"master": "own0", "linkInContainer": True, "mode": "passthru"}
+    assert machine.call("ADD", inside, "a").code == 0
+    (made,) = json.loads(machine.run("a", "ip", "-j", "-d", "link", "show", "eth0"))
+    assert (made["link"], made["linkinfo"]["info_data"]["mode"]) == ("own0", "passthru")
+
+
+def test_tuning_sets_what_the_list_of_the_machine_allows(machine, network, tmp_path, monkeypatch):
+    allowed = tmp_path / "allowlist.conf"
+    allowed.write_text("^net.core.somaxconn=[0-9]+$\n\n")
+    monkeypatch.setattr(tuning, "_ALLOWLIST", str(allowed))
+    machine.namespace("a")
+    previous = machine.within("ADD", network, "a").document
+    document = chained(network, "tuning", previous, dataDir=str(tmp_path / "tuning"))
+    for sysctl, code in (
+        ({"net.core.somaxconn": "500"}, None),
+        ({"net.ipv4.ip_forward": "1"}, cni.INVALID_CONFIGURATION),
+        ({"net.core.somaxconn": "500 1"}, cni.INVALID_CONFIGURATION),
+    ):
+        outcome = machine.within("ADD", document | {"sysctl": sysctl}, "a")
+        assert outcome.document.get("code") == code, sysctl
 
 
 @pytest.mark.parametrize(

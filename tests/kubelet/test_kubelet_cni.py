@@ -18,6 +18,9 @@ from netemu.wire import cri
 # A plugin that keeps a diary, and fails or dawdles when its configuration says so.
 DIARY = f"""#!{sys.executable} -IS
 import json, os, sys, time
+if os.environ["CNI_COMMAND"] == "VERSION" and os.path.exists(sys.argv[0] + ".versions"):
+    print(open(sys.argv[0] + ".versions").read())
+    sys.exit(0)
 conf = json.load(sys.stdin)
 entry = {{name: value for name, value in os.environ.items() if name.startswith("CNI_")}}
 entry = {{"CNI_NETNS": ""}} | entry | {{"who": conf["me"], "conf": conf}}
@@ -58,12 +61,13 @@ def node(tmp_path):
     netns.remove(tmp_path / "ns")
 
 
-def configure(node, name="10-net.conflist", version="1.0.0", **changes):
+def configure(node, name="10-net.conflist", version="1.0.0", listed=None, **changes):
+    """`listed`: keys of the list itself; the others are a plugin's own."""
     plugins = [
         {"type": kind, "me": kind, "diary": str(node / "diary"), **changes.get(kind, {})}
         for kind in ("first", "second")
     ]
-    text = json.dumps({"cniVersion": version, "name": "net", "plugins": plugins})
+    text = json.dumps({"cniVersion": version, "name": "net", "plugins": plugins} | (listed or {}))
     (node / "net.d" / name).write_text(text)
 
 
@@ -242,6 +246,49 @@ def test_plugins_of_the_network_s_own_directory_are_run_after_the_inlined_ones(n
     said = [(e["CNI_COMMAND"], e["who"]) for e in diary(node)]
     assert said[:3] == [("ADD", "first"), ("ADD", "second"), ("ADD", "extra")]
     assert said[3:] == [("DEL", "extra"), ("DEL", "second"), ("DEL", "first")]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("key", ["disableCheck", "disableGC", "loadOnlyInlinedPlugins"])
+def test_what_a_list_switches_off_is_not_done(node, key):
+    configure(node, version="1.1.0", listed={key: True})
+    (node / "net.d" / "net").mkdir()
+    extra = {"type": "second", "me": "extra", "diary": str(node / "diary")}
+    (node / "net.d" / "net" / "10-extra.conf").write_text(json.dumps(extra))
+    asyncio.run(network(node).attach(sandbox(node)))
+    asyncio.run(network(node).check(sandbox(node)))
+    asyncio.run(network(node).collect([]))
+    said = [(e["CNI_COMMAND"], e["who"]) for e in diary(node)]
+    inlined = ["first", "second"]
+    every = inlined if key == "loadOnlyInlinedPlugins" else [*inlined, "extra"]
+    wanted = [("ADD", who) for who in every]
+    wanted += [("CHECK", who) for who in every if key != "disableCheck"]
+    stale = [("DEL", who) for who in reversed(every)] + [("GC", who) for who in every]
+    assert said == wanted + (stale if key != "disableGC" else [])
+
+
+@pytest.mark.root
+def test_all_are_asked_in_the_highest_version_that_all_know(node):
+    configure(node, listed={"cniVersions": ["0.4.0", "1.0.0", "1.1.0"]})
+    for name, versions in (("first", ["0.4.0", "1.0.0", "1.1.0"]), ("second", ["0.3.1", "0.4.0", "1.0.0"])):
+        said = {"cniVersion": "1.1.0", "supportedVersions": versions}
+        (node / "bin" / f"{name}.versions").write_text(json.dumps(said))
+    asyncio.run(network(node).attach(sandbox(node)))
+    assert {e["conf"]["cniVersion"] for e in diary(node)} == {"1.0.0"}
+
+
+@pytest.mark.root
+def test_a_plugin_is_the_one_of_the_first_directory_that_has_it(node):
+    configure(node)
+    (node / "more").mkdir()
+    (node / "more" / "second").write_text(f"#!/bin/sh\nexec {node}/bin/first\n")
+    (node / "more" / "second").chmod(0o755)
+    (node / "more" / "first").write_text("not executable")
+    (node / "bin" / "second").unlink()
+    wires = cni.Cni(str(node / "net.d"), (str(node / "more"), str(node / "bin")), str(node / "cache"))
+    asyncio.run(wires.attach(sandbox(node)))
+    assert [e["who"] for e in diary(node)] == ["first", "second"]
+    assert {e["CNI_PATH"] for e in diary(node)} == {f"{node}/more:{node}/bin"}
 
 
 @pytest.mark.root

@@ -69,6 +69,7 @@ OWN = {
             "ipam": {"type": "host-local"},
         },
         {"type": "portmap", "capabilities": {"portMappings": True}},
+        {"type": "bandwidth", "capabilities": {"bandwidth": True}},
     ],
 }
 
@@ -138,9 +139,9 @@ async def events(client, name, reason):
     return [e.message for e in found if e.involvedObject.name == name and e.reason == reason]
 
 
-def test_a_host_port_leads_to_the_pod_in_both_families(lab):
+def test_a_host_port_leads_to_the_pod_in_both_families_as_fast_as_it_may(lab):
     async def story(client):
-        await client.create(pod("web", ports=(8080,)))
+        await client.create(pod("web", ports=(8080,), annotations={"kubernetes.io/ingress-bandwidth": "80M"}))
         await ready(client, "web")
         await client.create(pod("other", ports=(8080,)))
 
@@ -155,6 +156,9 @@ def test_a_host_port_leads_to_the_pod_in_both_families(lab):
         netns.call(
             str(lab.netns("outside")), lambda to=(address, 8080): socket.create_connection(to, 10).close()
         )
+    command = ("tc", "-j", "qdisc", "show")
+    shaped = netns.call(str(lab.netns(NODE)), subprocess.check_output, command)
+    assert [one["options"]["rate"] * 8 for one in json.loads(shaped) if one["kind"] == "tbf"] == [80_000_000]
 
 
 def test_a_pod_has_the_networks_its_annotation_names(lab):
