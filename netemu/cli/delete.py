@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netemu.cli import options, screen
+from netemu.cli import completing, options, screen
 
 if TYPE_CHECKING:
     from netemu.api import kinds
@@ -18,7 +18,7 @@ netemu delete deployment/web --grace 0
 
 
 @options.command("delete", example=_EXAMPLE)
-@click.argument("what", nargs=-1)
+@click.argument("what", nargs=-1, shell_complete=completing.kinds)
 @click.option(
     "--file", "-f", "files", multiple=True, metavar="FILE", help="Delete what a file or directory creates."
 )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netemu.cli import options, screen
+from netemu.cli import completing, options, screen
 
 if TYPE_CHECKING:
     from netemu.cli import resources
@@ -21,7 +21,7 @@ _TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 
 
 @options.command("get", example=_EXAMPLE)
-@click.argument("what", nargs=-1, required=True)
+@click.argument("what", nargs=-1, required=True, shell_complete=completing.kinds)
 @options.namespace
 @click.option("--all-namespaces", "-A", "everywhere", is_flag=True, help="Of all Namespaces.")
 @click.option("--selector", "-l", "labels", default="", help="Only with these labels, such as app=web.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netemu.cli import options
+from netemu.cli import completing, options
 
 if TYPE_CHECKING:
     from netemu.client import api
@@ -18,7 +18,7 @@ _EXAMPLE = """
 netemu logs web-7d9f8b6c5-x2k4q -f
 netemu logs duo -c server --tail 20
 netemu logs deployment/web
-netemu logs --component worker-1 -f
+netemu logs --component agent-worker-1 -f
 netemu logs --components
 """
 
@@ -27,7 +27,12 @@ netemu logs --components
 @click.argument("pod", required=False)
 @click.option("--container", "-c", help="The container, if there are several.")
 @options.namespace
-@click.option("--component", metavar="PART", help="Instead of a pod: one of netemu's own parts.")
+@click.option(
+    "--component",
+    metavar="PART",
+    help="Instead of a pod: one of netemu's own parts.",
+    shell_complete=completing.parts,
+)
 @click.option("--components", is_flag=True, help="List netemu's own parts that have logs.")
 @options.json
 @click.option("--follow", "-f", is_flag=True, help="Go on as more comes.")
@@ -54,16 +59,16 @@ def command(
 
     lab = options.open_lab(name)
     if components:
-        names = sorted(_parts(lab))
+        names = sorted(parts(lab))
         click.echo(json.dumps(names) if as_json else "\n".join(names))
         return
     if component:
-        parts = _parts(lab)
-        if component not in parts:
+        found = parts(lab)
+        if component not in found:
             raise errors.Rejected(
-                f"there is no part '{component}'", hint=f"parts: {', '.join(sorted(parts))}"
+                f"there is no part '{component}'", hint=f"parts: {', '.join(sorted(found))}"
             )
-        _show_file(parts[component], follow=follow, tail=tail)
+        _show_file(found[component], follow=follow, tail=tail)
         return
     if not pod:
         raise errors.Rejected("of what? name a pod, or --component PART", hint="netemu logs --components")
@@ -78,7 +83,8 @@ def command(
     _show_pod(lab, pod, namespace, chosen)
 
 
-def _parts(lab: "handle.Handle") -> dict[str, pathlib.Path]:
+def parts(lab: "handle.Handle") -> dict[str, pathlib.Path]:
+    """The log of each of netemu's own parts."""
     return {file.stem: file for file in (pathlib.Path(lab.directory) / "log").glob("*.log")}
 
 

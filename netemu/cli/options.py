@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
+from netemu.cli import completing
+
 if TYPE_CHECKING:
     from netemu.client import api
     from netemu.lab import handle
@@ -22,7 +24,9 @@ lab = click.option(
     show_default=True,
     metavar="LAB",
     envvar="NETEMU_LAB",
+    show_envvar=True,
     help="The lab that is meant.",
+    shell_complete=completing.labs,
 )
 json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 quiet = click.option("--quiet", "-q", is_flag=True, help="Say nothing while it goes on.")

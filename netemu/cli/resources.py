@@ -31,6 +31,11 @@ def kinds_of(word: str) -> tuple[kinds.Kind, ...]:
     return tuple(found)
 
 
+def plurals() -> tuple[str, ...]:
+    """What one may list, as it is usually written; and the category of what users mean by all."""
+    return (*dict.fromkeys(kind.plural for kind in _listable()), "all")
+
+
 def parse(words: Sequence[str]) -> tuple[Named, ...]:
     """`pods`, `pod web cache`, `pod/web service/web`: what is meant. Rejected for an unknown kind."""
     if not words:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netemu.cli import options
+from netemu.cli import completing, options
 
 if TYPE_CHECKING:
     from netemu.lab import handle
@@ -20,7 +20,7 @@ sudo netemu shell outside -- curl -s http://172.18.0.3:30080/
 
 
 @options.command("shell", example=_EXAMPLE)
-@click.argument("place")
+@click.argument("place", shell_complete=completing.places)
 @click.argument("argv", nargs=-1, metavar="[-- CMD [ARG]...]")
 @options.lab
 def command(place: str, argv: tuple[str, ...], name: str) -> int:
@@ -31,9 +31,8 @@ def command(place: str, argv: tuple[str, ...], name: str) -> int:
     from netemu.base import errors
 
     lab = options.open_lab(name)
-    places = (*lab.nodes, "outside", "fabric")
-    if place not in places:
-        raise errors.Rejected(f"there is no '{place}' in lab {name}", hint=f"places: {', '.join(places)}")
+    if place not in lab.places:
+        raise errors.Rejected(f"there is no '{place}' in lab {name}", hint=f"places: {', '.join(lab.places)}")
     return enter(lab, place, argv or (os.environ.get("SHELL", "/bin/sh"),))
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netemu.cli import options, screen
+from netemu.cli import completing, options, screen
 
 if TYPE_CHECKING:
     from netemu.lab import handle
@@ -18,7 +18,14 @@ sudo netemu status --name blue --json
 
 
 @options.command("status", example=_EXAMPLE)
-@click.option("--name", metavar="LAB", envvar="NETEMU_LAB", help="Only this lab. Default: all.")
+@click.option(
+    "--name",
+    metavar="LAB",
+    envvar="NETEMU_LAB",
+    show_envvar=True,
+    help="Only this lab. Default: all.",
+    shell_complete=completing.labs,
+)
 @options.json
 def command(name: str | None, as_json: bool) -> int:
     """Show labs with their nodes and processes. Exit code 1: a lab is broken, or the one named is not up."""

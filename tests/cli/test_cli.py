@@ -180,8 +180,19 @@ def test_completion(shell):
     assert "_NETEMU_COMPLETE" in done.stdout
 
 
-def test_completion_completes():
-    env = {"_NETEMU_COMPLETE": "bash_complete", "COMP_WORDS": "netemu sta", "COMP_CWORD": "1"}
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("netemu sta", ["status"]),
+        ("netemu get podt", ["podtemplates"]),
+        ("netemu down --name b", ["blue"]),
+        ("netemu shell w", []),  # that lab is not up
+    ],
+)
+def test_completion_completes(tmp_path, line, words):
+    (tmp_path / "blue").mkdir()
+    env = {"_NETEMU_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    env["NETEMU_STATE_DIR"] = str(tmp_path)
     done = subprocess.run(
         [
             sys.executable,
@@ -194,7 +205,7 @@ def test_completion_completes():
         check=False,
         cwd=ROOT,
     )
-    assert done.stdout == "plain,status\n", done.stderr
+    assert done.stdout.split() == [f"plain,{word}" for word in words], done.stderr
 
 
 # -- the screen
