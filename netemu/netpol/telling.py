@@ -6,6 +6,7 @@ Drops come from the kernel's log group, are explained, and go to the board; metr
 from __future__ import annotations
 
 import asyncio
+import collections
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from netemu.netpol import drops
 
 _log = logging.getLogger("netpol")
+# To explain a packet takes a millisecond, and longer on a busy machine: half of the time is for the rest.
+_AT_ONCE, _PAUSE = 10, 0.01  # packets, seconds
+_WAITING = 1000  # packets; earlier ones are lost then, which a log may do
 
 
 class Teller:
@@ -31,26 +35,40 @@ class Teller:
     ) -> None:
         self.board = board.Board()
         self._node, self._known, self._clock, self._loud = node, known, time, loud
+        self._waiting: collections.deque[nflog.Logged] = collections.deque(maxlen=_WAITING)
+        self._busy = False
 
     def listen(self, log: logged.Log) -> None:
         """Hear of dropped packets from now on."""
         asyncio.get_running_loop().add_reader(log.fileno(), self._receive, log)
 
     def _receive(self, log: logged.Log) -> None:
+        self._waiting.extend(log.receive())
+        if self._waiting and not self._busy:
+            self._busy = True
+            self._explain()
+
+    def _explain(self) -> None:
+        """A few of those that wait; the others after what else the node has to do, such as to say it lives."""
+        for _ in range(min(_AT_ONCE, len(self._waiting))):
+            self._tell(self._waiting.popleft())
+        self._busy = bool(self._waiting)
+        if self._busy:
+            asyncio.get_running_loop().call_later(_PAUSE, self._explain)
+
+    def _tell(self, one: nflog.Logged) -> None:
         from netemu.netpol import drops  # and with it the model: most nodes never drop anything
 
-        for one in log.receive():
-            flow = nflog.flow(one.payload)
-            if flow is None:
-                continue
-            at = one.at or self._clock.now()
-            known = self._known(flow.source, flow.destination)
-            drop = drops.explain(known, self._node, one._replace(at=at))
-            if drop is not None:
-                document = drop.document()
-                self.board.put(document)
-                if self._loud:
-                    _log.info("dropped %s", drops.line(document))
+        flow = nflog.flow(one.payload)
+        if flow is None:
+            return
+        known = self._known(flow.source, flow.destination)
+        drop = drops.explain(known, self._node, one._replace(at=one.at or self._clock.now()))
+        if drop is not None:
+            document = drop.document()
+            self.board.put(document)
+            if self._loud:
+                _log.info("dropped %s", drops.line(document))
 
     async def serve_metrics(self, address: str, read: Callable[[], Awaitable[str]]) -> server.Server | None:
         """/metrics at address:port; None when that cannot be listened at, which is said."""
