@@ -41,7 +41,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("network_of", ["{}", "{pods: routed}"])
+@pytest.mark.parametrize("network_of", ["{}", "{pods: routed}"], ids=["default", "routed"])
 def test_a_thousand_pods_reach_each_other(network_of, tmp_path, monkeypatch):
     monkeypatch.setenv("NETEMU_STATE_DIR", str(tmp_path / "netemu"))
     netemu("up", "-q", "-f", "/dev/stdin", text=f"name: thousand\nnodes: 6\nnetwork: {network_of}\n")
