@@ -125,7 +125,8 @@ def works(made: handle.Handle) -> None:
 
     async def ask() -> None:
         async with asyncio.timeout(20), connect.from_kubeconfig(made.kubeconfig) as client:
-            await readiness.wait(client, made.config, lambda node: str(made.netns(node)), lambda text: None)
+            nobody = [].append
+            await readiness.wait(client, made.config, lambda node: str(made.netns(node)), nobody, nobody)
 
     asyncio.run(ask())
 
