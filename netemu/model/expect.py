@@ -11,9 +11,11 @@ from netemu.model import (
     advice,
     endpoints,
     flows,
+    memos,
     names,
     policies,
     rules,
+    senders,
     sentences,
     services,
     targets,
@@ -48,7 +50,13 @@ class Model:
         self.policies = policies.Policies(world)
         self.services = services.of(world)
         self.targets = targets.Targets(world, self.policies)
+        self.senders = memos.Memo(self._sender)
         self.polices = bool(world.policies or world.cluster_policies) and world.settings.policed
+
+    def _sender(self, party: worlds.Party) -> tuple[senders.Sender, policies.Subject | None]:
+        """Who sends, as Services and as policies know him."""
+        subject = self.policies.subjects[party.name, party.namespace] if party.kind == "pod" else None
+        return self.services.senders[party], subject
 
     def expect(self, flow: Flow) -> Verdict:
         """The outcomes and why."""
@@ -79,9 +87,7 @@ class _Journey:
         self.world = model.world
         self.flow = flow
         self.source = source = flow.source
-        self.sender = model.services.senders[source]
-        subjects = model.policies.subjects
-        self.subject = subjects[source.name, source.namespace] if source.kind == "pod" else None
+        self.sender, self.subject = model.senders[source]
         self.tells = tells
         self.family = flow.family
 

@@ -92,13 +92,13 @@ class Services:
     def translate(self, sender: senders.Sender, flow: flows.Flow, at: str) -> Translation | None:
         """What becomes of a flow that comes to node `at` ("": which one, is not known), alike for senders of
         one sort. The address is nobody's, or a node's own."""
-        _, host, port, protocol, _ = flow
+        _, host, port, protocol, family = flow
         claim = self._claims.found[host, port, protocol, at, at == sender.party.node]
         if claim is None:
             return self._unclaimed(flow, at)
         if claim.port is None and self._world.settings.proxy_mode == "iptables":
             return None  # no rule is for it: it follows the routes
-        return self._by_node(claim, sender, at) if at else self._from_outside(claim, sender)
+        return self._by_node(claim, sender, at, family) if at else self._from_outside(claim, sender, family)
 
     def _unclaimed(self, flow: flows.Flow, at: str) -> Translation | None:
         settings = self._world.settings
@@ -109,7 +109,7 @@ class Services:
             return Translation("unreachable", (Reason("route", text),))
         return Translation("dropped", (Reason("service", f"no Service has the address {flow.host}"),))
 
-    def _from_outside(self, claim: claims.Claim, sender: senders.Sender) -> Translation:
+    def _from_outside(self, claim: claims.Claim, sender: senders.Sender, family: int) -> Translation:
         """Which node it comes to is for the world around to say: load balancer IPs are announced by nodes."""
         if claim.way == "cluster IP":
             because = claim.says("cluster IPs are known inside the cluster only")
@@ -119,15 +119,14 @@ class Services:
         nodes = claims.announcing(self._world, claim.service)
         if not nodes:
             return Translation("unreachable", (claim.says("no node may announce it"),))
-        own = sender.seen[claim.dialled.family]
-        return _merged([self._by_node(claim, sender, node).of(own) for node in nodes])
+        own = sender.seen[family]
+        return _merged([self._by_node(claim, sender, node, family).of(own) for node in nodes])
 
     def _route(self, key: tuple[claims.Claim, senders.Sort, str]) -> "_Route":
         return _route(self._world, *key)
 
-    def _by_node(self, claim: claims.Claim, sender: senders.Sender, node: str) -> Translation:
+    def _by_node(self, claim: claims.Claim, sender: senders.Sender, node: str, family: int) -> Translation:
         """What one node does with it."""
-        family = claim.dialled.family
         sort = sender.sorts[node, family]
         if claim.way == "load balancer IP" and not sender.allowed(claim.service, family):
             sort = sort._replace(allowed=False)
