@@ -49,7 +49,7 @@ class Teller:
             self._explain()
 
     def _explain(self) -> None:
-        """A few of those that wait; the others after what else the node does, such as saying that it lives."""
+        """A few of those that wait; the others after what else the node does, as saying that it lives."""
         for _ in range(min(_AT_ONCE, len(self._waiting))):
             self._tell(self._waiting.popleft())
         self._busy = bool(self._waiting)
