@@ -1,6 +1,6 @@
 """The policy recipes and classic mistakes: judged by the model, explained as written down, measured in a lab.
 
-`explained.txt` of each is what `netemu explain` prints; NETEMU_REGENERATE=1 writes it anew, for a reader to
+`explained.txt` of each, and of every other scenario, is what `netemu explain` prints; NETEMU_REGENERATE=1 writes it anew, for a reader to
 check against the specification.
 """
 
@@ -20,6 +20,7 @@ from netemu.scenario import manifests, plan, run, scenarios
 
 ROOT = pathlib.Path(__file__).parents[2] / "scenarios" / "policies"
 NAMES = sorted(path.name for path in ROOT.iterdir() if path.is_dir())
+EXPLAINED = sorted(str(path.parent.relative_to(ROOT.parent)) for path in ROOT.parent.rglob("scenario.yaml"))
 MEASURED = ("both-directions", "mistake-forgotten-dns")  # by default; all with -m slow
 
 
@@ -33,9 +34,13 @@ def test_the_model_expects_what_the_scenario_does(name):
         assert probe.verdict.words == {probe.check.expect}, (probe.check.name, probe.verdict.text)
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_no_scenario_is_without_its_explanation():
+    assert {"01-quickstart", *(f"policies/{name}" for name in NAMES)} <= set(EXPLAINED)
+
+
+@pytest.mark.parametrize("name", EXPLAINED)
 def test_the_explanation_is_the_one_written_down(name, monkeypatch):
-    monkeypatch.chdir(ROOT / name)
+    monkeypatch.chdir(ROOT.parent / name)
     golden = pathlib.Path("explained.txt")
     written = golden.read_text()
     said = "\n".join(explained(line) for line in written.splitlines() if line.startswith("$ "))
