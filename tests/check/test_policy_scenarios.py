@@ -1,7 +1,7 @@
 """The policy recipes and classic mistakes: judged by the model, explained as written down, measured in a lab.
 
-`explained.txt` of each, and of every other scenario, is what `netemu explain` prints; NETEMU_REGENERATE=1 writes it anew, for a reader to
-check against the specification.
+`explained.txt` of each, and of every other scenario, is what `netemu explain` prints; NETEMU_REGENERATE=1
+writes it anew, for a reader to check against the specification.
 """
 
 import contextlib
