@@ -45,6 +45,9 @@ def options(call: cni.Call, configuration: "cni.Document") -> Options:
         )
     if found.via_gateway and not found.gateway:
         raise cni.Failure(cni.INVALID_CONFIGURATION, "viaGateway needs isGateway")
+    if found.via_gateway and found.isolated:
+        text = "cannot isolate ports whose containers reach each other by the gateway"
+        raise cni.Failure(cni.INVALID_CONFIGURATION, text)
     if not found.shown and (configuration.get("ipam") or {}).get("type"):
         raise cni.Failure(
             cni.INVALID_CONFIGURATION, "cannot use IPAM when the container interface is disabled"

@@ -151,6 +151,7 @@ def test_a_failed_add_leaves_nothing(machine, network, tmp_path):
         ({"ipMasqBackend": "ebpf"}, cni.INVALID_CONFIGURATION),
         ({"disableContainerInterface": True}, cni.INVALID_CONFIGURATION),  # together with ipam
         ({"promiscMode": True}, cni.INVALID_CONFIGURATION),  # together with hairpinMode
+        ({"viaGateway": True, "portIsolation": True}, cni.INVALID_CONFIGURATION),
         ({"mtu": -1}, cni.INVALID_CONFIGURATION),
         ({"bridge": "lo"}, cni.INVALID_CONFIGURATION),
         ({"ipam": {"type": "nothing"}}, cni.INVALID_CONFIGURATION),
