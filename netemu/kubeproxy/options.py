@@ -102,6 +102,8 @@ def check(options: Options) -> Options:
                 ip_network(text)
             except ValueError as error:
                 raise errors.Rejected(f"not a range of addresses: {error}") from None
+    if options.mode == "iptables" and any(len(_of(v, options.cluster_cidrs)) > 1 for v in (4, 6)):
+        raise errors.Rejected("iptables mode knows pods by one range of each family")
     if PRIMARY in options.node_port_addresses and len(options.node_port_addresses) > 1:
         raise errors.Rejected('"primary" stands alone among the node-port addresses')
     for address in (options.healthz, options.metrics):

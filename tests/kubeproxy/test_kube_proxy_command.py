@@ -50,6 +50,7 @@ def test_each_mode_takes_its_own_link(flag, mode):
     [
         ("--detect-local-mode", "Guess"),
         ("--cluster-cidr", "10.0.0.1/8"),
+        ("--proxy-mode", "iptables", "--cluster-cidr", "10.0.0.0/9,10.128.0.0/9"),
         ("--nodeport-addresses", "primary,10.0.0.0/8"),
         ("--healthz-bind-address", "10256"),
     ],
