@@ -75,7 +75,10 @@ class Fuzzer:
         self._hands = hands.Hands(client)
 
     async def run(self, steps: int, seconds: float | None = None) -> Walked:
-        """Until `steps` are done, `seconds` are over, or something fails; what fails is made small."""
+        """Until `steps` are done, `seconds` are over, or something fails; what fails is made small.
+
+        However little time there is, one step is done.
+        """
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds if seconds else float("inf")
         refused: list[str] = []
@@ -86,7 +89,7 @@ class Fuzzer:
         first = dict(self._hands.state)
         for number in range(steps + 1):
             if number:
-                if loop.time() >= end:
+                if number > 1 and loop.time() >= end:
                     return Walked(number - 1, flows, tuple(refused), None, slowest)
                 step = self._walk.step()
                 self._progress(f"step {number}: {step}")
