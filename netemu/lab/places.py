@@ -5,6 +5,7 @@ something is written there. The names of all are bound below DIR/ns, in the lab'
 """
 
 import contextlib
+import errno
 import os
 import shutil
 import socket
@@ -79,18 +80,45 @@ def _bring_plugins(wanted: plugins.Cni, upper: str) -> int | None:
 def _furnish(upper: str, name: str, others: int | None) -> None:
     """Inside the new namespaces. /run comes last: then the lab's directory is out of sight."""
     socket.sethostname(name)
-    try:
-        for directory in _OVERLAID:
-            mounts.overlay(f"/{directory}", f"{upper}/{directory}", f"{upper}/.{directory}", f"/{directory}")
-    except OSError as refusal:
-        raise errors.Rejected(
-            f"a node's own /{directory} cannot be made: {refusal.strerror}",
-            hint="netemu doctor says what this machine lacks",
-        ) from None
+    for directory in _OVERLAID:
+        try:
+            _overlay(upper, directory)
+        except OSError as refusal:
+            raise errors.Rejected(
+                f"a node's own /{directory} cannot be made: {refusal.strerror}",
+                hint="netemu doctor says what this machine lacks",
+            ) from None
     _own_sysfs()
     if others is not None:
         mounts.attach(others, f"/{plugins.PLACE}")
     mounts.bind(f"{upper}/run", "/run")
+
+
+def _overlay(upper: str, directory: str) -> None:
+    """The host's directory, seen through the node's own."""
+    own = f"{upper}/{directory}"
+    try:
+        mounts.overlay(f"/{directory}", own, f"{upper}/.{directory}", f"/{directory}")
+    except OSError as refusal:
+        if refusal.errno != errno.EINVAL:
+            raise
+        # Below a user namespace nobody may look under what the host has mounted in there. Programs need /etc.
+        if directory == "etc":
+            _copy(f"/{directory}", own)
+        mounts.bind(own, f"/{directory}")
+
+
+def _copy(source: str, target: str) -> None:
+    """All that may be read there, and is not in the target yet."""
+    for entry in os.scandir(source):
+        there = f"{target}/{entry.name}"
+        if os.path.lexists(there):
+            continue
+        with contextlib.suppress(OSError):  # shutil.Error is one: the rest is copied
+            if entry.is_dir(follow_symlinks=False):
+                shutil.copytree(entry.path, there, symlinks=True)
+            elif entry.is_file() or entry.is_symlink():
+                shutil.copy(entry.path, there, follow_symlinks=False)
 
 
 def _own_sysfs() -> None:

@@ -387,11 +387,20 @@ def test_a_loopback_that_is_down_is_refused(state: Path) -> None:
     assert not state.exists()
 
 
-def test_an_ordinary_user_has_a_lab_in_a_namespace_of_his_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mounted", ["true", "mount --bind /etc/hosts /etc/hosts"])
+def test_an_ordinary_user_has_a_lab_in_a_namespace_of_his_own(mounted: str, tmp_path: Path) -> None:
+    """Also where something is mounted in what a node has an own view of, as in most containers."""
     cli = " ".join(CLI)
     script = f"ip link set lo up && {cli} up --nodes 2 && {cli} get nodes && {cli} down"
     done = subprocess.run(
-        ["unshare", "--map-root-user", "--net", "sh", "-c", script],
+        [
+            "unshare",
+            "--mount",
+            "sh",
+            "-c",
+            f'{mounted} && exec unshare --map-root-user --net sh -c "$0"',
+            script,
+        ],
         capture_output=True,
         text=True,
         timeout=60,
