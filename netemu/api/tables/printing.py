@@ -22,7 +22,7 @@ from netemu.api import (
     policy,
     times,
 )
-from netemu.api.tables import cluster, layout, others, pods, services, workloads
+from netemu.api.tables import cluster, layout, others, pods, services, volumes, workloads
 
 _TABLES: dict[type, layout.Table] = {
     core.ConfigMap: others.CONFIG_MAP,
@@ -53,6 +53,7 @@ _TABLES: dict[type, layout.Table] = {
     events.Event: others.NEW_EVENT,
     policy.PodDisruptionBudget: workloads.BUDGET,
     **cluster.TABLES,
+    **volumes.TABLES,
 }
 
 
