@@ -100,12 +100,14 @@ class Stage:
         return path
 
     def spare(self) -> None:
-        """The machine has links to take: `uplink`, and `spare` at its other end.
+        """The machine has a link to take, `spare`; its other end is `uplink`.
 
-        A link of another kind than these comes back when a container ends; these end with it.
+        A link of another kind would come back when a container ends; this one ends with it.
         """
         with network.LinuxNetwork() as host:
-            if "uplink" not in host.observe().links:
+            links = host.observe().links
+            if "spare" not in links:
+                host.apply([ops.DelLink("uplink")] if "uplink" in links else [])
                 host.apply([ops.AddVeth("uplink", "spare", None), ops.SetUp("uplink"), ops.SetUp("spare")])
 
     async def call(self, command: str, config: Any, **parameters: str | None) -> Heard:

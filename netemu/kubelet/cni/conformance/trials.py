@@ -87,8 +87,9 @@ class Trial:
     ) -> Attached:
         """ADD, behind an ADD of the base plugin for a chained one. `changes` to its configuration."""
         version = version or self.version
-        self.stage.spare()
-        netns = netns or self.stage.container()
+        if not netns:
+            self.stage.spare()
+            netns = self.stage.container()
         self._count += 1
         container_id = container_id or f"{NAME}-{self._count}"
         parameters = named(container_id, netns, self.subject.ifname)
