@@ -103,7 +103,7 @@ async def score(
             while waiting and loop.time() < awake:
                 broken = waiting.popleft()
                 progress(f"fault {len(tried) + 1}: {broken}")
-                tried += await _try(lab, meter, broken, asked, world)
+                tried += await _try(lab, meter, broken, asked, world, known=tables[broken.node])
         await _caught_up(client)
         await _agree(meter, f"after the fault {broken} was mended")
     return Score(tuple(tried), len(found), looked)
@@ -137,9 +137,13 @@ async def _try(
     broken: mutations.Break,
     asked: Sequence[cases.Case],
     world: worlds.World,
+    *,
+    known: mutations.Tables,
 ) -> tuple[Tried, ...]:
     """What came of it; nothing, if an agent has changed meanwhile what was to be broken."""
     place = str(lab.netns(broken.node))
+    if known.chains and await _chains(place) != known.chains:
+        return ()  # rules go by their numbers, which are others' now
     _forget(place)
     try:
         await _apply(place, broken.tool, broken.apply)
@@ -214,11 +218,15 @@ async def _tables(lab: handle.Handle, node: str) -> mutations.Tables:
     listing = listings.elements(door.list_json(f"list table {policies.TABLE}"))
     held = {of: {key: entry.value for key, entry in elements.items()} for of, elements in listing.items()}
     if lab.config.proxy.mode == "iptables":
-        tools = {"ip": "iptables-save", "ip6": "ip6tables-save"}
-        chains = {name: walk_iptables.read(await _iptables(place, tool)) for name, tool in tools.items()}
-        return mutations.Tables(held, chains=chains)
+        return mutations.Tables(held, chains=await _chains(place))
     by_family = {f.name: walk.read(audit.contents(door.list_json, f, ())) for f in services.FAMILIES}
     return mutations.Tables(held, by_family)
+
+
+async def _chains(place: str) -> dict[str, walk_iptables.Chains]:
+    """Of iptables, by family."""
+    tools = {"ip": "iptables-save", "ip6": "ip6tables-save"}
+    return {name: walk_iptables.read(await _iptables(place, tool)) for name, tool in tools.items()}
 
 
 def _around(lab: handle.Handle, world: worlds.World) -> dict[str, dict[str, services.Surroundings]]:
