@@ -58,8 +58,9 @@ def test_what_is_sent_to_a_silent_container_goes_to_nobody_else(machine, network
     machine.namespace("a")
     _, near, far = machine.call("ADD", network, "a").document["interfaces"]
     known = json.loads(machine.run("host", "bridge", "-j", "fdb", "show", "br", "cni0"))
-    (entry,) = (one for one in known if one["mac"] == far["mac"])
-    assert (entry["ifname"], entry["state"]) == (near["name"], "static")
+    # Where bridges can filter by VLAN it is there for VLAN 1 as well.
+    entries = {(one["ifname"], one["state"]) for one in known if one["mac"] == far["mac"]}
+    assert entries == {(near["name"], "static")}
 
 
 def test_with_via_gateway_a_container_has_one_neighbour_for_good(machine, network):
@@ -118,7 +119,11 @@ def test_del_without_a_result_asks_the_namespace_for_the_addresses(machine, netw
     [
         ("a", "ip addr del 10.244.1.2/24 dev eth0"),
         ("a", "ip route del default"),
-        ("a", "ip link set eth0 name eth1"),
+        (
+            "a",
+            "ip link set eth0 down",
+            "ip link set eth0 name eth1",
+        ),  # up, it keeps its name before Linux 6.2
         ("host", "ip link del cni0"),
     ],
 )
@@ -127,7 +132,8 @@ def test_check_finds_damage(machine, network, damage):
     result = machine.call("ADD", network, "a").document
     configured = network | {"prevResult": result}
     assert machine.call("CHECK", configured, "a").code == 0
-    machine.run(damage[0], *damage[1].split())
+    for command in damage[1:]:
+        machine.run(damage[0], *command.split())
     outcome = machine.call("CHECK", configured, "a")
     assert (outcome.code, outcome.document["code"]) == (1, 100)
 
