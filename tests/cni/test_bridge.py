@@ -123,7 +123,7 @@ def test_del_without_a_result_asks_the_namespace_for_the_addresses(machine, netw
             "a",
             "ip link set eth0 down",
             "ip link set eth0 name eth1",
-        ),  # up, it keeps its name before Linux 6.2
+        ),  # before Linux 6.2: only when down
         ("host", "ip link del cni0"),
     ],
 )
