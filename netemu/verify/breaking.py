@@ -30,6 +30,7 @@ from netemu.wire import listings
 
 _STILL = 8.0  # seconds until agents may tell the API again that their nodes live
 _SETTLED = 60.0
+_AT_ONCE = 8  # faults between two rests of the agents
 _FRESH = 12.0  # seconds; a node is silent after 50
 _PAUSE = 0.05
 
@@ -94,10 +95,15 @@ async def score(
     asked = cases.every(world, outside_port=measure.OUTSIDE_PORT, wanted=fuzzing.wanted)
     tables = {node: await _tables(lab, node) for node in lab.nodes}
     found = _shuffled(mutations.breaks(tables, world, asked, _around(lab, world)), dice)
-    progress(f"{len(found)} faults are possible: which of them change an answer?")
-    chosen, looked = _choose(found, most)
-    waiting, tried = collections.deque(chosen), list[Tried]()
-    while waiting and loop.time() < end:
+    progress(f"{len(found)} faults are possible")
+    left, looked = iter(found), 0
+    waiting, tried = collections.deque[mutations.Break](), list[Tried]()
+    while len(tried) < most and loop.time() < end:
+        while len(waiting) < min(_AT_ONCE, most - len(tried)) and (one := next(left, None)) is not None:
+            looked += 1
+            waiting.extend([one] if one.matters() else [])
+        if not waiting:
+            break
         awake = min(loop.time() + _STILL, end)
         with _still(lab):
             while waiting and loop.time() < awake:
@@ -118,17 +124,6 @@ def _shuffled(found: Iterable[mutations.Break], dice: random.Random) -> list[mut
         dice.shuffle(group)
     turns = itertools.zip_longest(*kinds.values())
     return [one for turn in turns for one in turn if one is not None]
-
-
-def _choose(found: Sequence[mutations.Break], most: int) -> tuple[list[mutations.Break], int]:
-    """The first so many that change an answer; and how many had to be looked at for that."""
-    chosen: list[mutations.Break] = []
-    for looked, one in enumerate(found):
-        if len(chosen) == most:
-            return chosen, looked
-        if one.matters():
-            chosen.append(one)
-    return chosen, len(found)
 
 
 async def _try(
