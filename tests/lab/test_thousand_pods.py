@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 STATISTICS = Path("/proc/net/stat/arp_cache")  # the machine's, in its first network namespace only
 PODS = 1000
 WORKERS = tuple(f"worker-{number}" for number in range(1, 6))
+PATIENCE = 120  # seconds without a pod more: the machine may be busy, but not for ever
 PORT = 4789
 PODS_OF_ALL = ipaddress.ip_network("10.244.0.0/16")
 _BURST = 64  # datagrams on their way at once: what a receiver's buffer holds
@@ -36,7 +37,7 @@ pytestmark = [
     pytest.mark.root,
     pytest.mark.lab,
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: makes a whole lab"),
 ]
 
@@ -48,7 +49,7 @@ def test_a_thousand_pods_reach_each_other(network_of, tmp_path, monkeypatch):
     try:
         lab = handle.open("thousand")
         began = time.monotonic()
-        asyncio.run(asyncio.wait_for(deploy(lab), 300))
+        asyncio.run(deploy(lab))
         pods = asyncio.run(placed(lab))
         assert len(pods) == PODS
         made = time.monotonic() - began
@@ -84,7 +85,12 @@ async def deploy(lab):
     }
     async with connect.from_kubeconfig(str(lab.kubeconfig)) as client:
         await client.create(codec.convert(apps.Deployment, document))
-        while (await client.get(apps.Deployment, "many", "default")).status.readyReplicas != PODS:
+        ready, since = 0, time.monotonic()
+        while ready != PODS:
+            now = (await client.get(apps.Deployment, "many", "default")).status.readyReplicas or 0
+            if now > ready:
+                ready, since = now, time.monotonic()
+            assert time.monotonic() < since + PATIENCE, f"{ready} of {PODS} pods are ready"
             await asyncio.sleep(0.5)
 
 
