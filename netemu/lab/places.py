@@ -51,7 +51,7 @@ def make_node(place: layout.Layout, lab: config.LabConfig, node: config.Node) ->
         os.makedirs(f"{upper}/{directory}", mode=0o755, exist_ok=True)
     for directory in _EMPTY:
         os.makedirs(f"{upper}/{directory}", exist_ok=True)
-        mounts.opaque(f"{upper}/{directory}")
+    layered = _hide(upper)
     for directory in _RUN:
         os.makedirs(f"{upper}/run/{directory}", exist_ok=True)
     for name, text in _files(lab, node).items():
@@ -60,7 +60,7 @@ def make_node(place: layout.Layout, lab: config.LabConfig, node: config.Node) ->
     cni.install(f"{upper}/opt/cni/bin")
     others = _bring_plugins(lab.network.cni, upper)
     try:
-        made = netns.make(("net", "mnt", "uts"), lambda: _furnish(upper, node.name, others))
+        made = netns.make(("net", "mnt", "uts"), lambda: _furnish(upper, node.name, others, layered=layered))
     finally:
         if others is not None:
             os.close(others)
@@ -77,12 +77,27 @@ def _bring_plugins(wanted: plugins.Cni, upper: str) -> int | None:
     return mounts.clone(wanted.bin)
 
 
-def _furnish(upper: str, name: str, others: int | None) -> None:
+def _hide(upper: str) -> bool:
+    """Of these directories the host's content is not to be seen. False: below a user namespace Linux before
+    6.6 cannot mark that in memory.
+    """
+    try:
+        for directory in _EMPTY:
+            mounts.opaque(f"{upper}/{directory}")
+    except OSError as refusal:
+        if refusal.errno != errno.EOPNOTSUPP:
+            raise
+        return False
+    return True
+
+
+def _furnish(upper: str, name: str, others: int | None, *, layered: bool) -> None:
     """Inside the new namespaces. /run comes last: then the lab's directory is out of sight."""
     socket.sethostname(name)
     for directory in _OVERLAID:
         try:
-            _overlay(upper, directory)
+            if not (layered and _overlay(upper, directory)):
+                _stand_in(upper, directory)
         except OSError as refusal:
             raise errors.Rejected(
                 f"a node's own /{directory} cannot be made: {refusal.strerror}",
@@ -94,18 +109,25 @@ def _furnish(upper: str, name: str, others: int | None) -> None:
     mounts.bind(f"{upper}/run", "/run")
 
 
-def _overlay(upper: str, directory: str) -> None:
-    """The host's directory, seen through the node's own."""
-    own = f"{upper}/{directory}"
+def _overlay(upper: str, directory: str) -> bool:
+    """The host's directory, seen through the node's own. False: below a user namespace nobody may look under
+    what the host has mounted in there.
+    """
     try:
-        mounts.overlay(f"/{directory}", own, f"{upper}/.{directory}", f"/{directory}")
+        mounts.overlay(f"/{directory}", f"{upper}/{directory}", f"{upper}/.{directory}", f"/{directory}")
     except OSError as refusal:
         if refusal.errno != errno.EINVAL:
             raise
-        # Below a user namespace nobody may look under what the host has mounted in there. Programs need /etc.
-        if directory == "etc":
-            _copy(f"/{directory}", own)
-        mounts.bind(own, f"/{directory}")
+        return False
+    return True
+
+
+def _stand_in(upper: str, directory: str) -> None:
+    """The node's own directory alone; with a copy of /etc, which programs need."""
+    own = f"{upper}/{directory}"
+    if directory == "etc":
+        _copy(f"/{directory}", own)
+    mounts.bind(own, f"/{directory}")
 
 
 def _copy(source: str, target: str) -> None:
