@@ -127,11 +127,15 @@ class Lab:
         self.hand.mkdir()
         (self.hand / "pause").write_bytes(elf.pause(platform.machine()))
         (self.hand / "pause").chmod(0o755)
-        file = place / "lab.yaml"
+        self.holds = False
         plugins = f", cni: {{bin: {DEBIAN}}}" if cell.plugins == "debian" else ""
         network = f"backend: {cell.backend}, pods: {cell.pods}, families: {FAMILIES[cell.families]}{plugins}"
-        file.write_text(f"name: cell\nnodes: 3\nnetwork: {{{network}}}\n")
-        self.netemu("up", "-q", "-f", str(file))
+        self._file = place / "lab.yaml"
+        self._file.write_text(f"name: cell\nnodes: 3\nnetwork: {{{network}}}\n")
+
+    def up(self) -> None:
+        """Made, and the quickstart run in it."""
+        self.netemu("up", "-q", "-f", str(self._file))
         said = self.netemu("run", "-q", "--in", "cell", "scenarios/01-quickstart/")  # its pods stay
         self.holds = re.search(r"quickstart: all hold", said) is not None
 
@@ -194,6 +198,7 @@ def lab(request, tmp_path_factory):
         pytest.skip("containernetworking-plugins is not installed")
     found = Lab(tmp_path_factory.mktemp("cell"), cell)
     try:
+        found.up()
         yield found
     finally:
         found.netemu("down", "--name", "cell", "-q")
