@@ -40,7 +40,8 @@ A CustomResourceDefinition is established as soon as it is written if no other o
 pruning, defaulting, printer columns, selectable fields, status and scale, server-side apply by its list
 types, several versions, converted by a webhook if it says so (`ConversionReview` v1), quotas
 (`count/<plural>.<group>`), garbage collection, and deletion with the namespace. A definition that is
-deleted waits for its objects, whose finalizers are honoured.
+deleted waits for its objects, whose finalizers are honoured. `netemu apply -f` and `netemu delete -f`
+take objects of such kinds, with their definition in the same files or applied before.
 
 `x-kubernetes-validations` are evaluated: CEL with the libraries Kubernetes adds (lists, regular
 expressions, URLs, IP addresses, CIDRs, quantities, sets, formats, optional values), `messageExpression`,

@@ -1,5 +1,6 @@
 """The command line without a lab: what it says, what it imports, how it ends."""
 
+import importlib
 import json
 import os
 import pathlib
@@ -152,6 +153,8 @@ def test_somebody_elses_lab_is_said_to_be_so(capfd):
         for command in (["status"], ["get", "pods"], ["down"], ["up"]):
             child = os.fork()  # and not a new program: that user may not read this checkout
             if not child:
+                for module in (f"cli.{command[0]}", "cli.resources", "lab.handle", "lab.up", "lab.down"):
+                    importlib.import_module(f"netemu.{module}")
                 os.environ["NETEMU_STATE_DIR"] = state
                 os.seteuid(65534)
                 os._exit(main.run(command))
