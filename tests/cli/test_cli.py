@@ -153,7 +153,13 @@ def test_somebody_elses_lab_is_said_to_be_so(capfd):
         for command in (["status"], ["get", "pods"], ["down"], ["up"]):
             child = os.fork()  # and not a new program: that user may not read this checkout
             if not child:
-                for module in (f"cli.{command[0]}", "cli.resources", "lab.handle", "lab.up", "lab.down"):
+                for module in (
+                    f"cli.{command[0]}",
+                    "cli.resources",
+                    "lab.up",
+                    "lab.down",
+                    "scenario.applying",
+                ):
                     importlib.import_module(f"netemu.{module}")
                 os.environ["NETEMU_STATE_DIR"] = state
                 os.seteuid(65534)
