@@ -22,17 +22,16 @@ def connect(
 ) -> cni.Result:
     """Make what the plan says; the result with its interfaces. No link remains after a failure."""
     near = "veth" + os.urandom(4).hex()
+    near_mac = (b"\x02" + os.urandom(5)).hex(":")  # ours, so that nobody has to ask the kernel for its own
     mac = wish.mac or (links.hardware(plan.ips[0].address) if plan.ips else "")
     with rtnl.Rtnl() as host:
         bridge = _bridge(host, wish, _gateways(wish, plan))
         try:
-            host.run(_host_side(call, netns, wish, plan, bridge, near=near, mac=mac))
+            host.run(_host_side(call, netns, wish, plan, bridge, near=near, near_mac=near_mac, mac=mac))
             far = _container_side(call, netns, wish, plan, bridge)
-            port = host.link(near)
-            assert port is not None
             # The bridge would learn it from a frame, but nobody asks a permanent neighbour for one: until it
             # speaks, and after five minutes of silence, all containers would get what is sent to this one.
-            host.run([rtnetlink.new_station(port.index, far.mac)])
+            host.run([rtnetlink.new_station(far.tied, far.mac)])
             if wish.true_mac:
                 from cni import spoofing
 
@@ -46,7 +45,7 @@ def connect(
             raise
     interfaces = (
         cni.Interface(bridge.name, bridge.mac),
-        cni.Interface(near, port.mac),
+        cni.Interface(near, near_mac),
         cni.Interface(call.ifname, far.mac, wish.mtu, call.netns),
     )
     return plan._replace(interfaces=interfaces)
@@ -114,12 +113,14 @@ def _host_side(
     bridge: rtnetlink.Link,
     *,
     near: str,
+    near_mac: str,
     mac: str,
 ) -> list[bytes]:
     """
     bridge (gateway) --- near ======== ifname (container)
     """
-    messages = [rtnetlink.new_veth(near, call.ifname, netns, peer_mac=mac, mtu=wish.mtu, master=bridge.index)]
+    ends = {"mac": near_mac, "peer_mac": mac, "mtu": wish.mtu, "master": bridge.index}
+    messages = [rtnetlink.new_veth(near, call.ifname, netns, **ends)]
     if links.has_ipv6():
         messages.append(rtnetlink.set_no_ipv6_address(near))
     if wish.isolated:
