@@ -64,15 +64,21 @@ def _row(line: dict[str, Any], paint: Any) -> list[str]:
     way = f"{line['way']}, {line['protocol']}" + (f" {line['port']}" if line["port"] else "")
     if line["verdict"] != "sent":
         return [line["client"], line["dialled"], way, paint("bad", line["verdict"]), line["because"]]
-    gets = ", ".join(
-        f"{chance['percent']} % {chance['target'] or chance['backend']}"
-        + (" (masqueraded)" if chance["masqueraded"] else "")
-        for chance in line["chances"]
-    )
+    gets = _gets(line["chances"])
     why = line["because"] + (f"; stays for {line['stays']} s" if line["stays"] else "")
     if line["remembered"]:
         gets, why = f"{line['remembered']}, again", f"affinity; {why}"
     return [line["client"], line["dialled"], way, gets, why]
+
+
+def _gets(chances: list[dict[str, Any]]) -> str:
+    """ "50 % web-0, 50 % web-1 (masqueraded)"; what is alike of several is said once."""
+    whom = [chance["target"] or chance["backend"] for chance in chances]
+    shares = [f"{chance['percent']} %" for chance in chances]
+    after = [" (masqueraded)" if chance["masqueraded"] else "" for chance in chances]
+    if len(chances) > 1 and len(set(shares)) == len(set(after)) == 1:
+        return f"{shares[0]} each: {', '.join(whom)}{after[0]}"
+    return ", ".join(f"{share} {name}{how}" for share, name, how in zip(shares, whom, after, strict=True))
 
 
 @options.blocking

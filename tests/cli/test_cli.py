@@ -13,7 +13,7 @@ import pytest
 
 from netemu.api import kinds
 from netemu.base import errors
-from netemu.cli import main, resources, screen
+from netemu.cli import main, proxy, resources, screen
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -330,3 +330,18 @@ def test_every_short_name_means_one_kind():
 def test_words_that_mean_nothing(words):
     with pytest.raises(errors.Rejected):
         resources.parse(words)
+
+
+@pytest.mark.parametrize(
+    ("chances", "wanted"),
+    [
+        ([("50", "web-0", False), ("50", "web-1", False)], "50 % each: web-0, web-1"),
+        ([("50", "web-0", True), ("50", "", True)], "50 % each: web-0, 10.0.0.1:80 (masqueraded)"),
+        ([("50", "web-0", True), ("50", "web-1", False)], "50 % web-0 (masqueraded), 50 % web-1"),
+        ([("100", "web-0", True)], "100 % web-0 (masqueraded)"),
+    ],
+)
+def test_what_is_alike_of_several_backends_is_said_once(chances, wanted):
+    names = ("percent", "target", "masqueraded")
+    documents = [dict(zip(names, chance, strict=True)) | {"backend": "10.0.0.1:80"} for chance in chances]
+    assert proxy._gets(documents) == wanted

@@ -50,5 +50,6 @@ def test_the_quickstart_holds_in_iptables_mode(netemu, tmp_path):
     assert text.startswith("kube-system/kube-dns on control-plane-1, worker-1, worker-2\n"), (
         "alike: told once"
     )
+    assert re.search(r"a pod +10\.96\.0\.10:53 +cluster IP, UDP dns +100 % coredns-\S+ ", text), text
     chains = netemu("shell", "--name", "old", "worker-1", "--", "iptables-save", "-t", "nat")
     assert "KUBE-SVC-TCOU7JCQXEZGVUNU" in chains  # kube-system/kube-dns:dns, on every cluster
