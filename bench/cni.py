@@ -2,7 +2,8 @@
 
 Every host is a network namespace of its own. As executables, ours and the reference's take turns, pod by pod,
 so that a busy machine disturbs both alike; a call counts from its start to its end as a runtime waits for it.
-In process, pods of one host are connected one after another, IPv4 and IPv6; their cost is read by position.
+In process, pods of one host are connected one after another, IPv4 and IPv6, with leases in memory as a lab's
+node has them; their cost is read by position.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cni
 from bench import harness
 from cni import inprocess
-from netemu.kernel import netns
+from netemu.kernel import mounts, netns
 
 REFERENCE = "/usr/lib/cni"
 ROUTES = [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]
@@ -138,9 +140,12 @@ def run(binary: str, environment: dict[str, str], text: bytes) -> tuple[float, d
 
 
 @contextmanager
-def hosts(paths: Sequence[str]) -> Iterator[tuple[Host, ...]]:
-    with tempfile.TemporaryDirectory() as directory:
+def hosts(paths: Sequence[str], *, in_memory: bool = False) -> Iterator[tuple[Host, ...]]:
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
         made = []
+        if in_memory:
+            mounts.tmpfs(Path(directory))
+            stack.callback(mounts.umount, Path(directory))
         try:
             for number, path in enumerate(paths):
                 os.mkdir(f"{directory}/{number}")
@@ -191,7 +196,7 @@ def one_pod(host: Host, case: Case, pod: str, number: int, took: tuple[list[floa
 
 def in_process(pods: int, kind: str, **more: object) -> Iterator[harness.Sample]:
     """The same code called by a runtime in Python: first pods of a host, last ones, and their ends."""
-    with hosts(("",)) as (host,):
+    with hosts(("",), in_memory=True) as (host,):
         document = configuration(host.directory, kind, **more)
         document["ipam"]["routes"] = ROUTES if kind == "ptp" else []
         names = [f"pod-{number}" for number in range(pods)]
@@ -233,6 +238,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--patience", type=float, default=20, help="seconds to wait for a quiet machine")
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     wish = parser.parse_args(argv)
+    mounts.isolate()
     note = "" if harness.quiet(wish.patience) else "The machine had other work to do."
     samples = []
     for part in (

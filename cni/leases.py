@@ -100,10 +100,15 @@ class Leases:
         return self._text(f"last_reserved_ip.{range_set}").strip()
 
     def remember(self, range_set: int, address: str) -> None:
-        """Only a hint for the next search: losing it in a crash costs time, never an address."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        """Only a hint for the next search: losing it in a crash costs time, never an address.
+
+        Not O_TRUNC: ext4 takes that for a file that is replaced, and starts to write to its disk at once.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
         fd = os.open(f"{self._directory}/last_reserved_ip.{range_set}", flags, 0o600)
-        os.write(fd, address.encode())
+        length = os.write(fd, address.encode())
+        if os.fstat(fd).st_size > length:
+            os.ftruncate(fd, length)
         os.close(fd)
 
     def holder(self, address: str) -> str:

@@ -104,13 +104,6 @@ def subnet_by_gateway(index: int, ip: cni.Address) -> list[bytes]:
     return messages
 
 
-def obstinate(ifname: str) -> None:
-    """Go on asking the gateway, though it says that the other one is on the same link."""
-    for family in ("ipv4", "ipv6") if has_ipv6() else ("ipv4",):
-        for name in ("all", ifname):
-            write(f"/proc/sys/net/{family}/conf/{name}/accept_redirects", "0")
-
-
 def has_ipv6() -> bool:
     """Whether the kernel has IPv6 at all."""
     return keeping.exists("/proc/sys/net/ipv6")
@@ -119,15 +112,20 @@ def has_ipv6() -> bool:
 _REPEAT = str(3_600_000)  # ms; a frame through a veth does not get lost
 
 
-def quiet(ifname: str, *, dad: bool = False, use: bool = False) -> None:
+def quiet(ifname: str, *, dad: bool = False, use: bool = False, redirects: "bool | None" = None) -> None:
     """No duplicate address detection, no router solicitation, no report of a group told twice.
 
     Each is a frame to every port of the bridge: with them the hundredth container costs more than the first.
-    `use`: and IPv6 is not to be disabled. A kernel without IPv6 has nothing to be quiet about.
+    `use`: and IPv6 is not to be disabled. `redirects` False: nor is another way taken because a router says
+    so; IPv4 wants that of the namespace and of the link (`rtnetlink.set_link`). A kernel without IPv6 has
+    nothing to be quiet about.
     """
     wanted = [("accept_ra", "0"), ("mldv2_unsolicited_report_interval", _REPEAT)]
     wanted += [] if dad else [("accept_dad", "0")]
     wanted += [("disable_ipv6", "0")] if use else []
+    if redirects is False:
+        write("/proc/sys/net/ipv4/conf/all/accept_redirects", "0")
+        wanted += [("accept_redirects", "0")]
     # All namespaces share one list of the names below /proc/sys/net: it is searched once here, not each time.
     try:
         directory = os.open(f"/proc/sys/net/ipv6/conf/{ifname}", os.O_PATH | os.O_CLOEXEC)
@@ -142,15 +140,19 @@ def quiet(ifname: str, *, dad: bool = False, use: bool = False) -> None:
 
 def write(path: str, value: str, *, directory: "int | None" = None) -> None:
     """Set a sysctl unless it has the value: /proc/sys may be mounted read-only where all is set already."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    refused = None
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC, dir_fd=directory)
+    except FileNotFoundError:
+        raise
+    except OSError as problem:
+        fd, refused = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory), problem
     try:
         if os.read(fd, 64).strip() == value.encode():
             return
-    finally:
-        os.close(fd)
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
-    try:
-        os.write(fd, value.encode())
+        if refused:
+            raise refused
+        os.pwrite(fd, value.encode(), 0)
     finally:
         os.close(fd)
 

@@ -123,10 +123,11 @@ def _host_side(
     messages = [rtnetlink.new_veth(near, call.ifname, netns, **ends)]
     if links.has_ipv6():
         messages.append(rtnetlink.set_no_ipv6_address(near))
-    if wish.isolated:
-        messages.append(rtnetlink.set_isolated(near, on=True))
-    if wish.hairpin:
-        messages.append(rtnetlink.set_hairpin(near, on=True))
+    # Who has the gateway as his one neighbour needs no frame of another container; each report of a group
+    # (MLD) would go to all of them, and the hundredth container would cost a hundred times what it does.
+    isolated = wish.isolated or (wish.via_gateway and not wish.dad)
+    if wish.hairpin or isolated:
+        messages.append(rtnetlink.set_port(near, hairpin=wish.hairpin, isolated=isolated))
     messages.append(rtnetlink.set_link(near, up=True))
     if wish.gateway and mac:
         messages += [rtnetlink.new_neighbour(bridge.index, ip.address.ip, mac) for ip in plan.ips]
@@ -139,12 +140,13 @@ def _container_side(
     with rtnl.Inside(netns), rtnl.Rtnl() as inside:
         link = inside.link(call.ifname)
         assert link is not None
-        links.quiet(call.ifname, dad=wish.dad, use=any(ip.address.version == 6 for ip in plan.ips))
+        # It goes on asking the gateway, though that says that the other one is on the same link.
+        redirects = False if wish.via_gateway else None
+        use = any(ip.address.version == 6 for ip in plan.ips)
+        links.quiet(call.ifname, dad=wish.dad, use=use, redirects=redirects)
         if not wish.shown:
             return link
-        messages = [rtnetlink.set_link(index=link.index, up=True)]
-        if wish.via_gateway:
-            links.obstinate(call.ifname)
+        messages = [rtnetlink.set_link(index=link.index, up=True, redirects=redirects)]
         for ip in plan.ips:
             direct = not wish.via_gateway
             messages.append(rtnetlink.new_address(link.index, ip.address, dad=wish.dad, prefix_route=direct))

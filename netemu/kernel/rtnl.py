@@ -64,9 +64,15 @@ def bare(text: str) -> rtnetlink.Bare:
 def _setns(fd: int) -> None:
     if hasattr(os, "setns"):  # Python 3.12
         os.setns(fd, _CLONE_NEWNET)
-    elif _libc_setns()(fd, _CLONE_NEWNET) != 0:
+        return
+    if not _found:
+        _found.append(_libc_setns())
+    if _found[0](fd, _CLONE_NEWNET) != 0:
         code = _ctypes.get_errno()
         raise OSError(code, f"setns: {os.strerror(code)}")
+
+
+_found: "list[Callable[[int, int], int]]" = []  # libc's setns, once it is needed
 
 
 def _libc_setns() -> "Callable[[int, int], int]":

@@ -50,6 +50,7 @@ IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 4, 33  # mode: hairpin
 IFLA_MACVLAN_MODE = 1
 MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
 IFLA_INET6_ADDR_GEN_MODE, ADDR_GEN_NONE = 8, 1
+IFLA_INET_CONF, IPV4_DEVCONF_ACCEPT_REDIRECTS = 1, 4
 RTEXT_FILTER_SKIP_STATS = 8
 IFF_UP, IFF_PROMISC, IFF_ALLMULTI = 0x1, 0x100, 0x200
 
@@ -167,8 +168,12 @@ def set_link(
     mac: str = "",
     mtu: int = 0,
     txqlen: int | None = None,
+    redirects: bool | None = None,
 ) -> bytes:
-    """Change a link found by index or name; None, "" and 0 leave a property alone, master=0 releases it."""
+    """Change a link found by index or name; None, "" and 0 leave a property alone, master=0 releases it.
+
+    `redirects`: its sysctl net.ipv4.conf.*.accept_redirects.
+    """
     flags = changed = 0
     for wish, bit in ((up, IFF_UP), (promiscuous, IFF_PROMISC), (allmulti, IFF_ALLMULTI)):
         if wish is not None:
@@ -176,20 +181,18 @@ def set_link(
             flags |= bit if wish else 0
     body = _link_body(index, name, flags=flags, changed=changed, mac=mac, mtu=mtu)
     body += b"" if master is None else u32(IFLA_MASTER, master)
-    return message(SETLINK, ACK, body + (b"" if txqlen is None else u32(IFLA_TXQLEN, txqlen)))
+    body += b"" if txqlen is None else u32(IFLA_TXQLEN, txqlen)
+    if redirects is not None:
+        settings = attribute(IFLA_INET_CONF, u32(IPV4_DEVCONF_ACCEPT_REDIRECTS, redirects))
+        body += attribute(IFLA_AF_SPEC, attribute(AF_INET, settings))
+    return message(SETLINK, ACK, body)
 
 
-def set_hairpin(name: str, *, on: bool) -> bytes:
-    """Let a bridge port send a frame back where it came from (a pod that reaches itself by its Service)."""
-    return _set_port(name, attribute(IFLA_BRPORT_MODE, bytes([on])))
-
-
-def set_isolated(name: str, *, on: bool) -> bytes:
-    """An isolated bridge port exchanges frames with ports that are not isolated only."""
-    return _set_port(name, attribute(IFLA_BRPORT_ISOLATED, bytes([on])))
-
-
-def _set_port(name: str, data: bytes) -> bytes:
+def set_port(name: str, *, hairpin: bool = False, isolated: bool = False) -> bytes:
+    """What a bridge does at a port. `hairpin`: it sends a frame back where it came from (a pod that reaches
+    itself by its Service); `isolated`: no frame goes from here to other isolated ports.
+    """
+    data = attribute(IFLA_BRPORT_MODE, bytes([hairpin])) + attribute(IFLA_BRPORT_ISOLATED, bytes([isolated]))
     slave = attribute(IFLA_INFO_SLAVE_KIND, b"bridge\0") + attribute(IFLA_INFO_SLAVE_DATA, data)
     # RTM_NEWLINK without CREATE: RTM_SETLINK does not look at a port's data.
     return message(NEWLINK, ACK, _link_body(0, name) + attribute(IFLA_LINKINFO, slave))

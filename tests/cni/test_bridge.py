@@ -75,6 +75,10 @@ def test_with_via_gateway_a_container_has_one_neighbour_for_good(machine, networ
     gateways = {"10.244.1.1", "fd00:244:0:1::1"}
     assert {n["dst"] for n in machine.json("a", "neigh", "show", "nud", "all") if n["dst"][0] != "f" or
             n["dst"].startswith("fd")} == gateways  # fmt: skip
+    assert machine.pings("a", "ff02::1%eth0")  # the gateway hears what is for everybody on the link
+    (other,) = machine.json("b", "address", "show", "dev", "eth0")
+    (local,) = (one["local"] for one in other["addr_info"] if one["local"].startswith("fe80"))
+    assert not machine.pings("a", f"{local}%eth0", 1)
     checked = network | {"viaGateway": True, "prevResult": results[0]}
     assert machine.call("CHECK", checked, "a").code == 0
     assert machine.call("DEL", checked, "a").code == 0

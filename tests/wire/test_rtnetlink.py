@@ -42,9 +42,10 @@ def test_link_changes():
     assert link.get_attr("IFLA_ADDRESS") == "02:00:00:00:00:01"
     assert link.get_attr("IFLA_MASTER") is None
     assert decoded(ifinfmsg, rtnetlink.set_link(index=4, master=0)).get_attr("IFLA_MASTER") == 0
-    hairpin = decoded(ifinfmsg, rtnetlink.set_hairpin("veth1", on=True)).get_attr("IFLA_LINKINFO")
-    assert hairpin.get_attr("IFLA_INFO_SLAVE_KIND") == "bridge"
-    assert hairpin.get_attr("IFLA_INFO_SLAVE_DATA").get_attr("IFLA_BRPORT_MODE") == 1
+    port = decoded(ifinfmsg, rtnetlink.set_port("veth1", hairpin=True)).get_attr("IFLA_LINKINFO")
+    assert port.get_attr("IFLA_INFO_SLAVE_KIND") == "bridge"
+    data = port.get_attr("IFLA_INFO_SLAVE_DATA")
+    assert (data.get_attr("IFLA_BRPORT_MODE"), data.get_attr("IFLA_BRPORT_ISOLATED")) == (1, 0)
 
 
 @pytest.mark.parametrize(("interface", "family", "flags"), [(IF4, 2, 0x80), (IF6, 10, 0x82)])
