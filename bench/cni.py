@@ -194,7 +194,7 @@ def one_pod(host: Host, case: Case, pod: str, number: int, took: tuple[list[floa
     took[1].append(deleted)
 
 
-def in_process(pods: int, kind: str, **more: object) -> Iterator[harness.Sample]:
+def in_process(pods: int, kind: str, **more: bool) -> Iterator[harness.Sample]:
     """The same code called by a runtime in Python: first pods of a host, last ones, and their ends."""
     with hosts(("",), in_memory=True) as (host,):
         document = configuration(host.directory, kind, **more)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import functools
 import gc
 import itertools
 import random
@@ -158,14 +159,14 @@ def measure(pod_count: int, policy_count: int, rounds: int) -> list[harness.Samp
     taken: dict[str, list[float]] = {}
     for _ in range(rounds):
         found = world(pod_count, policy_count)
-        taken.setdefault("compile", []).append(processed(lambda found=found: expect.of(found)) * 1000)
+        taken.setdefault("compile", []).append(processed(functools.partial(expect.of, found)) * 1000)
         model = expect.of(found)
         for name, asked, answer in (
             ("pods, judged", list(to_pods(found)), model.judge),
             ("Services, judged", list(to_services(found)), model.judge),
             ("pods, explained", list(to_pods(found))[::4], model.expect),
         ):
-            seconds = processed(lambda asked=asked, answer=answer: collections.deque(map(answer, asked), 0))
+            seconds = processed(functools.partial(collections.deque, map(answer, asked), 0))
             taken.setdefault(name, []).append(seconds / len(asked) * 1e6)
     goals = {"pods, judged": 1e6 / GOAL, "Services, judged": 1e6 / GOAL}
     label = f"{pod_count} pods, {policy_count} policies"

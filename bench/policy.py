@@ -120,7 +120,8 @@ class Site:
 
     def __init__(self, place: int, stack: contextlib.ExitStack) -> None:
         self.client, self.server = netns.open_new(), netns.open_new()
-        stack.callback(lambda: [os.close(fd) for fd in (self.client, self.server)])
+        for fd in (self.client, self.server):
+            stack.callback(os.close, fd)
         node = stack.enter_context(network.LinuxNetwork(place))
         node.apply([ops.SetSysctl("net.ipv4.ip_forward", "1"), ops.AddBridge("cni0"), ops.SetUp("cni0")])
         node.apply([ops.AddAddress("cni0", ip_interface("10.244.0.1/24"))])

@@ -7,12 +7,13 @@ this process (so a busy machine disturbs those little), and memory as the kernel
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import socket
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench import harness
@@ -34,23 +35,28 @@ class NoNetwork:
     async def detach(self, sandbox: cri.Sandbox) -> None:
         pass
 
+    def needs_namespace(self, sandbox: cri.Sandbox) -> bool:
+        return False
+
 
 def main() -> None:
     print(harness.machine())
     if not harness.quiet(20):
         print("(the machine has other work to do)")
     for config in (PAUSE, SLEEP, NETEXEC):
-        with_a_node(lambda node, config=config: asyncio.run(measure(node, config)))  # type: ignore[misc]
+        with a_node() as node:
+            asyncio.run(measure(node, config))
 
 
-def with_a_node(act: Callable[[int], None]) -> None:
-    """`act` gets the pid of a namespaced PID 1 with a shim below it; all of it ends with that process."""
+@contextlib.contextmanager
+def a_node() -> Iterator[int]:
+    """The pid of a namespaced PID 1 with a shim below it; all of it ends with that process."""
     ours, theirs = socket.socketpair()
     outer = process.fork(lambda: _be_outside(theirs))
     theirs.close()
     node = int(ours.recv(32))
     try:
-        act(node)
+        yield node
     finally:
         process.kill(os.pidfd_open(node))
         os.waitpid(outer, 0)
