@@ -65,7 +65,13 @@ def schema() -> Schema:
             "priority": _number(0, 1000),
             "subject": _choice({"namespaces": _selector(), "pods": _pods()}),
             "ingress": _list(_rule("from", _peer({}))),
-            "egress": _list(_rule("to", _peer({"nodes": _selector(), "networks": _networks()}))),
+            "egress": _list(
+                _held(
+                    _rule("to", _peer({"nodes": _selector(), "networks": _networks()})),
+                    _NAMED_PORTS_OF_NOBODY,
+                    "networks and nodes have no named ports: destinationNamedPort cannot be asked of them",
+                )
+            ),
         },
         "tier",
         "priority",
@@ -120,12 +126,26 @@ def _peer(more: Schema) -> Schema:
 
 
 def _networks() -> Schema:
-    return _list({"type": "string", "maxLength": 43}, minItems=1, **{"x-kubernetes-list-type": "set"})
+    network = _held({"type": "string", "maxLength": 43}, "isCIDR(self)", "Invalid CIDR format provided")
+    return _list(network, minItems=1, **{"x-kubernetes-list-type": "set"})
+
+
+def _held(schema: Schema, rule: str, message: str) -> Schema:
+    """To a rule in CEL."""
+    return {**schema, "x-kubernetes-validations": [{"rule": rule, "message": message}]}
+
+
+_NAMED_PORTS_OF_NOBODY = (
+    "!(self.to.exists(peer, has(peer.networks) || has(peer.nodes)) && has(self.protocols) && "
+    "self.protocols.exists(protocol, has(protocol.destinationNamedPort)))"
+)
 
 
 def _rule(side: str, peer: Schema) -> Schema:
     port = _number(1, 65535)
-    number = _choice({"number": port, "range": _object({"start": port, "end": port}, "start", "end")})
+    ports = _object({"start": port, "end": port}, "start", "end")
+    ports = _held(ports, "self.start < self.end", "Start port must be less than End port")
+    number = _choice({"number": port, "range": ports})
     spoken = {**_object({"destinationPort": number}), "minProperties": 1}
     protocol = _choice(
         {"tcp": spoken, "udp": spoken, "sctp": spoken, "destinationNamedPort": {"type": "string"}}

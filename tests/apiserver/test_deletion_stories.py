@@ -148,12 +148,17 @@ def test_what_a_cluster_lives_in_may_not_be_deleted(world: Any) -> None:
     world(story)
 
 
-def test_a_namespace_ends_when_it_is_finalized(world: Any) -> None:
+def test_a_namespace_is_labelled_with_its_name_and_ends_when_it_is_finalized(world: Any) -> None:
     async def story(w: Any) -> None:
         made = await w.make(
             "/api/v1/namespaces", {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "shop"}}
         )
-        assert made["metadata"]["labels"] == {"kubernetes.io/metadata.name": "shop"}
+        label = {"kubernetes.io/metadata.name": "shop"}
+        assert made["metadata"]["labels"] == label
+        for other in (None, "hop"):
+            patch = {"metadata": {"labels": {"kubernetes.io/metadata.name": other}}}
+            kept = await w.ask("PATCH", "/api/v1/namespaces/shop", patch)
+            assert (kept.status, kept.body["metadata"]["labels"]) == (200, label)
         assert made["spec"]["finalizers"] == ["kubernetes"]
         assert made["status"]["phase"] == "Active"
         maps = "/api/v1/namespaces/shop/configmaps"

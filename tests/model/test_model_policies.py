@@ -207,6 +207,22 @@ ROWS = {
         """,
         "dropped shop/web > shop/db:5432 | ok guests/client > shop/web:80 | ok outside > 172.18.0.3:30080",
     ),
+    "replies need no rule: the connection they belong to was let through": (
+        """
+        {podSelector: {matchLabels: {app: db}}, policyTypes: [Ingress, Egress], ingress: [{}]}
+        ---
+        {podSelector: {matchLabels: {app: job}}, policyTypes: [Ingress, Egress], egress: [{}]}
+        """,
+        "ok shop/job > shop/db:5432 | dropped shop/db > shop/web:80 | dropped shop/web > shop/job:9",
+    ),
+    "absent, null and an empty list are alike: no rules, any peer, any port": (
+        """
+        {podSelector: {matchLabels: {app: db}}, ingress: null}
+        ---
+        {podSelector: {matchLabels: {app: web}}, ingress: [{from: null, ports: null}]}
+        """,
+        "dropped shop/web > shop/db:5432 | ok guests/client > shop/web:80 | ok shop/db > shop/web:53/UDP",
+    ),
     "policies of other Namespaces never select a pod": (
         "{in: guests, podSelector: {}, policyTypes: [Ingress, Egress]}",
         "ok shop/web > shop/db:5432 | ok outside > 172.18.0.3:30080 | dropped shop/web > guests/web:80",
@@ -260,6 +276,14 @@ ROWS = {
     "an empty podSelector as a peer means all pods of the Namespace": (
         "{podSelector: {}, ingress: [{from: [{podSelector: {}}]}]}",
         "ok shop/web > shop/db:5432 | dropped guests/web > shop/db:5432",
+    ),
+    "a selector that is absent or null says nothing; an empty one selects all": (
+        """
+        {podSelector: {matchLabels: {app: db}}, ingress: [{from: [{podSelector: {}, namespaceSelector: null}]}]}
+        ---
+        {podSelector: {matchLabels: {app: web}}, ingress: [{from: [{podSelector: {}, namespaceSelector: {}}]}]}
+        """,
+        "ok shop/web > shop/db:5432 | dropped guests/web > shop/db:5432 | ok guests/client > shop/web:80",
     ),
     "In, NotIn, Exists, DoesNotExist; the negative ones match a missing key": (
         """
@@ -639,6 +663,15 @@ def test_selectors_mean_running_pods_alone():
         assert expect.expect(found._replace(pods=pods), flow).outcome == word, changes
     found = world("podSelector: {}")._replace(pods=tuple(changed if pod is web else pod for pod in ALL))
     assert ask(found, "shop/db > shop/web:80").outcome == "dropped"  # it keeps its policies to the end
+
+
+@pytest.mark.parametrize(("cidr", "family"), [("10.244.2.0/24", 4), ("fd00:244:0:2::/64", 6)])
+def test_an_ip_block_means_addresses_of_its_own_family(cidr, family):
+    """A pod has one in each: of its two addresses the block means one."""
+    found = world(f"{{podSelector: {{}}, ingress: [{{from: [{{ipBlock: {{cidr: '{cidr}'}}}}]}}]}}")
+    for asked in (4, 6):
+        word = "ok" if asked == family else "dropped"
+        assert ask(found, "shop/db > shop/web:80", asked).outcome == word
 
 
 def test_where_policies_are_not_enforced_they_decide_nothing():
