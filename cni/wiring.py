@@ -123,11 +123,13 @@ def _host_side(
     messages = [rtnetlink.new_veth(near, call.ifname, netns, **ends)]
     if links.has_ipv6():
         messages.append(rtnetlink.set_no_ipv6_address(near))
-    # Who has the gateway as his one neighbour needs no frame of another container; each report of a group
+    # Who has the gateway as his one neighbour needs no multicast of other containers; each report of a group
     # (MLD) would go to all of them, and the hundredth container would cost a hundred times what it does.
-    isolated = wish.isolated or (wish.via_gateway and not wish.dad)
-    if wish.hairpin or isolated:
-        messages.append(rtnetlink.set_port(near, hairpin=wish.hairpin, isolated=isolated))
+    # Not isolated: what is sent to a Service comes from one port and goes, translated, straight to another
+    # (br_netfilter), or back.
+    spared = wish.via_gateway and not wish.dad
+    if wish.hairpin or wish.isolated or spared:
+        messages.append(rtnetlink.set_port(near, hairpin=wish.hairpin, isolated=wish.isolated, spared=spared))
     messages.append(rtnetlink.set_link(near, up=True))
     if wish.gateway and mac:
         messages += [rtnetlink.new_neighbour(bridge.index, ip.address.ip, mac) for ip in plan.ips]

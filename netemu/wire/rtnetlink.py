@@ -46,7 +46,8 @@ IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 
 VETH_INFO_PEER = 1
 IFLA_VXLAN_ID, IFLA_VXLAN_LINK, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LEARNING = 1, 3, 4, 7
 IFLA_VXLAN_PORT, IFLA_VXLAN_LOCAL6 = 15, 17
-IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 4, 33  # mode: hairpin
+IFLA_BRPORT_MODE, IFLA_BRPORT_MCAST_FLOOD = 4, 27  # mode: hairpin
+IFLA_BRPORT_NEIGH_SUPPRESS, IFLA_BRPORT_ISOLATED = 32, 33
 IFLA_MACVLAN_MODE = 1
 MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
 IFLA_INET6_ADDR_GEN_MODE, ADDR_GEN_NONE = 8, 1
@@ -188,11 +189,18 @@ def set_link(
     return message(SETLINK, ACK, body)
 
 
-def set_port(name: str, *, hairpin: bool = False, isolated: bool = False) -> bytes:
+def set_port(name: str, *, hairpin: bool = False, isolated: bool = False, spared: bool = False) -> bytes:
     """What a bridge does at a port. `hairpin`: it sends a frame back where it came from (a pod that reaches
-    itself by its Service); `isolated`: no frame goes from here to other isolated ports.
+    itself by its Service); `isolated`: no frame goes from here to other isolated ports; `spared`: multicast
+    of other ports does not come here, and whose addresses the bridge knows it answers for (ARP, NDP).
     """
-    data = attribute(IFLA_BRPORT_MODE, bytes([hairpin])) + attribute(IFLA_BRPORT_ISOLATED, bytes([isolated]))
+    wishes = (
+        (IFLA_BRPORT_MODE, hairpin),
+        (IFLA_BRPORT_ISOLATED, isolated),
+        (IFLA_BRPORT_MCAST_FLOOD, not spared),
+        (IFLA_BRPORT_NEIGH_SUPPRESS, spared),
+    )
+    data = b"".join(attribute(kind, bytes([wish])) for kind, wish in wishes)
     slave = attribute(IFLA_INFO_SLAVE_KIND, b"bridge\0") + attribute(IFLA_INFO_SLAVE_DATA, data)
     # RTM_NEWLINK without CREATE: RTM_SETLINK does not look at a port's data.
     return message(NEWLINK, ACK, _link_body(0, name) + attribute(IFLA_LINKINFO, slave))

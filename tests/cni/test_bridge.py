@@ -75,13 +75,41 @@ def test_with_via_gateway_a_container_has_one_neighbour_for_good(machine, networ
     gateways = {"10.244.1.1", "fd00:244:0:1::1"}
     assert {n["dst"] for n in machine.json("a", "neigh", "show", "nud", "all") if n["dst"][0] != "f" or
             n["dst"].startswith("fd")} == gateways  # fmt: skip
-    assert machine.pings("a", "ff02::1%eth0")  # the gateway hears what is for everybody on the link
+    # What is for everybody on the link the gateway hears, and nobody else.
+    assert machine.pings("a", "ff02::1%eth0")
     (other,) = machine.json("b", "address", "show", "dev", "eth0")
     (local,) = (one["local"] for one in other["addr_info"] if one["local"].startswith("fe80"))
     assert not machine.pings("a", f"{local}%eth0", 1)
     checked = network | {"viaGateway": True, "prevResult": results[0]}
     assert machine.call("CHECK", checked, "a").code == 0
     assert machine.call("DEL", checked, "a").code == 0
+
+
+@pytest.mark.skipif(not shutil.which("nft"), reason="needs nft")
+def test_with_via_gateway_a_service_leads_from_port_to_port_and_back(machine, network):
+    """With br_netfilter what is translated to another container of the bridge goes straight there. And who
+    asks for MAC addresses, since his plugin knows no viaGateway, finds the others.
+    """
+    results = {}
+    for name in ("a", "b", "old"):
+        machine.namespace(name)
+        document = network if name == "old" else network | {"viaGateway": True}
+        results[name] = machine.call("ADD", document, name).document
+    for key in ("iptables", "ip6tables"):
+        machine.run("host", "sh", "-c", f"echo 1 > /proc/sys/net/bridge/bridge-nf-call-{key}")
+    services = ("10.96.0.80", "fd00:96::80")
+    rules = [
+        f"{family} daddr {service} dnat {family} to {ip}"
+        for family, service, ip in zip(("ip", "ip6"), services, ips(results["b"]), strict=True)
+    ]
+    lines = ["table inet t {", "chain to {", "type nat hook prerouting priority dstnat", *rules, "}"]
+    lines += ["chain back {", "type nat hook postrouting priority srcnat", "ct status dnat masquerade", "}"]
+    assert machine.run("host", "nft", "\n".join([*lines, "}"])) == ""
+    with machine.serve("b", 7000) as server:
+        for service, target in zip(services, ips(results["b"]), strict=True):
+            for client in ("a", "b", "old"):
+                assert machine.ask(client, service, 7000, server), (client, service)
+            assert machine.ask("old", target, 7000, server), target
 
 
 def test_del_leaves_nothing_and_may_be_repeated(machine, network, tmp_path):

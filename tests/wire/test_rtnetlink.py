@@ -44,8 +44,14 @@ def test_link_changes():
     assert decoded(ifinfmsg, rtnetlink.set_link(index=4, master=0)).get_attr("IFLA_MASTER") == 0
     port = decoded(ifinfmsg, rtnetlink.set_port("veth1", hairpin=True)).get_attr("IFLA_LINKINFO")
     assert port.get_attr("IFLA_INFO_SLAVE_KIND") == "bridge"
-    data = port.get_attr("IFLA_INFO_SLAVE_DATA")
-    assert (data.get_attr("IFLA_BRPORT_MODE"), data.get_attr("IFLA_BRPORT_ISOLATED")) == (1, 0)
+    names = ("MODE", "ISOLATED", "MCAST_FLOOD", "NEIGH_SUPPRESS")
+
+    def told(message):
+        data = decoded(ifinfmsg, message).get_attr("IFLA_LINKINFO").get_attr("IFLA_INFO_SLAVE_DATA")
+        return [data.get_attr(f"IFLA_BRPORT_{name}") for name in names]
+
+    assert told(rtnetlink.set_port("veth1", hairpin=True)) == [1, 0, 1, 0]
+    assert told(rtnetlink.set_port("veth1", spared=True)) == [0, 0, 0, 1]
 
 
 @pytest.mark.parametrize(("interface", "family", "flags"), [(IF4, 2, 0x80), (IF6, 10, 0x82)])
