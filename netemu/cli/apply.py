@@ -34,7 +34,7 @@ def command(files: tuple[str, ...], namespace: str, as_json: bool, quiet: bool, 
     from netemu.cli import resources
     from netemu.scenario import manifests
 
-    wanted = manifests.read(files, namespace=namespace, elsewhere=resources.defined_in(name))
+    wanted = manifests.read(files, namespace=namespace, elsewhere=resources.lookup(resources.of_lab(name)))
     if not wanted:
         raise errors.Rejected(f"no objects in {', '.join(files)}")
     done = _apply(name, wanted, silent=as_json or quiet)

@@ -29,10 +29,14 @@ def _labs(_: click.Context) -> Iterable[str]:
     return (entry.name for entry in handle.labs())
 
 
-def _kinds(_: click.Context) -> Iterable[str]:
+def _kinds(context: click.Context) -> Iterable[str]:
+    from netemu.base import errors
     from netemu.cli import resources
 
-    return resources.plurals()
+    try:
+        return resources.plurals(resources.of_lab(_name(context)))
+    except (errors.NetemuError, OSError):
+        return resources.plurals()  # no lab: netemu's own
 
 
 def _places(context: click.Context) -> Iterable[str]:
@@ -48,7 +52,11 @@ def _parts(context: click.Context) -> Iterable[str]:
 def _lab(context: click.Context) -> "handle.Handle":
     from netemu.lab import handle
 
-    return handle.open(context.params.get("name") or "default")
+    return handle.open(_name(context))
+
+
+def _name(context: click.Context) -> str:
+    return context.params.get("name") or "default"
 
 
 labs = _completion(_labs)

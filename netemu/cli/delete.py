@@ -55,11 +55,12 @@ def command(
         raise errors.Rejected(
             "name either objects or -f FILE", hint="netemu delete pod web; netemu delete -f web.yaml"
         )
+    theirs = resources.of_lab(name)
     if files:
-        read = manifests.read(files, namespace=namespace, elsewhere=resources.defined_in(name))
+        read = manifests.read(files, namespace=namespace, elsewhere=resources.lookup(theirs))
         wanted = [(m.kind, m.name, m.namespace) for m in reversed(read)]
     else:
-        named = resources.parse(what)
+        named = resources.parse(what, theirs)
         if not labels and any(not item.name for item in named):
             raise errors.Rejected("which? name the objects, or select them with -l KEY=VALUE")
         wanted = [(item.kind, item.name, namespace if item.kind.namespaced else "") for item in named]

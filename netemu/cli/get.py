@@ -45,7 +45,7 @@ def command(
     """Show objects. WHAT is kinds (pods, svc,ep, all), a kind and names, or KIND/NAME."""
     from netemu.cli import resources
 
-    wanted = resources.parse(what)
+    wanted = resources.parse(what, resources.of_lab(name))
     output = "json" if as_json else output
     query = tuple(
         (key, value) for key, value in (("labelSelector", labels), ("fieldSelector", fields)) if value
@@ -83,6 +83,8 @@ def _print_objects(found: "_Found", output: str, *, single: bool) -> None:
         kind = {"apiVersion": named.kind.api_version, "kind": named.kind.kind}
         items = [answer] if named.name else answer.get("items") or []
         objects.extend({**kind, **item} for item in items)
+    for item in objects:
+        item["metadata"].pop("managedFields", None)  # longer than the rest; kubectl hides them, too
     if output == "name":
         for (named, _), _object in zip(found, objects, strict=False) if single else ():
             click.echo(f"{named.kind.one}/{named.name}")

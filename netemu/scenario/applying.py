@@ -5,7 +5,6 @@ Knows the three-way merge over the last-applied annotation, so that kubectl and 
 
 import asyncio
 import json
-from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from netemu.api import codec, kinds, meta, schema
@@ -15,6 +14,7 @@ from netemu.http import messages
 from netemu.scenario import customs, manifests
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_DISCOVERY = (("accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"),)
 _JSON = (("content-type", "application/json"),)
 _MERGE = (("content-type", "application/strategic-merge-patch+json"),)
 _MERGE_CUSTOM = (("content-type", "application/merge-patch+json"),)  # all that custom kinds know
@@ -59,13 +59,9 @@ def _unserved(manifest: manifests.Manifest, error: errors.NotFound) -> bool:
     return customs.is_custom(manifest.kind) and not (details and details.name)
 
 
-async def discovered(client: api.Client, api_version: str) -> Mapping[customs.Names, kinds.Kind]:
-    """The kinds of a group and version that the API server has; none where it does not have those."""
-    try:
-        found = await call(client, "GET", f"/apis/{api_version}")
-    except errors.NotFound:
-        return {}
-    return customs.listed(codec.decode(meta.APIResourceList, found))
+async def discovered(client: api.Client) -> tuple[kinds.Kind, ...]:
+    """The kinds that an API server has and netemu has not: its users' own, and those of other servers."""
+    return customs.discovered(json.loads(await call(client, "GET", "/apis", headers=_DISCOVERY)))
 
 
 async def _create_or_merge(

@@ -6,7 +6,7 @@ Knows their names and scope; what is in such an object the API server judges.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from netemu.api import kinds, meta
+from netemu.api import kinds
 
 Names = tuple[str, str]  # apiVersion, kind
 
@@ -32,15 +32,29 @@ def defined(found: Iterable[Any]) -> Mapping[Names, kinds.Kind]:
     return made
 
 
-def listed(found: meta.APIResourceList) -> Mapping[Names, kinds.Kind]:
-    """The kinds of a group and version as discovery lists them."""
-    api_version = found.groupVersion
-    return {
-        (api_version, one.kind): _kind(api_version, one.kind, one.name, one.namespaced)
-        for one in found.resources
-        if "/" not in one.name  # a subresource
-    }
+def discovered(found: dict[str, Any]) -> tuple[kinds.Kind, ...]:
+    """The kinds of an APIGroupDiscoveryList that netemu does not have itself, preferred versions first."""
+    every = (
+        (f"{group['metadata']['name']}/{version['version']}", one)
+        for group in found["items"]
+        for version in group["versions"]
+        for one in version["resources"]
+    )
+    return tuple(
+        _kind(
+            api_version,
+            one["responseKind"]["kind"],
+            one["resource"],
+            one["scope"] == "Namespaced",
+            singular=one.get("singularResource", ""),
+            short_names=tuple(one.get("shortNames", ())),
+            categories=tuple(one.get("categories", ())),
+            verbs=tuple(one["verbs"]),
+        )
+        for api_version, one in every
+        if kinds.named(api_version, one["responseKind"]["kind"]) is None
+    )
 
 
-def _kind(api_version: str, kind: str, plural: str, namespaced: bool) -> kinds.Kind:
-    return kinds.custom(kinds.nameless(api_version, kind), plural, namespaced=namespaced)
+def _kind(api_version: str, kind: str, plural: str, namespaced: bool, **more: Any) -> kinds.Kind:
+    return kinds.custom(kinds.nameless(api_version, kind), plural, namespaced=namespaced, **more)

@@ -85,7 +85,7 @@ def test_a_misspelt_command():
         (["up", "--name", "Not A Name"], "lab name 'Not A Name' must be"),
         (["get", "pods"], "lab 'default' is not up"),
         (["get", "pods", "--name", "blue"], "lab 'blue' is not up"),
-        (["get", "pdos"], "there is no kind 'pdos'"),
+        (["get", "pdos"], "lab 'default' is not up"),
         (["delete"], "name either objects or -f FILE"),
         (["apply", "-f", "nowhere.yaml"], "nowhere.yaml: No such file or directory"),
         (["exec", "web"], "Missing argument"),
@@ -317,6 +317,26 @@ def test_words(words, meant):
 
 def test_all_is_a_category():
     assert {"Pod", "Service", "Deployment", "ReplicaSet"} <= {kind.kind for kind in resources.kinds_of("all")}
+
+
+def test_kinds_of_ones_own_come_after_netemus():
+    def custom(api_version, kind, plural, *short, categories=()):
+        record = kinds.nameless(api_version, kind)
+        return kinds.custom(record, plural, short_names=short, categories=categories)
+
+    tab, old = (
+        custom(f"example.com/{version}", "CronTab", "crontabs", "ct", categories=("all",))
+        for version in ("v2", "v1")
+    )
+    pod = custom("example.com/v1", "Pod", "pods")
+    assert [named.kind for named in resources.parse(["ct", "mine"], lambda: (tab, old, pod))] == [tab]
+    assert resources.parse(["pods.example.com/a"], lambda: (tab, old, pod)) == (resources.Named(pod, "a"),)
+    assert resources.kinds_of("pods", lambda: pytest.fail("asked for what netemu has")) == (
+        kinds.named("v1", "Pod"),
+    )
+    every = resources.kinds_of("all", lambda: (tab, old, pod))
+    assert every[:-1] == resources.kinds_of("all")
+    assert every[-1] is tab
 
 
 def test_every_short_name_means_one_kind():

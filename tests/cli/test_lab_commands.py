@@ -119,6 +119,7 @@ def test_get_everywhere_names_the_namespace(netemu):
 def test_get_documents(netemu):
     pod = yaml.safe_load(netemu("get", "pod/duo", "-o", "yaml").stdout)
     assert (pod["kind"], pod["metadata"]["name"]) == ("Pod", "duo")
+    assert "managedFields" not in pod["metadata"]
     listing = json.loads(netemu("get", "svc", "--json").stdout)
     assert {item["metadata"]["name"] for item in listing["items"]} == {"duo", "kubernetes"}
     assert netemu("get", "pods,svc", "-o", "name").stdout.splitlines() == [
@@ -130,6 +131,7 @@ def test_get_documents(netemu):
 
 
 def test_what_is_not_there(netemu):
+    assert "did you mean 'pod'?" in netemu("get", "pdo").stderr
     done = netemu("get", "pod", "nobody")
     assert (done.returncode, done.stderr) == (2, 'netemu: pods "nobody" not found\n')
     assert netemu("get", "configmaps", "-l", "a=b").stderr == "nothing found\n"
@@ -263,7 +265,7 @@ metadata: {name: widgets.example.com}
 spec:
   group: example.com
   scope: Namespaced
-  names: {kind: Widget, plural: widgets}
+  names: {kind: Widget, plural: widgets, shortNames: [wd]}
   versions:
   - name: v1
     served: true
@@ -272,6 +274,7 @@ spec:
       openAPIV3Schema:
         type: object
         properties: {spec: {type: object, properties: {size: {type: integer}}}}
+    additionalPrinterColumns: [{name: Size, type: integer, jsonPath: .spec.size}]
 """
 
 
@@ -285,6 +288,10 @@ def test_kinds_of_ones_own(netemu):
     both = ["customresourcedefinition.apiextensions.k8s.io/widgets.example.com", "widget.example.com/small"]
     assert done.stdout.splitlines() == [f"{one} created" for one in both], done.stderr
     assert netemu("apply", "-f", "-", input=alone.replace("SIZE", "2")).stdout == f"{both[1]} configured\n"
+    table = netemu("get", "wd").stdout
+    assert [line.split() for line in table.splitlines()] == [["NAME", "SIZE"], ["small", "2"]]
+    assert netemu("get", "widgets", "-o", "name").stdout == f"{both[1]}\n"
+    assert yaml.safe_load(netemu("get", "widget/small", "-o", "yaml").stdout)["spec"] == {"size": 2}
     done = netemu("apply", "-f", "-", input=alone.replace("SIZE", "big"))
     assert done.returncode == 2
     assert "spec.size" in done.stderr
