@@ -1,6 +1,6 @@
 """The command `netemu`: finds the subcommand, and is the edge where errors become one line and an exit code.
 
-Imports click only; a subcommand's module, and all it needs, is imported when it is called (and no sooner).
+Imports click and the errors only; a subcommand's module, and all it needs, is imported when it is called.
 Exit codes: 0 all holds, 1 an expectation failed, 2 bad input or it cannot be done, 130 interrupted.
 """
 
@@ -16,6 +16,8 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import click
+
+from netemu.base import errors
 
 # name -> (module of netemu.cli, what `netemu --help` says); the module has an attribute `command`.
 COMMANDS = {
@@ -104,8 +106,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code. The one place that turns exceptions into words."""
-    from netemu.base import errors
-
     try:
         code = netemu.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
         return code if isinstance(code, int) else 0

@@ -101,4 +101,4 @@ def _listable(found: Iterable[kinds.Kind]) -> tuple[kinds.Kind, ...]:
 
 
 def _words(kind: kinds.Kind) -> tuple[str, ...]:
-    return (kind.plural, kind.singular, kind.kind.lower(), kind.qualified, *kind.short_names)
+    return (kind.plural, kind.singular, kind.kind.lower(), kind.qualified, kind.one, *kind.short_names)

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pty
+import signal
 import subprocess
 import sys
 import tempfile
@@ -217,6 +218,36 @@ def test_completion_completes(tmp_path, line, words):
     assert done.stdout.split() == [f"plain,{word}" for word in words], done.stderr
 
 
+@pytest.mark.parametrize(
+    ("module", "code", "words"),
+    [("click", -signal.SIGINT, ""), ("netemu.cli.get", 130, "netemu: interrupted")],
+)
+def test_an_interrupt_shows_no_traceback(nowhere, module, code, words):
+    """While the command line comes in, and then while a command does."""
+    program = f"""
+import importlib.abc, os, signal, sys
+from netemu.cli import start
+
+class Interrupter(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupter())
+sys.argv = ["netemu", "get", "pods"]
+start.main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, **nowhere},
+    )
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (code, "", words)
+
+
 # -- the screen
 
 
@@ -308,6 +339,7 @@ def test_a_real_terminal_gets_colours(nowhere):
         (["svc,ep"], [("Service", ""), ("Endpoints", "")]),
         (["deployments.apps", "web"], [("Deployment", "web")]),
         (["pod/a", "svc/b"], [("Pod", "a"), ("Service", "b")]),
+        (["deployment.apps/web"], [("Deployment", "web")]),  # as `apply` and `get -o name` write it
         (["NODE", "worker-1", "worker-2"], [("Node", "worker-1"), ("Node", "worker-2")]),
     ],
 )
