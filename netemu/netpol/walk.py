@@ -63,8 +63,9 @@ def _judged(held: Held, packet: Packet, direction: layout.Direction) -> Step:
     pod, peer = ends[direction.pod], ends[direction.peer]
     family = layout.IP if pod.version == 4 else layout.IP6
     forwarded = direction in layout.FORWARDED
-    own = held.get(layout.selves(direction.name, family), {}).get(nft.key(packet.source, packet.destination))
-    if own is not None and forwarded:
+    selves = held.get(layout.selves(direction.name, family)) if forwarded else None
+    own = selves.get(nft.key(packet.source, packet.destination)) if selves else None
+    if own is not None:
         return Step(direction.name, _through(held, own, packet), profile=own)
     identity = _within(held.get(layout.ranges(family), {}), peer) or "0:0"
     identity = held.get(layout.peers(family), {}).get(str(peer), identity)

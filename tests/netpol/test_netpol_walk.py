@@ -10,76 +10,15 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from netemu.api import clusterpolicies, codec, core, networking
-from netemu.model import expect, flows, worlds
+from netemu.model import expect, flows
 from netemu.netpol import agent, changes, ledger, policies, resolve, terms, walk
 
 sys.path.insert(0, str(Path(__file__).parent))
 import clusters
+import stories
 
-OUTSIDE = {4: "203.0.113.10", 6: "2001:db8:113::10"}
 PHASES = tuple(phase for phase in Phase if phase is not Phase.explain)
 SLOW = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
-
-
-class Story:
-    """The objects as they are, one node's ledger for each node, and what a model says of them."""
-
-    def __init__(self):
-        self.objects = {"pod": {}, "policy": {}, "cluster": {}, "space": {}}
-        self.nodes = tuple(codec.convert(core.Node, clusters.node(name)) for name in clusters.NODES)
-        self.books = {name: ledger.Ledger(name) for name in clusters.NODES}
-        known = {
-            n.metadata.name: terms.Node(
-                n.metadata.name,
-                n.metadata.labels,
-                tuple(agent.addresses(a.address for a in n.status.addresses)),
-            )
-            for n in self.nodes
-        }
-        for book in self.books.values():
-            book.update(changes.none()._replace(nodes=dict(known)))
-
-    def apply(self, steps):
-        given_ = changes.none()
-        for what, key, document in steps:
-            kind = {
-                "pod": core.Pod,
-                "policy": networking.NetworkPolicy,
-                "cluster": clusterpolicies.ClusterNetworkPolicy,
-                "space": core.Namespace,
-            }[what]
-            found = codec.convert(kind, document) if document is not None else None
-            self.objects[what].pop(key, None)
-            if found is not None:
-                self.objects[what][key] = found
-            name = terms.Key(*key)
-            if what == "pod":
-                given_.pods[name] = agent.parse(found) if found else None
-            elif what == "space":
-                given_.spaces[key[1]] = found.metadata.labels
-            else:
-                parse = policies.of_namespace if what == "policy" else policies.of_cluster
-                given_.policies[name] = parse(found) if found else None
-        return {name: book.update(given_) for name, book in self.books.items()}
-
-    def world(self):
-        held = self.objects
-        return worlds.World(
-            pods=tuple(held["pod"].values()),
-            nodes=self.nodes,
-            namespaces=tuple(held["space"].values()),
-            policies=tuple(held["policy"].values()),
-            cluster_policies=tuple(held["cluster"].values()),
-            outside=worlds.Party("outside", "outside", "", "", tuple(OUTSIDE.values())),
-        )
-
-    def passes(self, held, source, target, packet):
-        """Whether a packet from one party to another meets no drop on its way."""
-        if source.kind == "pod" and target.kind == "node" and target.name == source.node:
-            return walk.accepted(held[source.node], packet, "input")
-        stations = {party.node for party in (source, target) if party.kind == "pod"}
-        return all(walk.accepted(held[node], packet, "forward") for node in stations)
 
 
 def probes(world):
@@ -114,7 +53,7 @@ def test_every_flow_of_many_clusters_meets_what_the_model_says(history):
 
 def compare(history):
     first, steps = history
-    story = Story()
+    story = stories.Story()
     story.apply(first)
     for step in (None, *steps):
         if step is not None:
@@ -132,14 +71,14 @@ def compare(history):
             if target.kind == "node" and address not in clusters.NODE_ADDRESSES[target.name]:
                 continue  # a gateway: the API does not know it for the node's
             dropped = "dropped" in said.words
-            assert story.passes(held, source, target, packet) is not dropped, (packet, said)
+            assert stories.passes(held, source, target, packet) is not dropped, (packet, said)
 
 
 @SLOW
 @given(clusters.histories())
 def test_step_by_step_or_all_at_once_is_the_same(history):
     first, steps = history
-    story = Story()
+    story = stories.Story()
     story.apply(first)
     for step in steps:
         story.apply([step])
@@ -239,7 +178,7 @@ def test_every_sentence_holds_in_the_table(sentence):
             packet = walk.Packet(
                 ipaddress.ip_address(mine[0]), ipaddress.ip_address(address), flow.protocol.lower(), port
             )
-            passes = Story.passes(None, held, flow.source, owner, packet)
+            passes = stories.passes(held, flow.source, owner, packet)
             assert passes is (outcome.word != "dropped"), (row, packet, outcome)
             asked += 1
     if not asked:
