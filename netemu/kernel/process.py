@@ -6,6 +6,7 @@ Standard library only at import; asyncio only where a loop is running anyway.
 
 import contextlib
 import os
+import resource
 import signal
 import sys
 import traceback
@@ -119,6 +120,13 @@ def return_memory() -> None:
     trim = getattr(linux.libc(), "malloc_trim", None)
     if trim is not None:
         trim(0)
+
+
+def allow_files() -> int:
+    """Let this process and those it will start open as many files as they may; how many that is."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
 
 
 def spawn(argv: Sequence[str], descriptors: Mapping[int, int], *, new_session: bool = False) -> int:

@@ -72,6 +72,7 @@ def main() -> None:
         return
     try:
         _write_log(spec.place)
+        process.allow_files()
         _be_born(spec, talk, api)
     except Exception as failure:
         if not isinstance(failure, errors.NetemuError):

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -22,6 +23,7 @@ from netemu.kernel import process
 from netemu.lab import components, config, down, handle, layout, records
 
 SPACE = 16 << 20  # bytes for the store, logs and keys of a small lab
+FILES = 256  # open files of its API server, with some clients
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 SILENCE = 60.0  # seconds without news of a lab that is being made; all of it takes about one
 # Without `site` an interpreter starts in half the time; what it would have put on the path, we hand over. Nor
@@ -46,6 +48,7 @@ def up(lab: config.LabConfig, *, progress: Progress = lambda text: None) -> hand
         _not_twice(place)
         try:
             _check_room(place)
+            _check_files()
             _check_machine(lab)
             if down.clear(place, keep_directory=True):
                 progress(f"removed what was left of an earlier lab '{lab.name}'")
@@ -86,6 +89,16 @@ def _not_twice(place: layout.Layout) -> None:
         raise errors.Rejected(
             f"lab '{record.name}' is up already (process {record.supervisor.pid})",
             hint=f"netemu down --name {record.name}, or choose another --name",
+        )
+
+
+def _check_files() -> None:
+    """A component that may open no more files would show as a lab that is never ready."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < FILES:
+        raise errors.Rejected(
+            f"a process may open {most} files here, a lab needs {FILES}",
+            hint="ulimit -n 1024, as root or in a new shell",
         )
 
 

@@ -10,7 +10,6 @@ import importlib
 import logging
 import os
 import pkgutil
-import resource
 import signal
 import socket
 import stat
@@ -111,8 +110,7 @@ def _own_descriptors() -> None:
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
             os.set_inheritable(int(name), int(name) < 3)
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    process.allow_files()
 
 
 class Server:

@@ -379,6 +379,12 @@ def test_no_privileges_is_refused() -> None:
     assert "Traceback" not in said
 
 
+def test_too_few_files_are_refused_at_once(state: Path) -> None:
+    code, said = run("sh", "-c", f"ulimit -n 40 && exec {' '.join(CLI)} up")
+    assert (code, said.splitlines()[0]) == (2, "netemu: a process may open 40 files here, a lab needs 256")
+    assert not state.exists()
+
+
 def test_a_loopback_that_is_down_is_refused(state: Path) -> None:
     code, said = run("unshare", "--net", *CLI, "up")
     assert code == 2
