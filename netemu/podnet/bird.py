@@ -13,7 +13,6 @@ from ipaddress import IPv4Network, IPv6Network
 from netemu.podnet import backends
 
 CONFIGURATION, CONTROL = "/run/netemu/bird/bird.conf", "/run/netemu/bird/bird.ctl"
-DIALECTS = ("2.",)  # versions which this is written for
 
 # Seconds. A neighbour that is silent is given up after the hold time (RFC 4271, 4.2: not less than 3).
 _TIMES = "hold time 9; keepalive time 3; connect delay time 1; connect retry time 2; error wait time 1, 8;"
