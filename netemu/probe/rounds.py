@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from netemu.kernel import netns
-from netemu.probe import crafted, flows, names, questions
+from netemu.probe import crafted, flows, names, questions, rationing
 from netemu.probe.questions import Outcome
 
 OVERFLOWED = "no answer; but the machine's table of neighbours overflowed meanwhile (gc_thresh3)"
@@ -64,7 +64,7 @@ class Prober:
                 raise ValueError(f"{question.host} is a name: resolve it first")
         began, full = time.monotonic(), _overflows()
         controls = [control for control in controls if control not in self.mute]
-        _lift_rationing({question.source.netns for question in (*asked, *controls)})
+        rationing.lift({question.source.netns for question in (*asked, *controls)})
         answers: list[questions.Answer] = []
         self.sent, self.overflowed = 0.0, False
         size = max(1, (_many_files() - _SPARE_FILES) // _FILES_EACH - len(controls))
@@ -304,33 +304,3 @@ def _many_files() -> int:
     if most > soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     return max(most, soft)
-
-
-# The kernel rations ICMP errors: six at once to one, then one a second. Refusals would look like drops.
-_UNRATIONED = (("/proc/sys/net/ipv4/icmp_ratemask", "0"), ("/proc/sys/net/ipv6/icmp/ratemask", "255"))
-
-
-def _lift_rationing(places: Iterable[str | int]) -> None:
-    """In every namespace but the caller's own; it stays so, for other rounds may be under way."""
-    own = netns.identity("/proc/thread-self/ns/net")
-    for place in places:
-        with contextlib.suppress(OSError):  # a namespace that is gone says so when it is asked from
-            if isinstance(place, int):
-                here = (os.fstat(place).st_dev, os.fstat(place).st_ino)
-            else:
-                here = netns.identity(place)
-            if here == own:
-                continue
-            with netns.inside(place):
-                for path, wanted in _UNRATIONED:
-                    _write(path, wanted)
-
-
-def _write(path: str, wanted: str) -> None:
-    try:
-        with open(path, "r+", encoding="ascii") as file:
-            if file.read().strip() != wanted:
-                file.seek(0)
-                file.write(wanted)
-    except FileNotFoundError:
-        return  # a kernel without IPv6, or older than this setting

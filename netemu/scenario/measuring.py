@@ -30,6 +30,7 @@ async def measure(
     check's `within` has passed. One attempt takes `deadline` seconds at most.
     """
     planned = plan.plan(checks, world)
+    await sources.unrationed(lab)
     where = await sources.find(lab, {probe.sender for probe in planned.probes})
     results: dict[int, judge.Result] = {}
     waiting = list(range(len(planned.probes)))
@@ -57,6 +58,7 @@ async def echo(
         for probe in plan.plan(checks, world).probes
         if names.is_literal(probe.target.host)
     }
+    await sources.unrationed(lab)
     where = await sources.find(lab, {sender for sender, _ in planned})
     asked = [
         questions.Question(where[sender], host, 0, "ICMP", 6 if ":" in host else 4)

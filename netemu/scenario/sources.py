@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from netemu.lab import handle
 from netemu.model import worlds
-from netemu.probe import questions
+from netemu.probe import questions, rationing
 from netemu.runtime import local
 from netemu.scenario import plan
 from netemu.wire import cri
@@ -63,6 +63,11 @@ def runtime_socket(lab: handle.Handle, node: str) -> Iterator[str]:
         yield f"/proc/self/fd/{directory}/{path.name}"
     finally:
         os.close(directory)
+
+
+async def unrationed(lab: handle.Handle) -> None:
+    """From now on nodes and routers of the lab send every ICMP error: a refusal must not look like a drop."""
+    await asyncio.to_thread(rationing.lift, [lab.netns(place) for place in lab.places])
 
 
 class _Observed:

@@ -235,10 +235,11 @@ def _identity(world: worlds.World, party: worlds.Party) -> str:
 async def metering(
     client: api.Client, lab: handle.Handle, *, prober: rounds.Prober | None = None
 ) -> AsyncIterator[Meter]:
-    """A meter, and somebody outside who answers at OUTSIDE_PORT."""
+    """A meter, somebody outside who answers at OUTSIDE_PORT, and nobody whose refusals are rationed."""
     async with contextlib.AsyncExitStack() as stack:
         with contextlib.suppress(OSError):  # taken: then somebody is there already
             await stack.enter_async_context(
                 listen.listening(str(lab.netns("outside")), OUTSIDE_PORT, "outside")
             )
+        await sources.unrationed(lab)
         yield Meter(client, lab, prober or rounds.Prober())

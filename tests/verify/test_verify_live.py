@@ -4,15 +4,26 @@ import asyncio
 import contextlib
 import json
 import os
+import pathlib
 import random
 
 import pytest
 
 from netemu.cli import main
-from netemu.kernel import firewall
+from netemu.kernel import firewall, netns
 from netemu.kubeproxy import layout as service_layout
 from netemu.lab import down, up
-from netemu.verify import breaking, chance, clusters, fuzzing, fuzzlabs, hands
+from netemu.verify import (
+    breaking,
+    cases,
+    chance,
+    clusters,
+    fuzzing,
+    fuzzlabs,
+    hands,
+    measure,
+    observing,
+)
 from netemu.wire import listings
 
 pytestmark = [
@@ -168,6 +179,29 @@ def test_an_endpoint_without_connections_is_reported(lab, capsys):
     said = capsys.readouterr().out
     assert "never answered in 31 connections" in said
     assert "the Service's rule on worker-1" in said
+
+
+@pytest.mark.timeout(300)
+def test_what_nodes_refuse_is_not_rationed(lab):
+    """Asked only from pods, again and again: each node would refuse a pod six times, and then fall silent."""
+    nobody = {"spec": {"selector": {"app": "nobody"}, "ports": [{"port": 80}]}}
+
+    def wanted(case):
+        return case.kind == "service" and case.flow.source.kind == "pod" and fuzzing.wanted(case)
+
+    async def again_and_again(client, meter):
+        assert all(result.ok for result in await meter.verify(within=30, wanted=wanted))
+        world = await observing.world(client, lab)
+        asked = cases.every(world, outside_port=measure.OUTSIDE_PORT, wanted=wanted)
+        found = [result for _ in range(4) for result in await meter.measure(asked, world)]
+        assert [str(result.case) for result in found if not result.ok] == []
+        assert sum(result.measured == "refused" for result in found) > 50
+
+    with pods(lab, clusters.put({**clusters.named("Service", "nobody", "x"), **nobody})):
+        for node in lab.nodes:  # as a lab has it that was never measured
+            with netns.inside(lab.netns(node)):
+                pathlib.Path("/proc/sys/net/ipv4/icmp_ratemask").write_text("6168")
+        asyncio.run(fuzzlabs.within(lab, again_and_again))
 
 
 @pytest.mark.timeout(300)
