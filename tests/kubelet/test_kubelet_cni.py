@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import fcntl
 import json
 import os
 import sys
@@ -13,6 +14,7 @@ from netemu.base import errors
 from netemu.kernel import netns, process
 from netemu.kubelet import cni
 from netemu.kubelet.cni import multus
+from netemu.kubelet.cni import network as networks
 from netemu.wire import cri
 
 # A plugin that keeps a diary, and fails or dawdles when its configuration says so.
@@ -98,6 +100,31 @@ def test_a_bad_configuration_is_named(tmp_path, text):
         cni.Cni(str(tmp_path), (str(tmp_path),), str(tmp_path)).network()
 
 
+def test_the_pods_network_is_the_first_usable_file_by_name(tmp_path):
+    (tmp_path / "first").write_text("#!/bin/true\n")
+    (tmp_path / "first").chmod(0o755)
+    for name, number in (("00-note.txt", 0), ("20-b.conf", 2), ("30-c.conflist", 3)):
+        one = {"cniVersion": "1.0.0", "name": f"net{number}", "type": "first"}
+        several = {"cniVersion": "1.0.0", "name": f"net{number}", "plugins": [{"type": "first"}]}
+        (tmp_path / name).write_text(json.dumps(several if name.endswith("list") else one))
+    (tmp_path / "10-a.conflist").write_text("{")
+    found = cni.Cni(str(tmp_path), (str(tmp_path),), str(tmp_path))
+    assert found.network().name == "net2"
+    (tmp_path / "20-b.conf").unlink()
+    assert found.network().name == "net3"
+
+
+@pytest.mark.parametrize("interface", [{"name": "eth0"}, {"name": "eth1", "sandbox": "/run/netns/x"}])
+def test_a_result_without_an_address_of_eth0_in_the_pod_is_none(interface):
+    found = {
+        "cniVersion": "1.0.0",
+        "interfaces": [interface],
+        "ips": [{"address": "10.1.0.5/24", "interface": 0}],
+    }
+    with pytest.raises(errors.NetemuError, match=r"^failed to find network info for sandbox x$"):
+        networks.addresses(found, "/run/netns/x")
+
+
 @pytest.mark.root
 def test_add_goes_forward_del_backward_with_the_last_result(node):
     configure(node)
@@ -166,6 +193,41 @@ def test_a_hanging_plugin_is_killed_with_its_children_and_tried_again(node):
     assert child is None or process.wait_end(child, 30)
     configure(node)
     assert asyncio.run(wires.attach(sandbox(node))) == ("10.1.0.5", "fd00::5")
+
+
+def test_what_a_plugin_of_ours_makes_too_late_is_taken_away_again(tmp_path):
+    """In process it cannot be killed. This one waits for the lock of the leases, and nobody waits for it."""
+    leases = tmp_path / "net"
+    leases.mkdir()
+    request = {"cniVersion": "1.0.0", "name": "net"}
+    request["ipam"] = {"type": "host-local", "dataDir": str(tmp_path), "subnet": "10.1.0.0/24"}
+    about = {"CNI_CONTAINERID": "s1", "CNI_NETNS": "/nowhere", "CNI_IFNAME": "eth0", "CNI_PATH": "/nowhere"}
+    own = cni.Ours()
+
+    async def story():
+        with (leases / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with pytest.raises(TimeoutError):
+                await own.call("host-local", "ADD", about, request, 0.1)
+        while not (leases / "last_reserved_ip.0").exists() or list(leases.glob("10.*")):
+            await asyncio.sleep(0.01)
+        found = await own.call("host-local", "ADD", about, request, 30)
+        return found["ips"][0]["address"]
+
+    assert asyncio.run(asyncio.wait_for(story(), 30)) == "10.1.0.3/24"
+
+
+@pytest.mark.root
+def test_an_executable_that_is_just_being_written_is_tried_again(node):
+    """libcni does so ("text file busy"): an installer copies plugins while pods are made."""
+    configure(node)
+
+    async def story():
+        with (node / "bin" / "second").open("a") as file:
+            asyncio.get_running_loop().call_later(0.15, file.close)
+            return await network(node).attach(sandbox(node))
+
+    assert asyncio.run(story()) == ("10.1.0.5", "fd00::5")
 
 
 def alive(file):
@@ -309,6 +371,19 @@ def test_after_a_restart_what_nobody_holds_is_given_back(node, version):
 
 
 @pytest.mark.root
+def test_plugins_are_asked_to_collect_though_no_result_was_kept(node):
+    """Whoever was killed between the plugins' ADD and the result's file has left an address to nobody."""
+    configure(node, version="1.1.0")
+    asyncio.run(network(node).collect([]))
+    assert not (node / "diary").exists()  # nothing was ever attached here
+    asyncio.run(network(node).attach(sandbox(node)))
+    (node / "cache" / "results" / "net-s1-eth0").unlink()
+    asyncio.run(network(node).collect([]))
+    said = [(e["CNI_COMMAND"], e["conf"]["cni.dev/valid-attachments"]) for e in diary(node)[2:]]
+    assert said == [("GC", []), ("GC", [])]
+
+
+@pytest.mark.root
 def test_a_torn_or_foreign_file_among_the_results_is_passed_over(node):
     configure(node)
     asyncio.run(network(node).attach(sandbox(node)))
@@ -342,16 +417,20 @@ def test_status_asks_the_plugins_since_1_1(node):
 def test_further_networks_are_asked_for_by_annotation(node):
     configure(node)
     definition = {"cniVersion": "1.0.0", "type": "first", "me": "more", "diary": str(node / "diary")}
+    lan = {**definition, "capabilities": {"ips": True}}
 
     async def defined(namespace, name):
-        return {("default", "lan"): json.dumps(definition), ("other", "wan"): ""}.get((namespace, name))
+        return {("default", "lan"): json.dumps(lan), ("other", "wan"): ""}.get((namespace, name))
 
     (node / "net.d" / "multus").mkdir()
     wan = {"cniVersion": "1.0.0", "name": "wan", "plugins": [{**definition, "capabilities": {"mac": True}}]}
     (node / "net.d" / "multus" / "wan.conflist").write_text(json.dumps(wan))
     mac = "02:00:00:00:00:01"
     asked = json.dumps(
-        [{"name": "lan"}, {"name": "wan", "namespace": "other", "interface": "wan0", "mac": mac}]
+        [
+            {"name": "lan", "ips": ["10.9.0.7/24"], "cni-args": {"colour": "blue"}},
+            {"name": "wan", "namespace": "other", "interface": "wan0", "mac": mac},
+        ]
     )
     config = cri.SandboxConfig("web", "default", "u1", annotations={multus.NETWORKS: asked})
     box = cri.Sandbox("s1", config, "READY", netns=str(node / "ns"))
@@ -359,6 +438,8 @@ def test_further_networks_are_asked_for_by_annotation(node):
     assert asyncio.run(wires.attach(box)) == ("10.1.0.5", "fd00::5")
     found = diary(node)[2:]
     assert [(e["CNI_IFNAME"], e["conf"]["name"]) for e in found] == [("net1", "lan"), ("wan0", "wan")]
+    assert found[0]["conf"]["runtimeConfig"] == {"ips": ["10.9.0.7/24"]}
+    assert found[0]["conf"]["args"] == {"cni": {"colour": "blue"}}
     assert found[1]["conf"]["runtimeConfig"] == {"mac": mac}
     assert found[1]["CNI_ARGS"].endswith(f";MAC={mac}")
     told = json.loads(wires.report(box)[multus.STATUS])

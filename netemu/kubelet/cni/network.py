@@ -130,10 +130,13 @@ class Cni:
                 await self._lists.check(entry.network, entry.attachment)
 
     async def collect(self, alive: Iterable[str]) -> None:
-        """Give back what sandboxes other than these still hold (after a restart, before any is attached)."""
-        kept, ids = self._lists.results.all(), set(alive)
-        if not kept:
+        """Give back what sandboxes other than these still hold (after a restart, before any is attached).
+
+        Plugins are asked though no result is kept: whoever was killed before it was written left an address.
+        """
+        if not self._lists.results.begun():
             return
+        kept, ids = self._lists.results.all(), set(alive)
         held = [conflists.Held(name, IFNAME) for name in ids]
         held += [
             conflists.Held(entry.attachment.container_id, entry.attachment.ifname)

@@ -7,14 +7,17 @@ The calls are made one after another on a thread, for they block and visit the c
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Mapping
 from concurrent import futures
 from typing import Any
 
 from cni import inprocess
+from netemu.wire import cni
 
 _Stamp = tuple[int, int, int, int]
+_log = logging.getLogger("cni")
 
 
 class Ours:
@@ -43,7 +46,8 @@ class Ours:
     ) -> dict[str, Any]:
         """The result's document ({} where there is none). cni.Failure as an executable would print it.
 
-        TimeoutError after so many seconds: its thread is left to itself, the next call gets another.
+        TimeoutError after so many seconds: its thread is left to itself, the next call gets another. A thread
+        cannot be killed; what an ADD makes after that is taken away again.
         """
         call = self._thread.submit(inprocess.call, name, command, environment, dict(request))
         try:
@@ -52,4 +56,21 @@ class Ours:
         except TimeoutError:
             self._thread.shutdown(wait=False, cancel_futures=False)
             self._thread = futures.ThreadPoolExecutor(1, "cni")
+            if command == "ADD":
+                call.add_done_callback(lambda late: _undo(late, name, environment, request))
             raise
+
+
+def _undo(
+    late: futures.Future[dict[str, Any]],
+    name: str,
+    environment: Mapping[str, str],
+    request: Mapping[str, Any],
+) -> None:
+    """DEL, on the thread of an ADD that nobody waited for and that has succeeded after all."""
+    if late.cancelled() or late.exception() is not None:
+        return
+    try:
+        inprocess.call(name, "DEL", environment, dict(request))
+    except cni.Failure as failure:
+        _log.warning("%s DEL of %s: %s", name, environment.get("CNI_CONTAINERID"), failure)

@@ -92,6 +92,10 @@ class Results:
     def all(self) -> list[Entry]:
         return list(self._entries(""))
 
+    def begun(self) -> bool:
+        """Whether anything was ever kept here."""
+        return os.path.isdir(self._directory)
+
     def remove(self, network: str, about: Attachment) -> None:
         """Fine when there is none."""
         with contextlib.suppress(FileNotFoundError):
