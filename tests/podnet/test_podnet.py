@@ -7,13 +7,16 @@ import os
 import random
 from ipaddress import ip_address, ip_interface, ip_network
 
+import msgspec
 import pytest
 
 from netemu.api import codec, core
+from netemu.apiserver import contexts, pki, server
 from netemu.base import clock
 from netemu.kernel import firewall, linux, network, states
 from netemu.kernel import operations as ops
 from netemu.podnet import agent, backends, flannel, masquerade, nodes, plan, wanted
+from netemu.store import memory
 
 RANGES = (("10.244.0.0/16", "fd00:244::/56"), ("10.96.0.0/16", "fd00:96::/112"))
 INSIDE = tuple(ip_network(text) for pair in RANGES for text in pair)
@@ -67,9 +70,9 @@ class Machine:
         self.door = firewall.FakeFirewall()
         self.path = directory / "net.d" / agent.CONFIGURATION
         self.subnet_file = directory / "flannel" / "subnet.env"
-        config = agent.Config(*RANGES, settings, str(self.path.parent), str(self.subnet_file))
+        self.config = agent.Config(*RANGES, settings, str(self.path.parent), str(self.subnet_file))
         self.clock = clock.FakeClock()
-        self.podnet = agent.Podnet("w1", self.net, self.door, self.clock, config)
+        self.podnet = agent.Podnet("w1", self.net, self.door, self.clock, self.config)
         self.podnet.nodes["w1"] = node("w1", 3)
 
     def sync(self, *others):
@@ -432,6 +435,45 @@ def test_subnet_env_is_what_the_plugin_reads():
         "FLANNEL_MTU=1430",
         "FLANNEL_IPMASQ=false",
     ]
+
+
+# -- when
+
+
+def test_nodes_that_come_move_and_go_are_followed_while_time_stands_still(machine):
+    """Nothing moves the clock: no change waits for a second to pass, it takes what the work takes."""
+    authority = pki.ca("test", machine.clock.now())
+    identity = server.Identity(authority.certificate, authority, None, pki.key())
+    control_plane = server.ApiServer(memory.MemoryStore(), identity, contexts.Config(), machine.clock)
+    admin = control_plane.local_client("admin", ("system:masters",))
+
+    def followed_to():
+        return {via for dst, via, _ in machine.routes() if dst == "10.244.4.0/24"}
+
+    async def until(holds):
+        while not holds():
+            await asyncio.sleep(0)
+
+    async def moves(number):
+        now = await admin.get(core.Node, "w2")
+        await admin.update_status(msgspec.structs.replace(now, status=object_of(node("w2", number)).status))
+        await until(lambda: followed_to() == {f"172.18.0.{number}"})
+
+    async def story():
+        await control_plane.prepare()
+        await admin.create(object_of(node("w1", 3)))
+        doors = (machine.net, machine.door, machine.clock, machine.config)
+        running = asyncio.ensure_future(agent.run(control_plane.local_client(), "w1", *doors))
+        await until(machine.path.exists)
+        await admin.create(object_of(node("w2", 4)))
+        for number in (4, 9):
+            await moves(number)
+        await admin.delete(core.Node, "w2")
+        await until(lambda: not followed_to())
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(asyncio.wait_for(story(), 60))
 
 
 # -- what the API is told
