@@ -1,11 +1,12 @@
 """A server to ask, in this process or over TLS; its store is in memory unless a test brings one."""
 
 import asyncio
+import contextlib
 import ipaddress
 import random
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import pytest
 from netemu.apiserver import contexts, pki, server, watching
 from netemu.base import clock
 from netemu.client import api
-from netemu.http import messages
+from netemu.http import messages, tls
+from netemu.http import server as http
 from netemu.store import memory, revisions
 
 JSON = (("content-type", "application/json"),)
@@ -103,6 +105,21 @@ class World:
 
     def client_pair(self, name: str, *groups: str) -> pki.Pair:
         return pki.client(self.authority, name, groups, time.time())
+
+    @contextlib.asynccontextmanager
+    async def beside(
+        self, handle: http.Handler, *names: str, address: str = "127.0.0.1"
+    ) -> AsyncIterator[int]:
+        """Another server, over TLS, with a certificate of the same authority for these names; its port."""
+        addresses = [ipaddress.ip_address(address)]
+        pair = pki.server(self.authority, names[0], names, addresses, time.time())
+        context = tls.server(*pair, self.authority.certificate)
+        listening = socket.create_server((address, 0))
+        there = await http.serve(handle, [listening], context)
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            await there.close(grace=0.1)
 
     def kubeconfig(self, name: str = "admin", *groups: str) -> Path:
         pair = self.client_pair(name, *(groups or ("system:masters",)))

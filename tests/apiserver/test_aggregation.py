@@ -2,14 +2,15 @@
 
 import asyncio
 import base64
+import contextlib
 import ipaddress
 import json
-import socket
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 from netemu.apiserver import pki
-from netemu.http import messages, server, tls
+from netemu.http import messages
 
 SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
 NAME, GROUP, VERSION = "v1alpha1.stars.example.com", "stars.example.com", "v1alpha1"
@@ -35,20 +36,9 @@ class Stars:
         self.asked: list[messages.Request] = []
         self.healthy = True
         self.garbage = b""
+        self.port = 0
 
-    async def __aenter__(self) -> "Stars":
-        address = [ipaddress.ip_address("127.0.0.9")]
-        pair = pki.server(self._authority, "stars", ["stars.default.svc"], address, time.time())
-        sock = socket.create_server(("127.0.0.9", 0))
-        self.port = sock.getsockname()[1]
-        context = tls.server(*pair, self._authority.certificate)
-        self._server = await server.serve(self._handle, [sock], context)
-        return self
-
-    async def __aexit__(self, *_: Any) -> None:
-        await self._server.close(grace=0.1)
-
-    async def _handle(self, request: messages.Request) -> messages.Response:
+    async def handle(self, request: messages.Request) -> messages.Response:
         if request.peer.common_name != pki.FRONT_PROXY:
             return messages.Response(401)
         self.asked.append(request)
@@ -97,6 +87,14 @@ class Stars:
         )
 
 
+@contextlib.asynccontextmanager
+async def risen(world: Any) -> AsyncIterator[Stars]:
+    """That server, running."""
+    stars = Stars(world)
+    async with world.beside(stars.handle, "stars.default.svc", address="127.0.0.9") as stars.port:
+        yield stars
+
+
 async def available(w: Any, reason: str, name: str = NAME) -> Any:
     """Wait until the APIService says so."""
     while True:
@@ -114,7 +112,7 @@ def loopback(world: Any, story: Any) -> None:
 
 def test_another_servers_group_is_part_of_the_api(world: Any) -> None:
     async def story(w: Any) -> None:
-        async with Stars(w) as stars:
+        async with risen(w) as stars:
             await w.make(SERVICES, stars.registration())
             assert "not present" in (await available(w, "ServiceNotFound"))["message"]
             assert (await w.ask("GET", f"{BASE}/stars")).status == 503
@@ -157,7 +155,7 @@ def test_aggregated_discovery_shows_its_resources_or_that_they_are_stale(world: 
             items = (await w.ask("GET", "/apis", headers=accept)).body["items"]
             return next(one for one in items if one["metadata"].get("name") == GROUP)["versions"][0]
 
-        async with Stars(w) as stars:
+        async with risen(w) as stars:
             await stars.announce(w)
             await w.make(SERVICES, stars.registration())
             await available(w, "Passed")
@@ -238,7 +236,7 @@ DEFINITION = {
 
 def test_bad_registrations_are_refused(world: Any) -> None:
     async def story(w: Any) -> None:
-        async with Stars(w) as stars:
+        async with risen(w) as stars:
             for spec, field in (
                 ({"group": "other"}, "metadata.name"),
                 ({"insecureSkipTLSVerify": True}, "spec.insecureSkipTLSVerify"),

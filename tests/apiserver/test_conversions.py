@@ -2,15 +2,13 @@
 
 import asyncio
 import base64
-import ipaddress
+import contextlib
 import json
-import socket
-import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from netemu.apiserver import pki
-from netemu.http import messages, server, tls
+from netemu.http import messages
 from netemu.store import sqlite
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -20,26 +18,15 @@ _FIELDS = {"example.com/v1": "size", "example.com/v2": "diameter"}
 
 
 class Converter:
-    """The webhook, on localhost."""
+    """The webhook, and what it was asked."""
 
     def __init__(self, world: Any) -> None:
         self._authority = world.authority
         self.reviews: list[dict[str, Any]] = []
         self.broken = ""
+        self.port = 0
 
-    async def __aenter__(self) -> "Converter":
-        pair = pki.server(
-            self._authority, "hook", ["localhost"], [ipaddress.ip_address("127.0.0.1")], time.time()
-        )
-        sock = socket.create_server(("127.0.0.1", 0))
-        self.port = sock.getsockname()[1]
-        self._server = await server.serve(self._handle, [sock], tls.server(*pair))
-        return self
-
-    async def __aexit__(self, *_: Any) -> None:
-        await self._server.close(grace=0.1)
-
-    async def _handle(self, request: messages.Request) -> messages.Response:
+    async def handle(self, request: messages.Request) -> messages.Response:
         review = json.loads(request.body)
         self.reviews.append(review["request"])
         wanted = review["request"]["desiredAPIVersion"]
@@ -90,6 +77,14 @@ class Converter:
         }
 
 
+@contextlib.asynccontextmanager
+async def converting(world: Any) -> AsyncIterator[Converter]:
+    """That webhook, on localhost."""
+    hook = Converter(world)
+    async with world.beside(hook.handle, "localhost") as hook.port:
+        yield hook
+
+
 def wheel(version: str, name: str, **spec: Any) -> dict[str, Any]:
     return {
         "apiVersion": f"example.com/{version}",
@@ -101,7 +96,7 @@ def wheel(version: str, name: str, **spec: Any) -> dict[str, Any]:
 
 def test_each_version_is_written_and_read(world: Any) -> None:
     async def story(w: Any) -> None:
-        async with Converter(w) as hook:
+        async with converting(w) as hook:
             await w.make(CRDS, hook.definition())
             made = await w.make(V1, wheel("v1", "a", size=7))
             assert (made["apiVersion"], made["spec"]) == ("example.com/v1", {"size": 7})
@@ -136,7 +131,7 @@ def test_each_version_is_written_and_read(world: Any) -> None:
 
 def test_a_watch_sees_changes_of_another_version_in_order(world: Any) -> None:
     async def story(w: Any) -> None:
-        async with Converter(w) as hook:
+        async with converting(w) as hook:
             await w.make(CRDS, hook.definition())
             made = await w.make(V2, wheel("v2", "a", diameter=1))
             await w.ask("PATCH", f"{V2}/a", {"spec": {"diameter": 2}})
@@ -177,7 +172,7 @@ def test_a_watch_sees_changes_of_another_version_in_order(world: Any) -> None:
 
 def test_a_webhook_that_fails_fails_the_request_alone(world: Any) -> None:
     async def story(w: Any) -> None:
-        async with Converter(w) as hook:
+        async with converting(w) as hook:
             await w.make(CRDS, hook.definition())
             await w.make(V2, wheel("v2", "a", diameter=1))
             for broken, why in (
@@ -206,7 +201,7 @@ def test_objects_stay_in_the_version_they_were_stored_in(world: Any, tmp_path: P
     """Also under a successor, and when another version has become the stored one."""
 
     async def before(w: Any) -> None:
-        async with Converter(w) as hook:
+        async with converting(w) as hook:
             made = await w.make(CRDS, hook.definition("v1"))
             await w.make(V1, wheel("v1", "old", size=1))
             for version in made["spec"]["versions"]:
@@ -215,7 +210,7 @@ def test_objects_stay_in_the_version_they_were_stored_in(world: Any, tmp_path: P
             await w.make(V1, wheel("v1", "new", size=2))
 
     async def after(w: Any) -> None:
-        async with Converter(w) as hook:
+        async with converting(w) as hook:
             moved = {"spec": hook.definition()["spec"]}
             assert (await w.ask("PATCH", f"{CRDS}/wheels.example.com", moved)).status == 200
             newer = (await w.ask("GET", V2)).body["items"]

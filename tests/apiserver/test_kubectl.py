@@ -6,13 +6,10 @@ is tried; of the others what versions differ in (discovery, OpenAPI, protobuf), 
 
 import asyncio
 import base64
-import ipaddress
 import json
 import os
 import re
 import shutil
-import socket
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,8 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from netemu.api import core, kinds
-from netemu.apiserver import pki
-from netemu.http import messages, server, tls
+from netemu.http import messages
 
 MANIFEST = """
 apiVersion: apps/v1
@@ -445,29 +441,28 @@ async def top(w: Any, k: Kubectl) -> None:
         body = json.dumps(found).encode()
         return messages.Response(200 if found else 404, (("content-type", "application/json"),), body)
 
-    pair = pki.server(w.authority, "m", ["metrics.top.svc"], [ipaddress.ip_address("127.0.0.1")], time.time())
-    listening = socket.create_server(("127.0.0.1", 0))
-    port = listening.getsockname()[1]
-    metrics = await server.serve(answer, [listening], tls.server(*pair))
-    about = {"metadata": {"name": "metrics"}, "spec": {"type": "ExternalName", "externalName": "localhost"}}
-    await w.make("/api/v1/namespaces/top/services", about)
-    spec = {
-        "group": "metrics.k8s.io",
-        "version": "v1beta1",
-        "groupPriorityMinimum": 100,
-        "versionPriority": 100,
-        "service": {"namespace": "top", "name": "metrics", "port": port},
-        "caBundle": base64.b64encode(w.authority.certificate).decode(),
-    }
-    await w.make(
-        "/apis/apiregistration.k8s.io/v1/apiservices",
-        {"metadata": {"name": "v1beta1.metrics.k8s.io"}, "spec": spec},
-    )
-    await k.ok("wait", "--for=condition=Available", "apiservice/v1beta1.metrics.k8s.io", "--timeout=60s")
-    shown = await k.ok("get", "apiservice", "v1beta1.metrics.k8s.io", "v1.apps")
-    assert [row[1:3] for row in rows(shown)] == [["top/metrics", "True"], ["Local", "True"]]
-    assert rows(await k.ok("top", "pod")) == [["solo", "250m", "64Mi"]]
-    await metrics.close(grace=0.1)
+    async with w.beside(answer, "metrics.top.svc") as port:
+        about = {
+            "metadata": {"name": "metrics"},
+            "spec": {"type": "ExternalName", "externalName": "localhost"},
+        }
+        await w.make("/api/v1/namespaces/top/services", about)
+        spec = {
+            "group": "metrics.k8s.io",
+            "version": "v1beta1",
+            "groupPriorityMinimum": 100,
+            "versionPriority": 100,
+            "service": {"namespace": "top", "name": "metrics", "port": port},
+            "caBundle": base64.b64encode(w.authority.certificate).decode(),
+        }
+        await w.make(
+            "/apis/apiregistration.k8s.io/v1/apiservices",
+            {"metadata": {"name": "v1beta1.metrics.k8s.io"}, "spec": spec},
+        )
+        await k.ok("wait", "--for=condition=Available", "apiservice/v1beta1.metrics.k8s.io", "--timeout=60s")
+        shown = await k.ok("get", "apiservice", "v1beta1.metrics.k8s.io", "v1.apps")
+        assert [row[1:3] for row in rows(shown)] == [["top/metrics", "True"], ["Local", "True"]]
+        assert rows(await k.ok("top", "pod")) == [["solo", "250m", "64Mi"]]
 
 
 async def differ(w: Any, k: Kubectl) -> None:

@@ -2,15 +2,13 @@
 
 import asyncio
 import base64
+import contextlib
 import ipaddress
 import json
-import socket
-import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from netemu.apiserver import pki
-from netemu.http import messages, server, tls
+from netemu.http import messages
 
 CONFIGS = "/apis/admissionregistration.k8s.io/v1"
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -19,28 +17,16 @@ MAP_RULE = {"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "reso
 
 
 class Hook:
-    """A webhook server on localhost, and what it was asked."""
+    """A webhook, and what it was asked."""
 
-    def __init__(self, world: Any, answer: Answer, address: str = "127.0.0.1") -> None:
+    def __init__(self, world: Any, answer: Answer) -> None:
         self.asked: list[dict[str, Any]] = []
         self.queries: list[messages.Fields] = []
         self.answer = answer
+        self.port = 0
         self._authority = world.authority
-        self._address = address
 
-    async def __aenter__(self) -> "Hook":
-        address = [ipaddress.ip_address("127.0.0.1")]
-        names = ["localhost", "hook.default.svc"]
-        pair = pki.server(self._authority, "hook", names, address, time.time())
-        sock = socket.create_server((self._address, 0))
-        self.port = sock.getsockname()[1]
-        self._server = await server.serve(self._handle, [sock], tls.server(*pair))
-        return self
-
-    async def __aexit__(self, *_: Any) -> None:
-        await self._server.close(grace=0.1)
-
-    async def _handle(self, request: messages.Request) -> messages.Response:
+    async def handle(self, request: messages.Request) -> messages.Response:
         review = json.loads(request.body)
         self.asked.append(review["request"])
         self.queries.append(request.query)
@@ -68,6 +54,14 @@ class Hook:
         }
 
 
+@contextlib.asynccontextmanager
+async def hooked(world: Any, answer: Answer, address: str = "127.0.0.1") -> AsyncIterator[Hook]:
+    """A webhook that answers on localhost."""
+    hook = Hook(world, answer)
+    async with world.beside(hook.handle, "localhost", "hook.default.svc", address=address) as hook.port:
+        yield hook
+
+
 def allow(_: dict[str, Any]) -> dict[str, Any]:
     return {"allowed": True}
 
@@ -92,7 +86,7 @@ def test_a_webhook_sees_the_write_and_refuses_it(world: Any) -> None:
         return {"allowed": True}
 
     async def story(w: Any) -> None:
-        async with Hook(w, judge) as hook:
+        async with hooked(w, judge) as hook:
             await configure(w, hook.config("Validating", timeoutSeconds=7))
             await w.make(MAPS, w.config_map("good", k="v"))
             seen = hook.asked[-1]
@@ -132,7 +126,7 @@ def test_a_webhook_changes_the_object(world: Any) -> None:
     async def story(w: Any) -> None:
         label = {"op": "add", "path": "/metadata/labels", "value": {"seen": "yes"}}
         name = {"op": "replace", "path": "/metadata/name", "value": "stolen"}
-        async with Hook(w, patch(label, name)) as first, Hook(w, allow) as second:
+        async with hooked(w, patch(label, name)) as first, hooked(w, allow) as second:
             await configure(w, first.config("Mutating", "a"))
             await configure(w, second.config("Mutating", "b"))
             made = await w.make(MAPS, w.config_map("m"))
@@ -151,8 +145,8 @@ def test_a_webhook_changes_the_object(world: Any) -> None:
 def test_a_webhook_is_asked_again_when_it_wants_to(world: Any) -> None:
     async def story(w: Any) -> None:
         async with (
-            Hook(w, allow) as first,
-            Hook(w, patch({"op": "add", "path": "/data", "value": {}})) as last,
+            hooked(w, allow) as first,
+            hooked(w, patch({"op": "add", "path": "/data", "value": {}})) as last,
         ):
             await configure(w, first.config("Mutating", "a", reinvocationPolicy="IfNeeded"))
             last.answer = patch({"op": "add", "path": "/data", "value": {"x": "y"}})
@@ -166,7 +160,7 @@ def test_a_webhook_is_asked_again_when_it_wants_to(world: Any) -> None:
 
 def test_which_writes_are_meant(world: Any) -> None:
     async def story(w: Any) -> None:
-        async with Hook(w, allow) as hook:
+        async with hooked(w, allow) as hook:
 
             async def asked(path: str, body: Any, **webhook: Any) -> bool:
                 await configure(w, hook.config("Validating", **webhook))
@@ -206,7 +200,7 @@ def test_which_writes_are_meant(world: Any) -> None:
 
 def test_conditions_say_whether_to_ask(world: Any) -> None:
     async def story(w: Any) -> None:
-        async with Hook(w, allow) as hook:
+        async with hooked(w, allow) as hook:
 
             async def asked(*expressions: str, **webhook: Any) -> bool | int:
                 conditions = [{"name": f"c{n}", "expression": text} for n, text in enumerate(expressions)]
@@ -229,7 +223,7 @@ def test_conditions_say_whether_to_ask(world: Any) -> None:
 
 def test_failures_are_fatal_or_not(world: Any) -> None:
     async def story(w: Any) -> None:
-        async with Hook(w, allow) as hook:
+        async with hooked(w, allow) as hook:
             path = f"{CONFIGS}/validatingwebhookconfigurations/hook"
 
             async def write(**webhook: Any) -> Any:
@@ -268,7 +262,7 @@ def test_a_service_is_asked_at_its_address(world: Any) -> None:
     """The name in the certificate is the service's; here its address is the loopback's."""
 
     async def story(w: Any) -> None:
-        async with Hook(w, allow, "127.0.0.9") as hook:
+        async with hooked(w, allow, "127.0.0.9") as hook:
             await w.make(
                 "/api/v1/namespaces/default/services",
                 w.service("hook", clusterIP="127.0.0.9", ports=[{"port": hook.port}]),
@@ -293,7 +287,7 @@ def test_warnings_reach_the_writer(world: Any) -> None:
         return lambda _: {"allowed": True, "warnings": [text]}
 
     async def story(w: Any) -> None:
-        async with Hook(w, warn("one")) as first, Hook(w, warn('"two"')) as second:
+        async with hooked(w, warn("one")) as first, hooked(w, warn('"two"')) as second:
             await configure(w, first.config("Mutating"))
             await configure(w, second.config("Validating"))
             shown = ['299 - "one"', '299 - "\\"two\\""']
@@ -310,7 +304,7 @@ def test_warnings_reach_the_writer(world: Any) -> None:
 
 def test_streams_and_what_is_made_below_a_pod_are_asked_about(world: Any) -> None:
     async def story(w: Any) -> None:
-        async with Hook(w, lambda _: {"allowed": False, "status": {"message": "no"}}) as hook:
+        async with hooked(w, lambda _: {"allowed": False, "status": {"message": "no"}}) as hook:
             await w.make(PODS, w.pod())
             await configure(w, hook.config("Validating", rules=[POD_RULE]))
             account = "/api/v1/namespaces/default/serviceaccounts/default/token"
@@ -363,7 +357,7 @@ def test_another_form_of_the_object_is_shown_to_those_who_know_only_that(world: 
         rule = {"operations": ["*"], "apiGroups": ["autoscaling"], "apiVersions": ["v2"]}
         rule["resources"] = ["horizontalpodautoscalers"]
         change = patch({"op": "add", "path": "/spec/maxReplicas", "value": 7})
-        async with Hook(w, change) as hook:
+        async with hooked(w, change) as hook:
             await configure(w, hook.config("Mutating", rules=[rule]))
             cpu = {"metadata": {"name": "a"}, "spec": {**target, "targetCPUUtilizationPercentage": 50}}
             made = await w.make(older, cpu)
@@ -393,8 +387,8 @@ def test_a_scale_is_shown_as_one(world: Any) -> None:
         await w.make(deployments, {"metadata": {"name": "web"}, "spec": spec})
         rule = {"operations": ["*"], "apiGroups": ["apps"], "apiVersions": ["v1"]}
         async with (
-            Hook(w, patch({"op": "replace", "path": "/spec/replicas", "value": 2})) as bounded,
-            Hook(w, allow) as workloads,
+            hooked(w, patch({"op": "replace", "path": "/spec/replicas", "value": 2})) as bounded,
+            hooked(w, allow) as workloads,
         ):
             below = bounded.config("Mutating", "a", rules=[{**rule, "resources": ["deployments/scale"]}])
             await configure(w, below)
@@ -415,7 +409,7 @@ def test_what_webhooks_change_is_completed_and_checked(world: Any) -> None:
 
     async def story(w: Any) -> None:
         add = {"op": "add", "path": "/spec/containers/-", "value": {"name": "side", "image": "x"}}
-        async with Hook(w, patch(add)) as hook:
+        async with hooked(w, patch(add)) as hook:
             limits = {"type": "Container", "default": {"cpu": "1"}}
             limit = {"metadata": {"name": "l"}, "spec": {"limits": [limits]}}
             await w.make("/api/v1/namespaces/default/limitranges", limit)
