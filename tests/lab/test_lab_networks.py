@@ -6,13 +6,16 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from netemu.api import codec, core
 from netemu.client import connect
 from netemu.kernel import netns, network
 from netemu.lab import config, down, plugins, records, up
+from netemu.podnet import sysctls
 
 pytestmark = [
     pytest.mark.root,
@@ -141,7 +144,9 @@ async def events(client, name, reason):
 
 def test_a_host_port_leads_to_the_pod_in_both_families_as_fast_as_it_may(lab):
     async def story(client):
-        await client.create(pod("web", ports=(8080,), annotations={"kubernetes.io/ingress-bandwidth": "80M"}))
+        rates = {"ingress": "80M", "egress": "40M"}
+        notes = {f"kubernetes.io/{way}-bandwidth": rate for way, rate in rates.items()}
+        await client.create(pod("web", ports=(8080,), annotations=notes))
         await ready(client, "web")
         await client.create(pod("other", ports=(8080,)))
 
@@ -158,7 +163,35 @@ def test_a_host_port_leads_to_the_pod_in_both_families_as_fast_as_it_may(lab):
         )
     command = ("tc", "-j", "qdisc", "show")
     shaped = netns.call(str(lab.netns(NODE)), subprocess.check_output, command)
-    assert [one["options"]["rate"] * 8 for one in json.loads(shaped) if one["kind"] == "tbf"] == [80_000_000]
+    rates = {one["options"]["rate"] * 8 for one in json.loads(shaped) if one["kind"] == "tbf"}
+    assert rates == {80_000_000, 40_000_000}
+
+
+def test_a_pod_in_the_nodes_network_is_reached_at_the_nodes_addresses(lab):
+    async def story(client):
+        made = pod("own", ports=(80,))
+        spec = msgspec.structs.replace(made.spec, hostNetwork=True)
+        await client.create(msgspec.structs.replace(made, spec=spec))
+        found = await ready(client, "own")
+        assert [one.ip for one in found.status.podIPs] == list(lab.addresses(NODE))
+
+    tell(lab, story)
+    for address in lab.addresses(NODE):
+        netns.call(
+            str(lab.netns("outside")), lambda to=(address, 80): socket.create_connection(to, 10).close()
+        )
+
+
+def test_a_node_has_the_settings_of_the_table(lab):
+    def read(row):
+        path = Path("/proc/sys", *row.key.split("."))
+        if not row.essential and not path.exists():
+            return row.value  # not every kernel lets a namespace have its own
+        return " ".join(path.read_text().split())
+
+    rows = (*sysctls.of(sysctls.NODE), *sysctls.of(sysctls.NODE, "eth0"))
+    has = {row.key: netns.call(str(lab.netns(NODE)), read, row) for row in rows}
+    assert has == {row.key: row.value for row in rows}
 
 
 def test_a_pod_has_the_networks_its_annotation_names(lab):
