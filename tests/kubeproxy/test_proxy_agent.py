@@ -161,6 +161,19 @@ class Story:
     def count(self) -> int:
         return len(self.door.transactions)
 
+    @contextlib.contextmanager
+    def refusing(self):
+        """As long as the kernel takes no transaction; gives the list of those that it refused."""
+        healthy, refused = self.door.apply, []
+
+        def refuse(text: str) -> None:
+            refused.append(text)
+            raise firewall.FirewallError("Error: no")
+
+        self.door.apply = refuse
+        yield refused
+        self.door.apply = healthy
+
 
 def test_at_the_start_everything_is_one_transaction():
     async def story(s):
@@ -379,18 +392,10 @@ def test_it_tells_which_revisions_are_programmed_and_none_that_wait():
         await s.in_time(lambda: s.count)
         _, headers, _ = await answers(s, port, "/livez", 200)
         assert headers[health.PROGRAMMED] == f"services={seen} endpoints=0"
-        healthy, refused = s.door.apply, 0
-
-        def refuse(_):
-            nonlocal refused
-            refused += 1
-            raise firewall.FirewallError("Error: no")
-
-        s.door.apply = refuse
-        s.api.put(slice_("web", 1))
-        await s.in_time(lambda: refused)
-        assert (await fetch(port, "/livez"))[1][health.PROGRAMMED] == f"services={seen} endpoints=0"
-        s.door.apply = healthy
+        with s.refusing() as refused:
+            s.api.put(slice_("web", 1))
+            await s.in_time(lambda: refused)
+            assert (await fetch(port, "/livez"))[1][health.PROGRAMMED] == f"services={seen} endpoints=0"
         await s.in_time(s.backends)
         while (await fetch(port, "/livez"))[1][health.PROGRAMMED] != f"services={seen} endpoints={seen + 1}":
             await s.time.run_for(0.1)
@@ -404,21 +409,13 @@ def test_a_proxy_whose_change_waits_too_long_is_not_healthy():
     async def story(s):
         s.api.put(service("web", 1))
         await answers(s, port, "/livez", 200)
-        healthy, refused = s.door.apply, 0
-
-        def refuse(_):
-            nonlocal refused
-            refused += 1
-            raise firewall.FirewallError("Error: no")
-
-        s.door.apply = refuse
-        s.api.put(slice_("web", 1))
-        await s.in_time(lambda: refused > 1)
-        assert (await fetch(port, "/livez"))[0] == 200  # not yet
-        await s.time.run_for(61)
-        status, _, body = await fetch(port, "/livez")
-        assert (status, json.loads(body)["healthy"]) == (503, False)
-        s.door.apply = healthy
+        with s.refusing() as refused:
+            s.api.put(slice_("web", 1))
+            await s.in_time(lambda: len(refused) > 1)
+            assert (await fetch(port, "/livez"))[0] == 200  # not yet
+            await s.time.run_for(61)
+            status, _, body = await fetch(port, "/livez")
+            assert (status, json.loads(body)["healthy"]) == (503, False)
         await s.time.run_for(11)
         await answers(s, port, "/livez", 200)
 
