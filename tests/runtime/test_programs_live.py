@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import re
@@ -174,21 +175,22 @@ def test_netexec_ends_as_told(node: Node, path: str, code: int) -> None:
     play(node, "agnhost", story, "netexec")
 
 
-def test_netexec_takes_hundreds_of_connections_a_second(node: Node) -> None:
-    def fastest() -> float:
-        """Of many bursts: others may use the machine, too."""
-        took = []
-        for _ in range(10):
-            began = time.monotonic()
-            for _ in range(50):
-                assert _request("/hostname", 8080, {}).body == b"web"
-            took.append(time.monotonic() - began)
-        return 50 / min(took)
+def test_netexec_serves_hundreds_of_connections_at_once(node: Node) -> None:
+    def ask() -> list[bytes]:
+        """The last to connect is the first to speak; nobody hangs up before all were answered."""
+        with contextlib.ExitStack() as stack:
+            dialled = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", 8080), 30)) for _ in range(300)
+            ]
+            answers = []
+            for one in reversed(dialled):
+                one.sendall(b"GET /hostname HTTP/1.1\r\n\r\n")
+                answers.append(one.recv(4096).rpartition(b"\r\n\r\n")[2])
+            return answers
 
     async def story(pod: Pod) -> None:
         await pod.ready(8080)
-        rate = pod.inside(fastest)
-        assert rate > 200, f"{rate:.0f} connections a second"
+        assert pod.inside(ask) == [b"web"] * 300
 
     play(node, "agnhost", story, "netexec")
 
@@ -265,7 +267,7 @@ def test_connect_times_out_when_nobody_answers(node: Node) -> None:
         held = pod.inside(full)
         began = time.monotonic()
         assert await pod.run("/agnhost", "connect", "--timeout=300ms", "127.0.0.1:7") == (1, "", "TIMEOUT\n")
-        assert 0.3 <= time.monotonic() - began < 5
+        assert time.monotonic() - began >= 0.3
         assert await pod.run(
             "/agnhost", "connect", "--timeout=300ms", "--protocol=udp", "127.0.0.1:8082"
         ) == (1, "", "TIMEOUT: read udp 127.0.0.1:8082: i/o timeout\n")
