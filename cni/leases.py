@@ -50,6 +50,9 @@ class Leases:
                 return False
         try:
             os.write(fd, owner.encode())
+        except OSError:
+            os.unlink(path)  # to the reference plugin an empty file is a lease, too
+            raise
         finally:
             os.close(fd)
         return True

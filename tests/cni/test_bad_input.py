@@ -296,7 +296,7 @@ def test_killed_at_any_step_del_leaves_nothing_and_add_works(town, name, before)
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("limit", ["size=4k", "nr_inodes=4", "nr_inodes=2", "ro"])
+@pytest.mark.parametrize("limit", ["size=4k", "size=8k", "nr_inodes=4", "nr_inodes=2", "ro"])
 def test_a_full_disk_costs_no_address(town, limit):
     """In a mount namespace of its own: a file system without room for a second lease, or for any file."""
     place = town.root / f"disk-{limit}"

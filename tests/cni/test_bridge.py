@@ -180,6 +180,22 @@ def test_a_failed_add_leaves_nothing(machine, network, tmp_path):
     assert [link["ifname"] for link in machine.json("host", "link")] == ["lo", "cni0"]
 
 
+def test_an_ipam_plugin_that_fails_is_told_to_delete(machine, network):
+    """Of another maker; specification, section 4. Its error is ours."""
+    diary = machine.root / "diary"
+    theirs = machine.root / "theirs"
+    theirs.mkdir()
+    refusal = json.dumps({"cniVersion": "1.0.0", "code": 51, "msg": "none left"})
+    (theirs / "odd").write_text(f"#!/bin/sh\necho $CNI_COMMAND >> {diary}\necho '{refusal}'\nexit 1\n")
+    (theirs / "odd").chmod(0o755)
+    machine.namespace("a")
+    way = {"CNI_PATH": f"{machine.binaries}:{theirs}"}
+    refused = machine.call("ADD", network | {"ipam": {"type": "odd"}}, "a", **way).document
+    assert (refused["code"], refused["msg"]) == (51, "none left")
+    assert diary.read_text().split() == ["ADD", "DEL"]
+    assert [link["ifname"] for link in machine.json("host", "link")] == ["lo"]
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [
@@ -211,12 +227,19 @@ def test_the_host_s_own_namespace_is_no_container(machine, network):
     assert missing.document["code"] == cni.INVALID_NETNS
 
 
-def test_mtu_mac_and_layer_two(machine, network):
+@pytest.mark.parametrize(
+    ("asked", "arguments"),
+    [
+        ({}, "IgnoreUnknown=1;MAC=02:00:00:00:00:42"),
+        ({"args": {"cni": {"mac": "02:00:00:00:00:42"}}}, "MAC=02:00:00:00:00:43"),
+        ({"runtimeConfig": {"mac": "02:00:00:00:00:42"}}, "MAC=02:00:00:00:00:43"),
+    ],
+    ids=["CNI_ARGS", "args", "capability"],
+)
+def test_mtu_mac_and_layer_two(machine, network, asked, arguments):
     machine.namespace("a")
     plain = {key: value for key, value in network.items() if key not in ("ipam", "isDefaultGateway")}
-    outcome = machine.call(
-        "ADD", plain | {"mtu": 1400}, "a", CNI_ARGS="IgnoreUnknown=1;MAC=02:00:00:00:00:42"
-    )
+    outcome = machine.within("ADD", plain | {"mtu": 1400} | asked, "a", CNI_ARGS=arguments)
     assert outcome.code == 0, outcome.document
     link = machine.json("a", "link", "show", "eth0")[0]
     assert (link["mtu"], link["address"]) == (1400, "02:00:00:00:00:42")

@@ -230,6 +230,24 @@ def test_static_gives_what_is_written(machine, change, arguments, code):
         assert machine.within("DEL", document, "a").code == 0
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"runtimeConfig": {"ips": ["10.9.0.4/24", "fd00:9::4/64"]}},
+        {"args": {"cni": {"ips": ["10.9.0.4/24", "fd00:9::4/64"]}}},
+    ],
+    ids=["capability", "args"],
+)
+def test_static_gives_what_is_asked_for_instead(machine, asked):
+    ipam = {"type": "static", "addresses": [{"address": "10.9.0.2/24", "gateway": "10.9.0.1"}]}
+    ipam |= {"routes": [{"dst": "10.0.0.0/8"}], "dns": {"nameservers": ["10.9.0.53"]}}
+    document = {"cniVersion": "1.0.0", "name": "n", "type": "static", "ipam": ipam}
+    found = machine.within("ADD", document | asked, "a", CNI_ARGS="IP=10.9.0.5/24").document
+    assert found["ips"] == [{"address": "10.9.0.4/24"}, {"address": "fd00:9::4/64"}]
+    assert found["routes"] == [{"dst": "10.0.0.0/8"}]
+    assert found["dns"] == {"nameservers": ["10.9.0.53"]}
+
+
 def test_flannel_delegates_what_flanneld_has_leased(machine, tmp_path):
     lease = tmp_path / "subnet.env"
     document = {
@@ -251,6 +269,9 @@ def test_flannel_delegates_what_flanneld_has_leased(machine, tmp_path):
         "FLANNEL_IPV6_NETWORK=fd00:244::/48\nFLANNEL_IPV6_SUBNET=fd00:244:0:7::1/64\n"
     )
     assert machine.within("STATUS", document, "a").code == 0
+    unkept = machine.within("ADD", document | {"dataDir": "/proc/nowhere"}, "a").document
+    assert unkept["code"] == cni.IO_FAILURE
+    assert [link["ifname"] for place in ("host", "a") for link in machine.json(place, "link")] == ["lo", "lo"]
     outcome = machine.call("ADD", document, "a")
     assert outcome.code == 0, outcome.document
     assert [ip["address"] for ip in outcome.document["ips"]] == ["10.244.7.2/24", "fd00:244:0:7::2/64"]

@@ -72,6 +72,18 @@ def test_everybody_reaches_the_container_and_is_seen_as_himself_where_that_works
         assert machine.ask("outside", "192.0.2.1", 8000, server) == ""
 
 
+def test_a_port_of_each_protocol(town, network):
+    """There is no SCTP to connect with everywhere, but its place in the map is there."""
+    machine, results = town
+    mappings = [WEB | {"protocol": protocol} for protocol in ("tcp", "udp", "SCTP")]
+    assert machine.within("ADD", ports(network, results["a"], *mappings), "a").code == 0
+    rules = machine.run("host", *RULESET)
+    for protocol in ("tcp", "udp", "sctp"):
+        assert f'{protocol} . 8000 comment "netemu a eth0" : 10.244.1.2 . 8080' in rules, rules
+    with machine.serve("a", 8080, socket.SOCK_DGRAM) as server:
+        assert machine.ask("outside", "192.0.2.1", 8000, server) == "192.0.2.2"
+
+
 def test_a_port_of_one_address_only(town, network):
     machine, results = town
     document = ports(network, results["a"], WEB | {"hostIP": "192.0.2.77"}, WEB | {"hostIP": "2001:db8::1"})

@@ -24,8 +24,11 @@ def test_containers_reach_each_other_the_host_and_through_it_the_outside(machine
     results = {}
     for name in ("a", "b"):
         machine.namespace(name)
-        outcome = machine.call("ADD", routed | {"ipMasq": True}, name)
+        told = {"ipMasq": True, "mtu": 1400, "dns": {"nameservers": ["10.96.0.10"]}}
+        outcome = machine.call("ADD", routed | told, name)
         assert outcome.code == 0, outcome.document
+        assert outcome.document["dns"] == told["dns"]
+        assert machine.json(name, "link", "show", "eth0")[0]["mtu"] == 1400
         results[name] = outcome.document
     near, far = results["a"]["interfaces"]
     assert (far["name"], far["sandbox"]) == ("eth0", str(machine.root / "a"))
