@@ -227,7 +227,7 @@ class _Loop:
             await self._wake.wait()
 
     async def watch_over(self) -> None:
-        """For ever: whether somebody else changed our tables."""
+        """For ever: whether the tables are what they should be. Others change them; the node gets addresses."""
         took = 0.0
         while True:
             await self._clock.sleep(max(CHECK_INTERVAL, took / CHECK_SHARE))
@@ -235,6 +235,6 @@ class _Loop:
             intact = await self._proxy.check()
             took = self._clock.monotonic() - began
             if not intact:
-                _log.warning("the Service tables were changed by somebody else: making them anew")
+                _log.warning("the Service tables are not what they should be: making them anew")
                 self._proxy.start_over()
                 self._wake.set()

@@ -205,6 +205,7 @@ class Iptables:
     ) -> None:
         self._around, self._prefix, self._system = around, tuple(prefix), system
         self.written: dict[tuple[str, str], int] = {}  # rules of the last restore, by family and table
+        self._taking: dict[str, tuple[str, ...] | None] = {}  # where node ports were then, by family
 
     def surround(self, around: Surroundings) -> None:
         self._around = around
@@ -228,6 +229,7 @@ class Iptables:
             else:
                 text = iptables.partial(family, planned.wanted, around, planned.replaced)
             self._run(family, "restore", "--noflush", text=text)
+            self._taking[family.name] = around.node_ports
             for table, chains in walk_iptables.read(text).items():
                 self.written[family.name, table] = sum(map(len, chains.values()))
 
@@ -262,8 +264,11 @@ class Iptables:
     def intact(self, book: ledger.Ledger) -> bool:
         wanted = iptables.names(dict(book.items()))
         for family in layout.FAMILIES:
+            around = self._here(family)
+            if around.node_ports != self._taking.get(family.name):
+                return False  # as many rules, perhaps, but for addresses that the node has no more
             saved = self.saved(family)
-            text = iptables.document(family, wanted, self._here(family), saved)
+            text = iptables.document(family, wanted, around, saved)
             if "\n-I " in text or _rules(saved) != _rules(text):
                 return False
         return True

@@ -8,10 +8,12 @@ import itertools
 import os
 import subprocess
 from collections import Counter
+from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
 
+from netemu.kernel import operations as ops
 from netemu.kubeproxy import changes, endpoints, iptables, layout, options, plan, services
 
 CHOSEN = options.Options(("10.244.0.0/16", "fd00:244::/56"), ("10.96.0.0/16", "fd00:96::/112"))
@@ -202,6 +204,31 @@ def test_a_proxy_in_iptables_mode_notices_foreign_changes_and_leaves_nothing_sta
         assert isinstance(world.ask("b", ROWS[1].service.cluster_ips[0], 80), tuple)
         assert "s7" not in run(world, ["iptables-save"])
     assert "KUBE" not in run(world, ["iptables-save"]) + run(world, ["ip6tables-save"])
+
+
+@pytest.mark.root
+def test_node_ports_move_to_an_address_that_takes_anothers_place(world):
+    """As many rules as before, for another address."""
+    here, links = world.networks["here"], [ip_interface(f"172.20.0.{last}/32") for last in (2, 3)]
+    here.apply([ops.AddAddress("lo", links[0])])
+    try:
+        with world.serving("iptables", node_port_addresses=("172.20.0.0/16",)) as one:
+
+            def there():
+                asyncio.run(one.sync())
+                assert asyncio.run(one.check())
+                rules = run(world, ["iptables", "-t", "nat", "-S", "KUBE-SERVICES"]).splitlines()
+                return [
+                    rule.split(" -d ")[1].split("/")[0] for rule in rules if rule.endswith("KUBE-NODEPORTS")
+                ]
+
+            assert there() == ["172.20.0.2"]
+            here.apply([ops.DelAddress("lo", links[0]), ops.AddAddress("lo", links[1])])
+            assert not asyncio.run(one.check())
+            one.start_over()
+            assert there() == ["172.20.0.3"]
+    finally:
+        here.apply([ops.DelAddress("lo", held.ip) for held in here.observe().addresses if held.ip in links])
 
 
 async def changed(world, one):
