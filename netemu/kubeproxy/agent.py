@@ -227,7 +227,7 @@ class _Loop:
             await self._wake.wait()
 
     async def watch_over(self) -> None:
-        """For ever: whether the tables are what they should be. Others change them; the node gets addresses."""
+        """For ever: whether the tables are as they should be. Others change them, nodes their addresses."""
         took = 0.0
         while True:
             await self._clock.sleep(max(CHECK_INTERVAL, took / CHECK_SHARE))
