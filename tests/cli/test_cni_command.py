@@ -1,10 +1,10 @@
 """`netemu cni`: a network called by hand in namespaces made for it, and plugins tried out."""
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -72,17 +72,19 @@ def call(machine, what, *arguments, conflist="lan.conflist", **environment):
 def test_a_network_is_added_checked_collected_and_deleted(machine):
     box = str(machine / "box")
     mac = "02:00:00:00:00:07"
-    added = call(machine, "add", box, CAP_ARGS=json.dumps({"mac": mac}), CNI_IFNAME="lan0")
+    wishes = {"CAP_ARGS": json.dumps({"mac": mac}), "CNI_ARGS": "IgnoreUnknown=1;IP=10.7.0.77"}
+    added = call(machine, "add", box, CNI_IFNAME="lan0", **wishes)
     assert (added.returncode, added.stderr) == (0, "")
     result = json.loads(added.stdout)
     assert result["cniVersion"] == "1.1.0"
     (ip,) = result["ips"]
+    assert ip["address"] == "10.7.0.77/24"
     with network.LinuxNetwork(box) as door:
         assert door.observe().links["lan0"].mac == mac
     assert call(machine, "check", box, conflist="lan", CNI_IFNAME="lan0").returncode == 0
     (kept,) = (machine / "cache" / "results").iterdir()
     container_id = json.loads(kept.read_text())["containerId"]
-    assert container_id.startswith("cnitool-")
+    assert container_id == "cnitool-" + hashlib.sha512(box.encode()).hexdigest()[:20]  # as cnitool names it
     held = call(machine, "gc", "--keep", f"{container_id}/lan0")
     assert held.returncode == 0
     assert (machine / "leases" / "lan" / ip["address"].partition("/")[0]).exists()
@@ -169,22 +171,3 @@ def test_a_plugin_nobody_knows_needs_a_configuration(machine, tmp_path):
     assert tried.returncode == 2
     assert "--config" in tried.stderr
     assert netemu(machine, "test", "nowhere").returncode == 2
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", sorted({"bridge", "ptp", "macvlan", "static", "portmap", "tuning", "bandwidth"})
-)
-def test_our_plugins_keep_all_rules(machine, name):
-    tried = netemu(machine, "test", name, "--json")
-    assert [row for row in json.loads(tried.stdout) if row["outcome"] == "failed"] == []
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(
-    not Path("/usr/lib/cni/bridge").exists(), reason="containernetworking-plugins not installed"
-)
-@pytest.mark.parametrize("name", ["bridge", "ptp", "macvlan", "host-local", "static", "loopback", "tuning"])
-def test_the_reference_plugins_keep_all_rules(machine, name):
-    tried = netemu(machine, "test", name, "--json", CNI_PATH="/usr/lib/cni")
-    assert [row for row in json.loads(tried.stdout) if row["outcome"] == "failed"] == []

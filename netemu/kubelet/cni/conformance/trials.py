@@ -14,6 +14,7 @@ from netemu.kubelet.cni.conformance import stage, subjects
 from netemu.wire import cni, conflists
 
 NAME = "conformance"
+_PATIENCE, _LOOK = 20.0, 0.05  # seconds
 Document = dict[str, Any]
 
 
@@ -194,12 +195,12 @@ def same(before: tuple[frozenset[str], ...], after: tuple[frozenset[str], ...]) 
 
 
 async def until_same(on: Trial, before: tuple[frozenset[str], ...]) -> None:
-    """The kernel takes links of a dropped namespace away in its own time."""
-    for _ in range(100):
+    """The kernel takes links of a dropped namespace away in its own time, one namespace after another."""
+    for _ in range(round(_PATIENCE / _LOOK)):
         try:
             same(before, traces(on))
         except Unmet:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(_LOOK)
         else:
             return
     same(before, traces(on))
