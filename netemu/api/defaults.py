@@ -304,7 +304,6 @@ _RULES: dict[type, tuple[Rule, ...]] = {
     core.Pod: (_pod,),
     core.PodSpec: (_pod_spec,),
     core.Container: (_container,),
-    core.EphemeralContainerCommon: (_container,),
     core.Volume: (_volume,),
     core.Service: (_service,),
     core.Secret: (_secret,),

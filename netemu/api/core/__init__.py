@@ -22,7 +22,6 @@ from netemu.api.core.containers import (
     ContainerRestartRule,
     ContainerRestartRuleOnExitCodes,
     EphemeralContainer,
-    EphemeralContainerCommon,
     ResourceClaim,
     ResourceRequirements,
     VolumeDevice,

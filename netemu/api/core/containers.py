@@ -88,34 +88,8 @@ class Container(Record):
     tty: A[bool, F(18)] = False
 
 
-class EphemeralContainerCommon(Record):
-    name: A[str, F(1, required=True)] = ""
-    image: A[str, F(2)] = ""
-    command: A[tuple[str, ...], F(3)] = ()
-    args: A[tuple[str, ...], F(4)] = ()
-    workingDir: A[str, F(5)] = ""
-    ports: A[tuple[ContainerPort, ...], F(6, merge="containerPort", keys=("containerPort", "protocol"))] = ()
-    envFrom: A[tuple[EnvFromSource, ...], F(19)] = ()
-    env: A[tuple[EnvVar, ...], F(7, merge="name", keys=("name",))] = ()
-    resources: A[ResourceRequirements, F(8)] = ResourceRequirements()
-    resizePolicy: A[tuple[ContainerResizePolicy, ...], F(23)] = ()
-    restartPolicy: A[str | None, F(24)] = None
-    restartPolicyRules: A[tuple[ContainerRestartRule, ...], F(25)] = ()
-    volumeMounts: A[tuple[VolumeMount, ...], F(9, merge="mountPath", keys=("mountPath",))] = ()
-    volumeDevices: A[tuple[VolumeDevice, ...], F(21, merge="devicePath", keys=("devicePath",))] = ()
-    livenessProbe: A[Probe | None, F(10)] = None
-    readinessProbe: A[Probe | None, F(11)] = None
-    startupProbe: A[Probe | None, F(22)] = None
-    lifecycle: A[Lifecycle | None, F(12)] = None
-    terminationMessagePath: A[str, F(13, default="/dev/termination-log")] = ""
-    terminationMessagePolicy: A[TerminationMessagePolicy, F(20, default="File")] = ""
-    imagePullPolicy: A[PullPolicy, F(14)] = ""
-    securityContext: A[SecurityContext | None, F(15)] = None
-    stdin: A[bool, F(16)] = False
-    stdinOnce: A[bool, F(17)] = False
-    tty: A[bool, F(18)] = False
+class EphemeralContainer(Container):
+    """Upstream embeds a type with all fields of Container, written once more."""
 
-
-class EphemeralContainer(EphemeralContainerCommon):
     embedded: ClassVar[int] = 1
     targetContainerName: A[str, F(2)] = ""
