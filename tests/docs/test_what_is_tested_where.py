@@ -20,6 +20,8 @@ class Page(NamedTuple):
 
 PAGES = (
     Page("services.md", ("kubeproxy", "cloud"), (("kubeproxy/packets.yaml", r"^ *([\w -]+):"),), 60),
+    Page("cni.md", ("cni", "kubelet", "wire", "cli", "lab"), (), 100),
+    Page("networking.md", ("podnet", "lab"), (), 45),
     Page("model.md", ("*",), (("model/test_model_policies.py", r'^    "(.+)": \('),), 60),
 )
 

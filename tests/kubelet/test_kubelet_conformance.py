@@ -43,7 +43,8 @@ def test_ours_keep_every_rule(tmp_path, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["bandwidth", "bridge", "host-local", "loopback", "macvlan", "ptp", "static", "tuning"]
+    "name",
+    ["bandwidth", "bridge", "firewall", "host-local", "loopback", "macvlan", "ptp", "static", "tuning"],
 )
 def test_the_reference_plugins_keep_every_rule_of_their_version(name):
     if not (DEBIAN / name).exists():

@@ -117,6 +117,18 @@ class World:
                     got += len(connection.recv(1 << 20))
             return peer[0]
 
+    @contextlib.contextmanager
+    def service(self, name, address, target):
+        """A node translates an IPv4 address to that of a pod, for whoever calls it by UDP."""
+        table = "table ip service"
+        chain = "chain to { type nat hook prerouting priority dstnat"
+        door = firewall.LibNftables(self.fds[name])
+        door.apply(f"{table} {{\n{chain}\nip daddr {address} meta l4proto udp dnat to {target}\n}}\n}}\n")
+        try:
+            yield
+        finally:
+            door.apply(f"delete {table}\n")
+
     def close(self):
         for door in self.doors.values():
             door.close()

@@ -21,6 +21,7 @@ LAB = config.default("ways", 3)
 SEGMENTS = config.parse({"nodes": 3, "network": {"backend": "bgp", "segments": 2}})
 _, HERE, THERE = (node.name for node in LAB.nodes)
 MARK = b"the packet that is followed"
+SERVICE = "10.96.0.80"
 OUTGOING = 4  # linux/if_packet.h
 BIRD = shutil.which("bird", path=f"{os.defpath}:/usr/sbin:/usr/local/sbin")
 
@@ -34,6 +35,9 @@ def test_the_ways_of_a_packet(world_of, pods):
     compare(f"same node, {pods}", follow(world, 4, (HERE, 2)))
     for backend in (backends.HOST_GW, backends.VXLAN):
         world.join(backend)
+        if backend == backends.HOST_GW:
+            with world.service(HERE, SERVICE, world.pod(HERE, 4, 2)):
+                compare(f"Service on the same node, {pods}", follow(world, 4, (HERE, 2), called=SERVICE))
         compare(f"{backend}, {pods}", follow(world, 4))
         compare(f"{backend} over IPv6, {pods}", follow(world, 6))
 
@@ -65,8 +69,11 @@ def compare(section, text):
     assert found[2] == text
 
 
-def follow(world, version, to=(THERE, 1)):
-    """One UDP datagram from the pod on HERE to another, by its node and number, as every link saw it."""
+def follow(world, version, to=(THERE, 1), called=""):
+    """One UDP datagram from the pod on HERE to another, by its node and number, as every link saw it.
+
+    `called`: the address that is dialled, if it is not the other's own.
+    """
     names = names_of(world)
     taps = {place: tap(world.fds[place]) for place in world.fds}
     try:
@@ -80,8 +87,8 @@ def follow(world, version, to=(THERE, 1)):
         with receiver, sender:
             receiver.bind((target, 7777))
             sender.bind((source, 4444))
-            introduce(sender, receiver)
-            sender.sendto(MARK, (target, 7777))
+            introduce(sender, receiver, called or target)
+            sender.sendto(MARK, (called or target, 7777))
             while receiver.recv(100) != MARK:
                 pass  # one of the introductions
         # It is in each place once, on this way; and in one place taps are in the order of events.
@@ -98,16 +105,16 @@ def follow(world, version, to=(THERE, 1)):
     )
 
 
-def introduce(sender, receiver):
+def introduce(sender, receiver, called):
     """Both have heard of each other: somebody must be asked for MAC addresses first."""
     sender.settimeout(1)
     receiver.settimeout(30)
     for _ in range(30):
-        sender.sendto(b"where are you", receiver.getsockname())
+        sender.sendto(b"where are you", (called, 7777))
         receiver.sendto(b"here", receiver.recvfrom(100)[1])
         with contextlib.suppress(TimeoutError):
             return sender.recv(100)
-    raise TimeoutError(f"no answer from {receiver.getsockname()}")
+    raise TimeoutError(f"no answer from {called}")
 
 
 def tap(place):
