@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from bench import harness
-from netemu.api import codec, core, discovery
+from netemu.api import codec, core, discovery, wellknown
 from netemu.base import clock
 from netemu.kernel import conntrack, firewall, netns, network, touches
 from netemu.kernel import operations as ops
@@ -69,7 +69,7 @@ def slice_(number: int, size: int) -> discovery.EndpointSlice:
             "metadata": {
                 "name": f"{name}-abcde",
                 "namespace": "bench",
-                "labels": {endpoints.SERVICE_LABEL: name},
+                "labels": {wellknown.SERVICE_NAME: name},
             },
             "addressType": "IPv4",
             "endpoints": members,

@@ -26,6 +26,7 @@ from netemu.api import (
     schema,
     shapes,
     storage,
+    wellknown,
 )
 
 Document = dict[str, Any]
@@ -113,7 +114,7 @@ def _mirror(document: Document, one: str, many: str, *, key: str = "") -> None:
 def _namespace(namespace: Document) -> None:
     metadata = namespace["metadata"]
     if metadata.get("name"):
-        metadata.setdefault("labels", {})["kubernetes.io/metadata.name"] = metadata["name"]
+        metadata.setdefault("labels", {})[wellknown.NAMESPACE_NAME] = metadata["name"]
 
 
 def _node(node: Document) -> None:

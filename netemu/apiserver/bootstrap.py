@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from netemu.api import kinds
+from netemu.api import kinds, wellknown
 from netemu.apiserver import cache, contexts, objects, pki
 from netemu.apiserver.aggregation import groups
 from netemu.apiserver.rbac import policy, reconciling, roles
@@ -28,7 +28,7 @@ _CRITICAL = {
     " if necessary.",
     "node": "Used for system critical pods that must not be moved from their current node.",
 }
-_SLICE_LABELS = {"kubernetes.io/service-name": "kubernetes"}
+_SLICE_LABELS = {wellknown.SERVICE_NAME: "kubernetes"}
 
 
 async def run(client: api.Client, config: contexts.Config) -> None:
@@ -163,7 +163,7 @@ def _endpoints(config: contexts.Config) -> dict[str, Any]:
         "apiVersion": "v1",
         "metadata": {
             "name": "kubernetes",
-            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+            "labels": {wellknown.SKIP_MIRROR: "true"},
         },
         "subsets": [{"addresses": [{"ip": text} for text in chosen], "ports": [port]}] if chosen else [],
     }

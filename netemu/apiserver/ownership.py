@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from netemu.api import codec, fieldsets, schema
+from netemu.api import codec, fieldsets, schema, wellknown
 from netemu.apiserver import contexts, statuses
 from netemu.base import clock as clocks
 from netemu.base import errors
@@ -18,7 +18,6 @@ APPLY, UPDATE = "Apply", "Update"
 _FIRST = "before-first-apply"
 _ANCIENT = "ancient-changes"
 _KUBECTL = "kubectl"
-_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _MOST_UPDATES = 10
 _LONGEST = 128
 # Nobody owns what identifies an object or is the server's own to set (managedfields stripmeta.go).
@@ -219,7 +218,7 @@ def applied(
 
 def _left_by_client(live: Document, node: fieldsets.Node) -> fieldsets.Fields:
     """What kubectl applied itself and still stands: it may take that over (lastappliedmanager.go)."""
-    note = (live["metadata"].get("annotations") or {}).get(_LAST_APPLIED)
+    note = (live["metadata"].get("annotations") or {}).get(wellknown.LAST_APPLIED)
     try:
         last = codec.loads(note.encode()) if note else None
         if not isinstance(last, dict) or not isinstance(last.get("metadata"), dict):

@@ -10,13 +10,12 @@ import random
 import ssl
 from typing import NamedTuple
 
-from netemu.api import core, discovery, kinds
+from netemu.api import core, discovery, kinds, wellknown
 from netemu.apiserver import contexts, kubelets, links, relaying, statuses
 from netemu.base import errors
 from netemu.http import client, messages, tls, upgrades
 
 _LARGEST_PAGE = 1 << 24  # bytes
-_SERVICE_NAME = "kubernetes.io/service-name"
 
 
 class _Name(NamedTuple):
@@ -127,7 +126,7 @@ def _service(call: contexts.Call, name: _Name) -> _Place:
     found = [
         (address, port["port"])
         for entry in call.parts.cache.of(kinds.of(discovery.EndpointSlice)).all(call.namespace)
-        if entry.labels.get(_SERVICE_NAME) == name.name
+        if entry.labels.get(wellknown.SERVICE_NAME) == name.name
         for port in entry.document().get("ports", ())
         if port.get("name", "") == wanted and port.get("port")
         for endpoint in entry.document().get("endpoints", ())

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
-from netemu.api import core, discovery
+from netemu.api import core, discovery, wellknown
 from netemu.base import clock
 from netemu.client import api, informers
 from netemu.client import errors as api_errors
@@ -92,7 +92,7 @@ class Balancers:
         for one in (change.previous, change.current):
             if one is None:
                 continue
-            key = plan.Key(one.metadata.namespace, one.metadata.labels.get(plan.SERVICE_LABEL, ""))
+            key = plan.Key(one.metadata.namespace, one.metadata.labels.get(wellknown.SERVICE_NAME, ""))
             members = self._members.setdefault(key, {})
             if one is change.current:
                 members[one.metadata.name] = one
@@ -168,7 +168,7 @@ class Balancers:
             return
         text, about = ",".join(map(str, addresses)), service.metadata
         ours = plan.FINALIZER in about.finalizers
-        if ours and about.annotations.get(plan.PROMISED, "") == text:
+        if ours and about.annotations.get(wellknown.PROMISED, "") == text:
             return
         finalizers = about.finalizers if ours else (*about.finalizers, plan.FINALIZER)
         try:
@@ -223,7 +223,7 @@ class Balancers:
     async def _about(self, service: core.Service, finalizers: tuple[str, ...], promised: str | None) -> None:
         version = service.metadata.resourceVersion  # a list is replaced whole: only the one that was seen
         about = {"finalizers": list(finalizers), "resourceVersion": version}
-        await self._patch(service, {"metadata": {**about, "annotations": {plan.PROMISED: promised}}})
+        await self._patch(service, {"metadata": {**about, "annotations": {wellknown.PROMISED: promised}}})
 
     async def _patch(self, service: core.Service, body: dict[str, Any]) -> None:
         """Finalizers, too, go by the status subresource: the role of this controller has no other."""

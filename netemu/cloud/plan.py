@@ -11,16 +11,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple
 
-from netemu.api import core, discovery
+from netemu.api import core, discovery, wellknown
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 CLASS = "netemu.io/announced"
-PROMISED = "netemu.dev/load-balancer-ips"  # annotation: addresses that proxies serve before all are told
 FINALIZER = "service.kubernetes.io/load-balancer-cleanup"
-EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
-LEAVING = "ToBeDeletedByClusterAutoscaler"
-SERVICE_LABEL = "kubernetes.io/service-name"
 _FAMILIES = {"IPv4": 4, "IPv6": 6}
 
 
@@ -104,7 +100,7 @@ def ingress(service: core.Service) -> tuple[Address, ...]:
 
 def promised(service: core.Service) -> tuple[Address, ...]:
     """What proxies already know that it has."""
-    found = map(_address, service.metadata.annotations.get(PROMISED, "").split(","))
+    found = map(_address, service.metadata.annotations.get(wellknown.PROMISED, "").split(","))
     return tuple(address for address in found if address is not None)
 
 
@@ -171,8 +167,10 @@ def _fits(one: Demand, address: Address, ranges: tuple[Network, ...]) -> bool:
 def machine(node: core.Node) -> Machine | None:
     """None while it must not be sent to: not ready, excluded by its label, or about to leave."""
     ready = any(c.type == "Ready" and c.status == "True" for c in node.status.conditions)
-    leaving = node.metadata.deletionTimestamp or any(t.key == LEAVING for t in node.spec.taints)
-    if not ready or leaving or EXCLUDED in node.metadata.labels:
+    leaving = node.metadata.deletionTimestamp or any(
+        t.key == wellknown.TO_BE_DELETED for t in node.spec.taints
+    )
+    if not ready or leaving or wellknown.NOT_BALANCED in node.metadata.labels:
         return None
     addresses = (a.address for a in node.status.addresses if a.type == "InternalIP")
     return Machine(node.metadata.name, tuple(map(ip_address, addresses)))

@@ -8,9 +8,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from netemu.api import core, discovery
-
-SERVICE_LABEL = "kubernetes.io/service-name"
+from netemu.api import core, discovery, wellknown
 
 
 class Key(NamedTuple):
@@ -136,7 +134,7 @@ def parse_service(service: core.Service) -> Service | None:
 
 def parse_slice(slice_: discovery.EndpointSlice) -> Slice | None:
     """The ready endpoints (not said means ready). None when it belongs to no Service."""
-    name = slice_.metadata.labels.get(SERVICE_LABEL, "")
+    name = slice_.metadata.labels.get(wellknown.SERVICE_NAME, "")
     if not name or slice_.addressType not in {"IPv4", "IPv6"}:
         return None
     ports = tuple(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from netemu.api import wellknown
+
 IMAGE = "registry.k8s.io/coredns/coredns:v1.12.0"
 LABELS = {"k8s-app": "kube-dns"}
 _RBAC = "rbac.authorization.k8s.io/v1"
@@ -90,10 +92,10 @@ def _pod(domain: str) -> dict[str, Any]:
         "serviceAccountName": "coredns",
         "priorityClassName": "system-cluster-critical",
         "dnsPolicy": "Default",
-        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "nodeSelector": {wellknown.OS: "linux"},
         "tolerations": [
             {"key": "CriticalAddonsOnly", "operator": "Exists"},
-            {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"},
+            {"key": wellknown.CONTROL_PLANE, "effect": "NoSchedule"},
         ],
         "containers": [
             {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from netemu.api import coordination, core, meta
+from netemu.api import coordination, core, meta, wellknown
 from netemu.base import times
 from netemu.kubelet import launch, machine
 
@@ -30,8 +30,8 @@ def labels(config: launch.NodeConfig, host: machine.Machine) -> dict[str, str]:
         "beta.kubernetes.io/arch": host.architecture,
         "beta.kubernetes.io/os": "linux",
         "kubernetes.io/arch": host.architecture,
-        "kubernetes.io/hostname": config.name,
-        "kubernetes.io/os": "linux",
+        wellknown.HOSTNAME: config.name,
+        wellknown.OS: "linux",
         **config.labels,
     }
 

@@ -14,12 +14,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from netemu.api import codec, core, defaults, kinds, meta, schema
+from netemu.api import codec, core, defaults, kinds, meta, schema, wellknown
 from netemu.base import clock, errors
 from netemu.client import api
 from netemu.client import errors as api_errors
 
-MIRROR = "kubernetes.io/config.mirror"
 _HASH, _SEEN, _SOURCE = (f"kubernetes.io/config.{name}" for name in ("hash", "seen", "source"))
 SUFFIXES = (".yaml", ".yml", ".json")
 _LOOK_AGAIN = 1.0  # seconds
@@ -64,7 +63,7 @@ def mirror(pod: core.Pod, node: core.Node) -> core.Pod:
     about = msgspec.structs.replace(
         pod.metadata,
         uid="",
-        annotations={**pod.metadata.annotations, MIRROR: pod.metadata.uid},
+        annotations={**pod.metadata.annotations, wellknown.MIRROR_POD: pod.metadata.uid},
         ownerReferences=(owner,),
     )
     return msgspec.structs.replace(pod, metadata=about, status=core.PodStatus())
@@ -72,7 +71,7 @@ def mirror(pod: core.Pod, node: core.Node) -> core.Pod:
 
 def of_mirror(pod: core.Pod) -> str:
     """The uid of the static pod that a pod of the API mirrors; "" for an ordinary pod."""
-    return pod.metadata.annotations.get(MIRROR, "")
+    return pod.metadata.annotations.get(wellknown.MIRROR_POD, "")
 
 
 class Statics:

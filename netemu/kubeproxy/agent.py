@@ -12,7 +12,7 @@ import logging
 import socket
 from collections.abc import Iterable
 
-from netemu.api import core, discovery
+from netemu.api import core, discovery, wellknown
 from netemu.base import backoff, clock, errors
 from netemu.client import api, informers
 from netemu.kernel import conntrack, firewall, linux, network, touches
@@ -33,8 +33,6 @@ from netemu.kubeproxy import (
 BREATHER = 0.02  # seconds between two transactions while changes keep coming
 CHECK_INTERVAL = 5.0  # seconds between looks at whether the tables are still ours
 CHECK_SHARE = 0.02  # of the time, at most: where others change the packet filter often all must be read
-ZONE_LABEL = "topology.kubernetes.io/zone"
-TRIGGER = "endpoints.kubernetes.io/last-change-trigger-time"
 _NOT_HEADLESS = "!service.kubernetes.io/headless"  # nobody sends through the proxy to those
 _log = logging.getLogger("kubeproxy")
 
@@ -137,7 +135,7 @@ class _Loop:
 
     def listen(self, held: informers.Informers, node_name: str) -> None:
         name = self._options.service_proxy_name
-        ours = f"{services.NAME_LABEL}={name}" if name else f"!{services.NAME_LABEL}"
+        ours = f"{wellknown.PROXY_NAME}={name}" if name else f"!{wellknown.PROXY_NAME}"
         held.of(core.Service, labels=ours).subscribe(self._service)
         held.of(discovery.EndpointSlice, labels=_NOT_HEADLESS).subscribe(self._slice)
         held.of(core.Node, fields=_named(node_name)).subscribe(self._node)
@@ -155,7 +153,7 @@ class _Loop:
         self._proxy.changes.slice(change.key.name, previous, current)
         self._seen = (self._seen[0], max(self._seen[1], _revision(change.current)))
         if change.current is not None and self.health.updated is not None:
-            self._note(change.current.metadata.annotations.get(TRIGGER, ""))
+            self._note(change.current.metadata.annotations.get(wellknown.TRIGGER_TIME, ""))
         self._queued("endpoint")
 
     def _note(self, trigger: str) -> None:
@@ -167,7 +165,7 @@ class _Loop:
     def _node(self, change: informers.Change[core.Node]) -> None:
         self.health.see(change.current)
         if change.current is not None:
-            self._proxy.move(change.current.metadata.labels.get(ZONE_LABEL, ""))
+            self._proxy.move(change.current.metadata.labels.get(wellknown.ZONE, ""))
             self._proxy.surround(options.surroundings(self._options, change.current))
             self._wake.set()
 

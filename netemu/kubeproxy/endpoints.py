@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from netemu.api import discovery
+from netemu.api import discovery, wellknown
 from netemu.kubeproxy import services
-
-SERVICE_LABEL = "kubernetes.io/service-name"
 
 
 class Endpoint(NamedTuple):
@@ -64,7 +62,7 @@ class Choice(NamedTuple):
 
 def parse(slice_: discovery.EndpointSlice) -> Slice | None:
     """None when it belongs to no Service or holds no addresses (FQDN slices never do)."""
-    name = slice_.metadata.labels.get(SERVICE_LABEL, "")
+    name = slice_.metadata.labels.get(wellknown.SERVICE_NAME, "")
     if not name or slice_.addressType not in {"IPv4", "IPv6"}:
         return None
     ports = tuple(

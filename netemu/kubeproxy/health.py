@@ -10,13 +10,12 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from netemu.api import core
+from netemu.api import core, wellknown
 from netemu.base import clock
 from netemu.http import messages
 from netemu.kubeproxy import changes, metrics, services
 
 PATIENCE = 60.0  # seconds; twice kube-proxy's syncPeriod
-LEAVING = "ToBeDeletedByClusterAutoscaler"
 PROGRAMMED = "x-netemu-programmed"  # header: up to which revisions Services and EndpointSlices are programmed
 
 
@@ -54,7 +53,7 @@ class Health:
         self.eligible = (
             node is not None
             and node.metadata.deletionTimestamp is None
-            and not any(taint.key == LEAVING for taint in node.spec.taints)
+            and not any(taint.key == wellknown.TO_BE_DELETED for taint in node.spec.taints)
         )
 
     def document(self, at: float, now: float) -> dict[str, Any]:

@@ -10,10 +10,8 @@ import re
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
-from netemu.api import core
+from netemu.api import core, wellknown
 
-NAME_LABEL = "service.kubernetes.io/service-proxy-name"
-PROMISED = "netemu.dev/load-balancer-ips"  # annotation: addresses that its status will tell, with commas
 DEFAULT_AFFINITY_SECONDS = 10800
 
 
@@ -63,7 +61,7 @@ def parse(service: core.Service, proxy_name: str = "") -> Service | None:
     addresses = spec.clusterIPs or ((spec.clusterIP,) if spec.clusterIP else ())
     if spec.type == "ExternalName" or not addresses or addresses[0] in {"", "None"}:
         return None
-    if service.metadata.labels.get(NAME_LABEL) != (proxy_name or None):
+    if service.metadata.labels.get(wellknown.PROXY_NAME) != (proxy_name or None):
         return None
     return Service(
         key=Key(service.metadata.namespace, service.metadata.name),
@@ -99,7 +97,7 @@ def _balancer_addresses(service: core.Service) -> tuple[str, ...]:
     if service.spec.type != "LoadBalancer":
         return ()
     told = {i.ip: i.ipMode or "VIP" for i in service.status.loadBalancer.ingress}
-    promised = service.metadata.annotations.get(PROMISED, "").split(",")
+    promised = service.metadata.annotations.get(wellknown.PROMISED, "").split(",")
     return _canonical(tuple(ip for ip in dict.fromkeys((*told, *promised)) if told.get(ip, "VIP") == "VIP"))
 
 

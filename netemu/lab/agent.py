@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netemu.api import core
+from netemu.api import core, wellknown
 from netemu.base import clock
 from netemu.client import connect
 from netemu.http import tls
@@ -29,7 +29,6 @@ from netemu.podnet import backends
 if TYPE_CHECKING:
     from netemu.lab import components, supervisor
 
-_CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 _LOOK_AGAIN = 0.005  # seconds; at the start of a lab the control plane is about to write the credentials
 _log = logging.getLogger("lab")
 
@@ -93,11 +92,11 @@ def _pod_network(lab: config.LabConfig, node: config.Node) -> backends.Settings:
 def _node(lab: config.LabConfig, node: config.Node) -> kubelet.NodeConfig:
     first = node.role == config.CONTROL_PLANE
     # A lab of one node has nowhere else to put pods.
-    taint = core.Taint(key=_CONTROL_PLANE, effect="NoSchedule")
+    taint = core.Taint(key=wellknown.CONTROL_PLANE, effect="NoSchedule")
     return kubelet.NodeConfig(
         name=node.name,
         ips=node.ips,
-        labels={_CONTROL_PLANE: ""} if first else {},
+        labels={wellknown.CONTROL_PLANE: ""} if first else {},
         taints=(taint,) if first and lab.workers else (),
         cluster_dns=lab.dns_service[:1],
         cluster_domain=config.CLUSTER_DOMAIN,

@@ -2,13 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from netemu.api import core, demands
 from netemu.scheduler import pods
-
-HOSTNAME_LABEL: Final = "kubernetes.io/hostname"
-ZONE_LABEL: Final = "topology.kubernetes.io/zone"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

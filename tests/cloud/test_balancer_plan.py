@@ -4,7 +4,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from netemu.api import codec, core, discovery
+from netemu.api import codec, core, discovery, wellknown
 from netemu.cloud import plan
 
 POOLS = (ip_network("198.51.100.0/30"), ip_network("2001:db8:51::/126"))
@@ -103,8 +103,8 @@ def node(name, number, *, ready="True", **more):
     [
         {"ready": "False"},
         {"ready": "Unknown"},
-        {"labels": {plan.EXCLUDED: ""}},
-        {"taints": [{"key": plan.LEAVING, "effect": "NoSchedule"}]},
+        {"labels": {wellknown.NOT_BALANCED: ""}},
+        {"taints": [{"key": wellknown.TO_BE_DELETED, "effect": "NoSchedule"}]},
     ],
 )
 def test_nodes_that_must_not_be_sent_to(special):

@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 import msgspec
 import pytest
 
-from netemu.api import codec, core, discovery
+from netemu.api import codec, core, discovery, wellknown
 from netemu.apiserver import contexts, pki, server
 from netemu.base import clock
 from netemu.client import errors as api_errors
@@ -69,7 +69,11 @@ class Cluster:
 
     async def endpoints(self, name, *nodes):
         document = {
-            "metadata": {"name": f"{name}-1", "namespace": "default", "labels": {plan.SERVICE_LABEL: name}},
+            "metadata": {
+                "name": f"{name}-1",
+                "namespace": "default",
+                "labels": {wellknown.SERVICE_NAME: name},
+            },
             "addressType": "IPv4",
             "endpoints": [
                 {"addresses": [f"10.244.0.{n}"], "nodeName": node} for n, node in enumerate(nodes, 2)
@@ -148,7 +152,9 @@ def test_nobody_is_told_of_an_address_or_sent_there_before_the_nodes_serve_it():
         await s.service("web")
         await s.settle()
         found = await s.admin.get(core.Service, "web", "default")
-        assert found.metadata.annotations[plan.PROMISED] == "198.51.100.1"  # so that proxies can serve it
+        assert (
+            found.metadata.annotations[wellknown.PROMISED] == "198.51.100.1"
+        )  # so that proxies can serve it
         assert s.board.ways == {"198.51.100.1": {FIRST}}
         assert await s.addresses("web") == []
         s.proxies.told[SECOND] = plan.Revisions(int(found.metadata.resourceVersion))

@@ -6,7 +6,7 @@ from ipaddress import ip_network
 import msgspec
 import pytest
 
-from netemu.api import core
+from netemu.api import core, wellknown
 from netemu.controllers.nodeipam import plan as ipam
 from netemu.controllers.nodelifecycle import plan as lifecycle
 from netemu.controllers.podgc import plan as podgc
@@ -76,13 +76,13 @@ TAINTS = [
         "not ready",
         [("Ready", "False")],
         False,
-        [(lifecycle.NOT_READY, NO_EXECUTE), (lifecycle.NOT_READY, NO_SCHEDULE)],
+        [(wellknown.NOT_READY, NO_EXECUTE), (wellknown.NOT_READY, NO_SCHEDULE)],
     ),
     (
         "silent",
         [("Ready", "Unknown")],
         False,
-        [(lifecycle.UNREACHABLE, NO_EXECUTE), (lifecycle.UNREACHABLE, NO_SCHEDULE)],
+        [(wellknown.UNREACHABLE, NO_EXECUTE), (wellknown.UNREACHABLE, NO_SCHEDULE)],
     ),
     (
         "pressure",
@@ -90,7 +90,7 @@ TAINTS = [
         False,
         [("node.kubernetes.io/disk-pressure", NO_SCHEDULE)],
     ),
-    ("cordoned", [("Ready", "True")], True, [(lifecycle.UNSCHEDULABLE, NO_SCHEDULE)]),
+    ("cordoned", [("Ready", "True")], True, [(wellknown.UNSCHEDULABLE, NO_SCHEDULE)]),
     (
         "no network",
         [("Ready", "True"), ("NetworkUnavailable", "True")],
@@ -103,7 +103,7 @@ TAINTS = [
 @pytest.mark.parametrize(("what", "conditions", "cordoned", "expected"), TAINTS)
 def test_taints_follow_conditions_and_leave_others_alone(make, what, conditions, cordoned, expected):
     foreign = core.Taint(key="dedicated", value="db", effect=NO_SCHEDULE)
-    stale = core.Taint(key=lifecycle.NOT_READY, effect=NO_SCHEDULE)
+    stale = core.Taint(key=wellknown.NOT_READY, effect=NO_SCHEDULE)
     node = make.node("n", conditions=conditions, taints=[foreign, stale], unschedulable=cordoned)
     found = lifecycle.taints(node, make.now)
     assert found[0] == foreign, what

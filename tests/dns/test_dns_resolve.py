@@ -2,7 +2,7 @@
 
 import pytest
 
-from netemu.api import codec, core, discovery
+from netemu.api import codec, core, discovery, wellknown
 from netemu.dns import cluster, resolve
 
 ZONE = "cluster.local"
@@ -23,7 +23,7 @@ def slice_(service_name, addresses, *, namespace="shop", family="IPv4", name="",
             "metadata": {
                 "name": name or f"{service_name}-{family}",
                 "namespace": namespace,
-                "labels": {cluster.SERVICE_LABEL: service_name},
+                "labels": {wellknown.SERVICE_NAME: service_name},
             },
             "addressType": family,
             "endpoints": addresses,

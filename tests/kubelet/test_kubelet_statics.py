@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from netemu.api import core
+from netemu.api import core, wellknown
 from netemu.base import errors
 from netemu.client import errors as api_errors
 from netemu.kubelet import statics
@@ -48,7 +48,7 @@ def test_a_static_pod_runs_and_has_a_mirror_that_nobody_can_stop_it_by(cluster, 
     async def story():
         async with cluster() as c:
             first = await c.eventually(lambda: mirrored(c))
-            assert first.metadata.annotations[statics.MIRROR]
+            assert first.metadata.annotations[wellknown.MIRROR_POD]
             assert first.metadata.ownerReferences[0].kind == "Node"
             assert first.status.podIP
             (sandbox,) = c.runtime.sandboxes

@@ -16,11 +16,11 @@ import time
 
 import pytest
 
-from netemu.api import codec, core, discovery
+from netemu.api import codec, core, discovery, wellknown
 from netemu.apiserver import contexts, pki, server
 from netemu.base import clock
 from netemu.kernel import firewall, netns
-from netemu.kubeproxy import endpoints, layout
+from netemu.kubeproxy import layout
 from netemu.store import memory
 
 pytestmark = pytest.mark.root
@@ -86,7 +86,7 @@ def objects(world):
         codec.convert(
             discovery.EndpointSlice,
             {
-                "metadata": about | {"labels": {endpoints.SERVICE_LABEL: "web"}},
+                "metadata": about | {"labels": {wellknown.SERVICE_NAME: "web"}},
                 "addressType": "IPv4",
                 "endpoints": [{"addresses": [world.addresses["a"][0]], "nodeName": "here"}],
                 "ports": [{"name": "http", "port": world.port}],

@@ -22,7 +22,7 @@ import pytest
 import yaml
 from hypothesis import strategies
 
-from netemu.api import codec, core, discovery
+from netemu.api import codec, core, discovery, wellknown
 from netemu.kernel import netns
 from netemu.kernel import operations as ops
 from netemu.kubeproxy import changes as tracked
@@ -123,7 +123,7 @@ class Entry:
                     "metadata": {
                         "name": f"{self.named}-{family}",
                         "namespace": "table",
-                        "labels": {chosen_endpoints.SERVICE_LABEL: self.named},
+                        "labels": {wellknown.SERVICE_NAME: self.named},
                     },
                     "addressType": ("IPv4", "IPv6")[family],
                     "ports": [

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from netemu.api import codec, core, discovery
+from netemu.api import codec, core, discovery, wellknown
 from netemu.base import clock, errors
 from netemu.client import api
 from netemu.kernel import conntrack, fake_network, firewall
 from netemu.kernel import operations as ops
-from netemu.kubeproxy import affinity, agent, endpoints, health, layout, metrics, options, services
+from netemu.kubeproxy import affinity, agent, health, layout, metrics, options, services
 
 NODE = "n1"
 
@@ -79,7 +79,7 @@ def slice_(name: str, *numbers: int) -> discovery.EndpointSlice:
     return codec.convert(
         discovery.EndpointSlice,
         {
-            "metadata": {"name": name, "namespace": "shop", "labels": {endpoints.SERVICE_LABEL: name}},
+            "metadata": {"name": name, "namespace": "shop", "labels": {wellknown.SERVICE_NAME: name}},
             "addressType": "IPv4",
             "endpoints": [{"addresses": [f"10.244.0.{n}"], "nodeName": NODE} for n in numbers],
             "ports": [{"name": "", "port": 8080, "protocol": "TCP"}],
@@ -242,7 +242,7 @@ def test_of_hundreds_of_changes_a_second_the_last_one_counts_and_none_is_lost():
 
 def test_heartbeats_of_the_node_and_changes_that_change_nothing_make_no_transaction():
     async def story(s):
-        node = codec.convert(core.Node, {"metadata": {"name": NODE, "labels": {agent.ZONE_LABEL: "z"}}})
+        node = codec.convert(core.Node, {"metadata": {"name": NODE, "labels": {wellknown.ZONE: "z"}}})
         s.api.put(node)
         s.api.put(service("web", 1))
         await s.until(lambda: s.count == 1)
@@ -321,7 +321,7 @@ async def answers(s, port, path, expected):
 def node(zone="", *, leaving=False, **spec):
     about: dict[str, Any] = {"name": NODE, "labels": {"kubernetes.io/hostname": NODE}}
     if zone:
-        about["labels"][agent.ZONE_LABEL] = zone
+        about["labels"][wellknown.ZONE] = zone
     if leaving:
         about["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     return codec.convert(core.Node, {"metadata": about, "spec": spec})
@@ -517,7 +517,7 @@ def test_what_happens_is_counted():
         await s.until(lambda: s.count == 1)
         await s.rest()
         since = clock.rfc3339(s.time.now() - 3)
-        document["metadata"]["annotations"] = {agent.TRIGGER: since}
+        document["metadata"]["annotations"] = {wellknown.TRIGGER_TIME: since}
         s.tracking.table |= {gone, kept}
         s.api.put(codec.convert(discovery.EndpointSlice, document))
         await s.in_time(lambda: s.tracking.flows(17) == [kept])
@@ -590,7 +590,7 @@ def test_a_named_proxy_serves_its_own_services_only():
     async def story(s):
         theirs = service("theirs", 2)
         named = codec.document(theirs)
-        named["metadata"]["labels"] = {services.NAME_LABEL: "mine"}
+        named["metadata"]["labels"] = {wellknown.PROXY_NAME: "mine"}
         s.api.put(service("web", 1))
         s.api.put(codec.convert(core.Service, named))
         s.api.put(slice_("web", 1))

@@ -2,8 +2,7 @@
 
 import pytest
 
-from netemu.api import codec, core, discovery
-from netemu.cloud import plan
+from netemu.api import codec, core, discovery, wellknown
 from netemu.kubeproxy import changes, endpoints, services
 
 HERE = endpoints.Topology("n1", "z1")
@@ -92,7 +91,7 @@ def service(labels=None, status=None, **spec):
         service(clusterIP="None", clusterIPs=["None"]),
         service(type="ExternalName", externalName="example.com"),
         service(),
-        service({services.NAME_LABEL: "other"}, clusterIP="10.96.0.1", clusterIPs=["10.96.0.1"]),
+        service({wellknown.PROXY_NAME: "other"}, clusterIP="10.96.0.1", clusterIPs=["10.96.0.1"]),
     ],
 )
 def test_services_that_are_none_of_the_proxys(obj):
@@ -149,17 +148,16 @@ def test_addresses_that_a_balancer_is_promised_are_served_before_the_status_tell
     ingress, promised, served
 ):
     obj = codec.document(service(type="LoadBalancer", clusterIP="10.96.0.1", clusterIPs=["10.96.0.1"]))
-    obj["metadata"]["annotations"] = {services.PROMISED: promised}
+    obj["metadata"]["annotations"] = {wellknown.PROMISED: promised}
     obj["status"] = {"loadBalancer": {"ingress": ingress}}
     assert services.parse(codec.convert(core.Service, obj)).balancer_ips == served
-    assert services.PROMISED == plan.PROMISED
     obj["spec"]["type"] = "NodePort"
     assert services.parse(codec.convert(core.Service, obj)).balancer_ips == ()
 
 
 def api_slice(**fields):
     base = {
-        "metadata": {"name": "web-1", "namespace": "shop", "labels": {endpoints.SERVICE_LABEL: "web"}},
+        "metadata": {"name": "web-1", "namespace": "shop", "labels": {wellknown.SERVICE_NAME: "web"}},
         "addressType": "IPv4",
         "endpoints": [{"addresses": ["10.244.0.1", "10.244.0.9"], "nodeName": "n1"}],
         "ports": [{"name": "http", "port": 8080}],

@@ -3,11 +3,10 @@ name and finalizer."""
 
 from __future__ import annotations
 
-from netemu.api import core, kinds
+from netemu.api import core, kinds, wellknown
 from netemu.apiserver import statuses
 from netemu.apiserver.admission import changes
 
-_NAME_LABEL = "kubernetes.io/metadata.name"
 _IMMORTAL = ("default", "kube-public", "kube-system")
 
 
@@ -35,7 +34,7 @@ def spare(name: str) -> None:
 async def fill(write: changes.Write) -> None:
     """A Namespace is active, holds its finalizer until it is empty, and is labelled with its name."""
     new = write.new
-    new["metadata"].setdefault("labels", {})[_NAME_LABEL] = write.name
+    new["metadata"].setdefault("labels", {})[wellknown.NAMESPACE_NAME] = write.name
     if write.old is None:
         finalizers = new.setdefault("spec", {}).setdefault("finalizers", [])
         if "kubernetes" not in finalizers:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from netemu.api import wellknown
 from netemu.apiserver.admission import changes
 
-_NOT_READY = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
+_NOT_READY = {"key": wellknown.NOT_READY, "effect": "NoSchedule"}
 
 
 async def not_ready(write: changes.Write) -> None:

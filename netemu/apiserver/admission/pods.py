@@ -9,7 +9,7 @@ import asyncio
 from fractions import Fraction
 from typing import Any
 
-from netemu.api import core, kinds, quantities
+from netemu.api import core, kinds, quantities, wellknown
 from netemu.apiserver import cache, entries, statuses
 from netemu.apiserver.admission import changes
 from netemu.base import ids
@@ -17,13 +17,12 @@ from netemu.base import ids
 MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _TOKEN_SECONDS = 3607  # upstream's odd number tells these tokens from others
 _PATIENCE = 2.0  # seconds a pod waits for the account of a namespace that is just being made
-_LASTING = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
-_MIRROR = "kubernetes.io/config.mirror"
+_LASTING = (wellknown.NOT_READY, wellknown.UNREACHABLE)
 
 
 async def service_account(write: changes.Write) -> None:
     """The ServiceAccount plugin: default the account, require it, mount its token (KEP-1205)."""
-    if write.old is not None or _MIRROR in write.new["metadata"].get("annotations", {}):
+    if write.old is not None or wellknown.MIRROR_POD in write.new["metadata"].get("annotations", {}):
         return
     spec = write.new["spec"]
     name = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from netemu.api import kinds, registration
+from netemu.api import kinds, registration, wellknown
 from netemu.apiserver import priorities
 
 Document = dict[str, Any]
@@ -17,7 +17,6 @@ KIND = kinds.of(registration.APIService)
 _OWN_GROUP = KIND.group
 AUTOMATIC = "kube-aggregator.kubernetes.io/automanaged"
 AT_START, WHILE_SERVED = "onstart", "true"
-_NAME = "kubernetes.io/service-name"
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +106,7 @@ def _endpoints(service: str, port: str, slices: Iterable[Document]) -> Iterator[
     for one in slices:
         about = one["metadata"].get("labels") or {}
         named = any(found.get("name", "") == port for found in one.get("ports") or ())
-        if about.get(_NAME) == service and named:
+        if about.get(wellknown.SERVICE_NAME) == service and named:
             for endpoint in one.get("endpoints") or ():
                 if (endpoint.get("conditions") or {}).get("ready", True):
                     yield from endpoint.get("addresses") or ()

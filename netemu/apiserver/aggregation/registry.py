@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from netemu.api import core, discovery, extensions, kinds
+from netemu.api import core, discovery, extensions, kinds, wellknown
 from netemu.apiserver import authentication, cache, callbacks, priorities, relaying, statuses
 from netemu.apiserver.aggregation import groups
 from netemu.apiserver.pki import Pair
@@ -122,7 +122,7 @@ class Registry:
         self._look(event.entry.namespace, event.entry.name)
 
     def _slice_changed(self, event: cache.Event) -> None:
-        self._look(event.entry.namespace, event.entry.labels.get("kubernetes.io/service-name", ""))
+        self._look(event.entry.namespace, event.entry.labels.get(wellknown.SERVICE_NAME, ""))
 
     def _look(self, namespace: str, service: str) -> None:
         for spec in self._specs.values():

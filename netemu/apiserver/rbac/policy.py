@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from netemu.api import wellknown
 from netemu.apiserver.rbac import grants, rules
 
 _AGGREGATED = {"admin": "", "edit": "admin", "view": "edit"}  # and to which it belongs itself
 _AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-{}"
 _LABELS = {"kubernetes.io/bootstrapping": "rbac-defaults"}
-_UPDATE = {"rbac.authorization.kubernetes.io/autoupdate": "true"}
+_UPDATE = {wellknown.RBAC_AUTOUPDATE: "true"}
 _CONTROLLER = "system:controller:{}"
 
 

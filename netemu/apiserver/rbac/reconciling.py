@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from netemu.api import wellknown
 from netemu.apiserver.rbac import rules
 
 Document = dict[str, Any]
-_AUTOMATIC = "rbac.authorization.kubernetes.io/autoupdate"
 
 
 def reconciled(wanted: Document, there: Document) -> Document | None:
     """What the object there must become; None when it is right as it is. Without `uid` it must be made anew:
     a binding's role cannot be changed."""
     about = there["metadata"]
-    if (about.get("annotations") or {}).get(_AUTOMATIC) == "false":
+    if (about.get("annotations") or {}).get(wellknown.RBAC_AUTOUPDATE) == "false":
         return None
     if wanted.get("roleRef") != there.get("roleRef"):
         return wanted

@@ -13,19 +13,19 @@ from typing import Final
 
 import msgspec
 
-from netemu.api import apps, core, node_terms, tolerations
+from netemu.api import apps, core, node_terms, tolerations, wellknown
 from netemu.controllers import history, readiness, templates
 
 _BURST: Final = 250  # upstream's BurstReplicas: no more at once
 _ANY_EFFECT: Final = (
-    ("node.kubernetes.io/not-ready", "NoExecute"),
-    ("node.kubernetes.io/unreachable", "NoExecute"),
-    ("node.kubernetes.io/disk-pressure", "NoSchedule"),
-    ("node.kubernetes.io/memory-pressure", "NoSchedule"),
-    ("node.kubernetes.io/pid-pressure", "NoSchedule"),
-    ("node.kubernetes.io/unschedulable", "NoSchedule"),
+    (wellknown.NOT_READY, "NoExecute"),
+    (wellknown.UNREACHABLE, "NoExecute"),
+    (wellknown.DISK_PRESSURE, "NoSchedule"),
+    (wellknown.MEMORY_PRESSURE, "NoSchedule"),
+    (wellknown.PID_PRESSURE, "NoSchedule"),
+    (wellknown.UNSCHEDULABLE, "NoSchedule"),
 )
-_HOST_NETWORK: Final = ("node.kubernetes.io/network-unavailable", "NoSchedule")
+_HOST_NETWORK: Final = (wellknown.NETWORK_UNAVAILABLE, "NoSchedule")
 
 
 @dataclass(frozen=True, slots=True)

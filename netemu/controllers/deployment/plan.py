@@ -10,13 +10,13 @@ from typing import Final
 
 import msgspec
 
-from netemu.api import apps, core, meta
+from netemu.api import apps, core, meta, wellknown
 from netemu.controllers import hashes, ownership, readiness
 from netemu.controllers.deployment import rollout
 
 # Annotations of a Deployment which are not its ReplicaSets' business.
 _NOT_COPIED: Final = frozenset((
-    "kubectl.kubernetes.io/last-applied-configuration",
+    wellknown.LAST_APPLIED,
     rollout.REVISION,
     rollout.HISTORY,
     rollout.DESIRED,

@@ -7,14 +7,12 @@ written.
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from netemu.api import core, meta
+from netemu.api import core, meta, wellknown
 from netemu.controllers import readiness
 from netemu.controllers.endpointslice import endpoints
 
 MANAGED_BY: Final = "endpoints.kubernetes.io/managed-by"
 MANAGER: Final = "endpoint-controller"
-HEADLESS: Final = "service.kubernetes.io/headless"
-TRIGGER_TIME: Final = "endpoints.kubernetes.io/last-change-trigger-time"
 OVER_CAPACITY: Final = "endpoints.kubernetes.io/over-capacity"
 MAX_ADDRESSES: Final = 1000
 
@@ -30,10 +28,10 @@ def plan(
     """The object to write, or None when `current` says it all already."""
     subsets = subsets_of(service, pods)
     kept, truncated = _truncated(subsets)
-    labels = {key: value for key, value in service.metadata.labels.items() if key != HEADLESS}
+    labels = {key: value for key, value in service.metadata.labels.items() if key != wellknown.HEADLESS}
     labels[MANAGED_BY] = MANAGER
     if service.spec.clusterIP in ("", "None"):
-        labels[HEADLESS] = ""
+        labels[wellknown.HEADLESS] = ""
     annotations = dict(current.metadata.annotations) if current is not None else {}
     annotations.pop(OVER_CAPACITY, None)
     if truncated:
@@ -44,9 +42,9 @@ def plan(
         and current.metadata.annotations == annotations
     ):
         return None
-    annotations.pop(TRIGGER_TIME, None)
+    annotations.pop(wellknown.TRIGGER_TIME, None)
     if trigger_time:
-        annotations[TRIGGER_TIME] = trigger_time
+        annotations[wellknown.TRIGGER_TIME] = trigger_time
     return core.Endpoints(
         metadata=meta.ObjectMeta(
             name=service.metadata.name,

@@ -7,10 +7,9 @@ import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from netemu.api import core, discovery
+from netemu.api import core, discovery, wellknown
 from netemu.controllers import readiness
 
-ZONE_LABEL: Final = "topology.kubernetes.io/zone"
 _FAMILIES: Final = {"IPv4": 4, "IPv6": 6}
 
 Ports = tuple[discovery.EndpointPort, ...]
@@ -83,7 +82,7 @@ def endpoint(
             kind="Pod", namespace=pod.metadata.namespace, name=pod.metadata.name, uid=pod.metadata.uid
         ),
         nodeName=pod.spec.nodeName or None,
-        zone=node_labels.get(ZONE_LABEL) or None,
+        zone=node_labels.get(wellknown.ZONE) or None,
     )
 
 

@@ -10,18 +10,15 @@ from typing import Final
 
 import msgspec
 
-from netemu.api import core, discovery, meta
+from netemu.api import core, discovery, meta, wellknown
 from netemu.controllers import ownership
 from netemu.controllers.endpointslice import endpoints, hints
 
 MANAGED_BY: Final = "endpointslice.kubernetes.io/managed-by"
 MANAGER: Final = "endpointslice-controller.k8s.io"
-SERVICE_NAME: Final = "kubernetes.io/service-name"
-HEADLESS: Final = "service.kubernetes.io/headless"
-TRIGGER_TIME: Final = "endpoints.kubernetes.io/last-change-trigger-time"
 MAX_ENDPOINTS: Final = 100
 
-_OWN_LABELS: Final = (MANAGED_BY, SERVICE_NAME, HEADLESS)
+_OWN_LABELS: Final = (MANAGED_BY, wellknown.SERVICE_NAME, wellknown.HEADLESS)
 _Who = tuple[str, ...]  # an endpoint's identity
 
 
@@ -86,9 +83,9 @@ class _Frame:
         service = self.service
         labels = labels_of(service)
         annotations = dict(base.metadata.annotations) if base is not None else {}
-        annotations.pop(TRIGGER_TIME, None)
+        annotations.pop(wellknown.TRIGGER_TIME, None)
         if self.trigger_time:
-            annotations[TRIGGER_TIME] = self.trigger_time
+            annotations[wellknown.TRIGGER_TIME] = self.trigger_time
         if base is None:
             metadata = meta.ObjectMeta(
                 generateName=f"{service.metadata.name}-",
@@ -116,8 +113,8 @@ def labels_of(service: core.Service) -> dict[str, str]:
     """The Service's own labels, and the three which say what a slice is."""
     labels = {key: value for key, value in service.metadata.labels.items() if key not in _OWN_LABELS}
     if service.spec.clusterIP in ("", "None") and service.spec.type != "ExternalName":
-        labels[HEADLESS] = ""
-    labels[SERVICE_NAME] = service.metadata.name
+        labels[wellknown.HEADLESS] = ""
+    labels[wellknown.SERVICE_NAME] = service.metadata.name
     labels[MANAGED_BY] = MANAGER
     return labels
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from netemu.api import discovery
+from netemu.api import discovery, wellknown
 from netemu.client import api, informers
 from netemu.client import errors as api_errors
 from netemu.controllers import views
@@ -53,6 +53,6 @@ class Slices:
 
     def _services(self, one: discovery.EndpointSlice) -> tuple[informers.Key, ...]:
         labels = one.metadata.labels
-        if labels.get(plan.MANAGED_BY) != self._manager or plan.SERVICE_NAME not in labels:
+        if labels.get(plan.MANAGED_BY) != self._manager or wellknown.SERVICE_NAME not in labels:
             return ()
-        return (informers.Key(one.metadata.namespace, labels[plan.SERVICE_NAME]),)
+        return (informers.Key(one.metadata.namespace, labels[wellknown.SERVICE_NAME]),)

@@ -9,15 +9,14 @@ from typing import Final
 
 import msgspec
 
-from netemu.api import core, discovery, meta
+from netemu.api import core, discovery, meta, wellknown
 from netemu.controllers import ownership
 from netemu.controllers.endpointslice import endpoints
 from netemu.controllers.endpointslice import plan as slices
 
 MANAGER: Final = "endpointslicemirroring-controller.k8s.io"
-SKIP: Final = "endpointslice.kubernetes.io/skip-mirror"
 _LEADER: Final = "control-plane.alpha.kubernetes.io/leader"
-_NOT_COPIED: Final = ("kubectl.kubernetes.io/last-applied-configuration", slices.TRIGGER_TIME)
+_NOT_COPIED: Final = (wellknown.LAST_APPLIED, wellknown.TRIGGER_TIME)
 _MAX_ADDRESSES: Final = 1000  # of each subset
 
 _Group = tuple[str, endpoints.Ports]  # family and ports
@@ -30,7 +29,7 @@ def is_mirrored(service: core.Service | None, found: core.Endpoints | None) -> b
         and found is not None
         and not service.spec.selector
         and service.spec.type != "ExternalName"
-        and found.metadata.labels.get(SKIP) != "true"
+        and found.metadata.labels.get(wellknown.SKIP_MIRROR) != "true"
         and _LEADER not in found.metadata.annotations
     )
 
@@ -90,7 +89,7 @@ def _slice(
     base: discovery.EndpointSlice | None,
 ) -> discovery.EndpointSlice:
     about = found.metadata
-    labels = {**about.labels, slices.SERVICE_NAME: about.name, slices.MANAGED_BY: MANAGER}
+    labels = {**about.labels, wellknown.SERVICE_NAME: about.name, slices.MANAGED_BY: MANAGER}
     annotations = {key: value for key, value in about.annotations.items() if key not in _NOT_COPIED}
     owners = (ownership.reference(found),)
     if base is None:

@@ -8,24 +8,20 @@ from typing import Final
 
 import msgspec
 
-from netemu.api import core
+from netemu.api import core, wellknown
 from netemu.controllers import readiness
-
-NOT_READY: Final = "node.kubernetes.io/not-ready"
-UNREACHABLE: Final = "node.kubernetes.io/unreachable"
-UNSCHEDULABLE: Final = "node.kubernetes.io/unschedulable"
 
 # (condition, status) -> the taint it brings, with effect NoSchedule (KEP-382 TaintNodesByCondition).
 _BY_CONDITION: Final = {
-    ("Ready", "False"): NOT_READY,
-    ("Ready", "Unknown"): UNREACHABLE,
-    ("MemoryPressure", "True"): "node.kubernetes.io/memory-pressure",
-    ("DiskPressure", "True"): "node.kubernetes.io/disk-pressure",
-    ("PIDPressure", "True"): "node.kubernetes.io/pid-pressure",
-    ("NetworkUnavailable", "True"): "node.kubernetes.io/network-unavailable",
+    ("Ready", "False"): wellknown.NOT_READY,
+    ("Ready", "Unknown"): wellknown.UNREACHABLE,
+    ("MemoryPressure", "True"): wellknown.MEMORY_PRESSURE,
+    ("DiskPressure", "True"): wellknown.DISK_PRESSURE,
+    ("PIDPressure", "True"): wellknown.PID_PRESSURE,
+    ("NetworkUnavailable", "True"): wellknown.NETWORK_UNAVAILABLE,
 }
-_SCHEDULING: Final = frozenset((*_BY_CONDITION.values(), UNSCHEDULABLE))
-_EVICTING: Final = {("Ready", "False"): NOT_READY, ("Ready", "Unknown"): UNREACHABLE}
+_SCHEDULING: Final = frozenset((*_BY_CONDITION.values(), wellknown.UNSCHEDULABLE))
+_EVICTING: Final = {("Ready", "False"): wellknown.NOT_READY, ("Ready", "Unknown"): wellknown.UNREACHABLE}
 _REPORTED: Final = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 
 
@@ -65,7 +61,7 @@ def taints(node: core.Node, now: str) -> tuple[core.Taint, ...]:
     wanted = {(taint, "NoSchedule") for state, taint in _BY_CONDITION.items() if state in said}
     wanted |= {(taint, "NoExecute") for state, taint in _EVICTING.items() if state in said}
     if node.spec.unschedulable:
-        wanted.add((UNSCHEDULABLE, "NoSchedule"))
+        wanted.add((wellknown.UNSCHEDULABLE, "NoSchedule"))
     kept = [taint for taint in node.spec.taints if not _is_ours(taint) or (taint.key, taint.effect) in wanted]
     have = {(taint.key, taint.effect) for taint in kept}
     new = (core.Taint(key=key, effect=effect, timeAdded=now) for key, effect in sorted(wanted - have))
@@ -74,7 +70,7 @@ def taints(node: core.Node, now: str) -> tuple[core.Taint, ...]:
 
 def _is_ours(taint: core.Taint) -> bool:
     if taint.effect == "NoExecute":
-        return taint.key in (NOT_READY, UNREACHABLE)
+        return taint.key in (wellknown.NOT_READY, wellknown.UNREACHABLE)
     return taint.effect == "NoSchedule" and taint.key in _SCHEDULING
 
 

@@ -1,9 +1,9 @@
 """NodeUnschedulable: a cordoned node takes no pods, except those which tolerate the taint that says so."""
 
-from netemu.api import core, tolerations
+from netemu.api import core, tolerations, wellknown
 from netemu.scheduler import framework, nodes, pods, snapshots
 
-_CORDONED = core.Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
+_CORDONED = core.Taint(key=wellknown.UNSCHEDULABLE, effect="NoSchedule")
 
 
 class NodeUnschedulable:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from netemu.api import core, node_terms, selectors, tolerations
+from netemu.api import core, node_terms, selectors, tolerations, wellknown
 from netemu.scheduler import framework, nodes, pods, snapshots
 
 _MISMATCH: Final = "node(s) didn't match pod topology spread constraints"
@@ -49,7 +49,7 @@ class Constraint:
 
 
 # Upstream's systemDefaultConstraints, with the selector of the pod's Services and ReplicaSet.
-_DEFAULTS: Final = ((nodes.HOSTNAME_LABEL, 3), (nodes.ZONE_LABEL, 5))
+_DEFAULTS: Final = ((wellknown.HOSTNAME, 3), (wellknown.ZONE, 5))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def _domain_counts(
     feasible: Sequence[nodes.NodeInfo],
     needed: Sequence[str],
 ) -> Mapping[str, int] | None:
-    if constraint.topology_key == nodes.HOSTNAME_LABEL:
+    if constraint.topology_key == wellknown.HOSTNAME:
         return None
     counts = {
         node.labels[constraint.topology_key]: 0 for node in feasible if constraint.topology_key in node.labels
