@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -319,3 +320,21 @@ def test_a_full_disk_costs_no_address(town, limit):
     left = [os.path.basename(line) for line in done.stderr.decode().split()]
     assert set(left) <= {"lock", "last_reserved_ip.0", "last_reserved_ip.1"}, left
     assert remains(town)[0] == [set(), set()]
+
+
+@pytest.mark.root
+def test_a_setting_that_is_there_already_may_be_read_only(tmp_path):
+    """/proc/sys is, in many a container that runs plugins; here a file system that is."""
+    write = "import sys; from cni import links; links.write(*sys.argv[1:])"
+    script = f"mount -t tmpfs none {tmp_path}; echo 1 > {tmp_path}/setting; mount -o remount,ro {tmp_path}"
+    for value, code in (("1", 0), ("2", 1)):
+        program = [sys.executable, "-c", write, f"{tmp_path}/setting", value]
+        done = subprocess.run(
+            ["unshare", "-m", "sh", "-ec", f'{script}; exec "$@"', "sh", *program],
+            env={**os.environ, "PYTHONPATH": plugins.root()},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+    assert "Read-only file system" in done.stderr
