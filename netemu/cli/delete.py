@@ -1,6 +1,6 @@
 """`netemu delete`: gone when it returns."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -82,13 +82,10 @@ async def _delete(
     progress: screen.Progress,
 ) -> int:
     """Delete (kind, name or "" for all, namespace); how many of them were not there."""
-    import asyncio
-
-    from netemu.base import errors as base_errors
     from netemu.client import errors
 
     missing = 0
-    pending: list[tuple[kinds.Kind, str, str, str]] = []
+    pending: list[_Doomed] = []
     async with options.client(options.open_lab(lab)) as client:
         for kind, name, namespace in wanted:
             names = [name] if name else [
@@ -102,38 +99,63 @@ async def _delete(
                     missing += 1
                     click.echo(f"netemu: {error.message}", err=True)
                     continue
-                pending.append((kind, each, namespace, uid))
-        try:
-            async with asyncio.timeout(timeout or None):
-                while pending and timeout:
-                    progress(f"waiting until {pending[0][0].one}/{pending[0][1]} is gone")
-                    await _gone(client, *pending[0])
-                    done = pending.pop(0)
-                    progress.done()
-                    click.echo(f"{done[0].one}/{done[1]} deleted")
-        except TimeoutError as error:
-            left = ", ".join(f"{kind.one}/{each}" for kind, each, _, _ in pending)
-            raise base_errors.Rejected(
-                f"still there after {timeout:g} s: {left}",
-                hint="a finalizer or a pod's grace period may hold it",
-            ) from error
-        for kind, each, _, _ in pending:
-            click.echo(f"{kind.one}/{each} deletion requested")
+                pending.append(_Doomed(kind, each, namespace, uid))
+        if timeout:
+            await _wait(client, pending, timeout, progress)
+        else:
+            for one in pending:
+                click.echo(f"{one} deletion requested")
     return missing
 
 
-async def _gone(client: "api.Client", kind: "kinds.Kind", name: str, namespace: str, uid: str) -> None:
+class _Doomed(NamedTuple):
+    """An object whose deletion was asked for."""
+
+    kind: "kinds.Kind"
+    name: str
+    namespace: str
+    uid: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.one}/{self.name}"
+
+
+async def _wait(
+    client: "api.Client", pending: list[_Doomed], timeout: float, progress: screen.Progress
+) -> None:
+    """Tell each one's end. Rejected when some are still there after `timeout` seconds."""
+    import asyncio
+
+    from netemu.base import errors
+
+    left = list(pending)
+    try:
+        async with asyncio.timeout(timeout):
+            while left:
+                progress(f"waiting until {left[0]} is gone")
+                await _gone(client, left[0])
+                progress.done()
+                click.echo(f"{left.pop(0)} deleted")
+    except TimeoutError as error:
+        raise errors.Rejected(
+            f"still there after {timeout:g} s: {', '.join(map(str, left))}",
+            hint="a finalizer or a pod's grace period may hold it",
+        ) from error
+
+
+async def _gone(client: "api.Client", one: _Doomed) -> None:
     """Return when the object of that uid is no more."""
     from netemu.client import errors
 
-    fields = f"metadata.name={name}"
+    fields = f"metadata.name={one.name}"
     while True:
         try:
-            listing = await client.list(kind.type, namespace, fields=fields)
+            listing = await client.list(one.kind.type, one.namespace, fields=fields)
         except errors.NotFound:
             return  # the definition of its kind went, and it with that
-        if not any(item.metadata.uid == uid for item in listing.items):
+        if not any(item.metadata.uid == one.uid for item in listing.items):
             return
-        async for event in client.watch(kind.type, namespace, revision=listing.revision, fields=fields):
+        watch = client.watch(one.kind.type, one.namespace, revision=listing.revision, fields=fields)
+        async for event in watch:
             if event.type == "DELETED":
                 return

@@ -2,11 +2,14 @@
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from netemu.cli import options, screen, verify
+
+if TYPE_CHECKING:
+    from netemu.scenario import scenarios
 
 _EXAMPLE = """
 netemu probe
@@ -74,7 +77,6 @@ def command(
     Without arguments: the truth table of every pod to every pod and Service, by address and by name, in one
     round. Exit code 1 if the network does not do what the model says.
     """
-    from netemu.base import errors
     from netemu.lab import config
     from netemu.scenario import judge, report, scenarios
 
@@ -89,29 +91,9 @@ def command(
             as_json=as_json,
             quiet=quiet,
         )
-    if "SCTP" in protocol:
-        raise errors.Rejected("single flows are TCP or UDP", hint="the truth table has SCTP: no FROM, no TO")
-
-    check = scenarios.Check(
-        name="probe",
-        senders=(_place(sender),) if sender else (),
-        targets=(_place(target),) if target else (),
-        port=port,
-        protocols=protocol or ("TCP",),
-        families=tuple(scenarios.FAMILIES[one] for one in family or scenarios.FAMILIES),
-        via=via or (("address",) if target else ("address", "name")),
-        where=("", "same-pod", "same-node", "other-node") if sender and target else (),
-        expect="",
-        source="any",
-        spread=False,
-        identify=not connect_only,
-        within=0.0,
-        defined="netemu probe",
+    check = _check(
+        sender, target, port, via, protocols=protocol, families=family, icmp=icmp, identify=not connect_only
     )
-    if not (port or icmp) and any(place.kind not in ("service", "pod", "pods") for place in check.targets):
-        raise errors.Rejected(
-            f"which port of {target}? say --port", hint="only pods and Services name their own"
-        )
     with screen.Progress(quiet=quiet) as progress:
         results: tuple[judge.Result, ...] = _measure(name, check, timeout, icmp=icmp, progress=progress)
     if junit:
@@ -125,6 +107,46 @@ def command(
         for line in _lines(shown):
             click.echo(line)
     return 0 if results and all(result.ok for result in results) else 1
+
+
+def _check(
+    sender: str | None,
+    target: str | None,
+    port: int | None,
+    via: tuple[str, ...],
+    *,
+    protocols: tuple[str, ...],
+    families: tuple[str, ...],
+    icmp: bool,
+    identify: bool,
+) -> "scenarios.Check":
+    """What is asked for, as a scenario would ask. Rejected when it is not clear, or not possible."""
+    from netemu.base import errors
+    from netemu.scenario import scenarios
+
+    if "SCTP" in protocols:
+        raise errors.Rejected("single flows are TCP or UDP", hint="the truth table has SCTP: no FROM, no TO")
+    check = scenarios.Check(
+        name="probe",
+        senders=(_place(sender),) if sender else (),
+        targets=(_place(target),) if target else (),
+        port=port,
+        protocols=protocols or ("TCP",),
+        families=tuple(scenarios.FAMILIES[one] for one in families or scenarios.FAMILIES),
+        via=via or (("address",) if target else ("address", "name")),
+        where=("", "same-pod", "same-node", "other-node") if sender and target else (),
+        expect="",
+        source="any",
+        spread=False,
+        identify=identify,
+        within=0.0,
+        defined="netemu probe",
+    )
+    if not (port or icmp) and any(place.kind not in ("service", "pod", "pods") for place in check.targets):
+        raise errors.Rejected(
+            f"which port of {target}? say --port", hint="only pods and Services name their own"
+        )
+    return check
 
 
 def _truth(
