@@ -5,6 +5,7 @@ whichever answer comes first counts. A flow that has an outcome may still be `le
 """
 
 import errno
+import functools
 import itertools
 import os
 import select
@@ -111,7 +112,7 @@ class Tcp(Flow):
         if code not in (0, errno.EINPROGRESS):
             raise OSError(code, os.strerror(code))
         events = select.EPOLLIN | select.EPOLLOUT
-        self.watch.add(sock, events, lambda seen, sock=sock: self._connected(sock, seen))  # type: ignore[misc]
+        self.watch.add(sock, events, functools.partial(self._connected, sock))
 
     def _connected(self, sock: socket.socket, events: int) -> None:
         if self.learning:
@@ -188,7 +189,7 @@ class Udp(Flow):
             self._bind(sock)
             sock.connect((self.address, self.question.port))
             self._local_of(sock)
-            self.watch.add(sock, select.EPOLLIN, lambda _, sock=sock: self._hear(sock))  # type: ignore[misc]
+            self.watch.add(sock, select.EPOLLIN, functools.partial(self._hear, sock))
         self._said = ()
         for command in self._commands():
             self._sockets[0].send(command)
@@ -209,7 +210,7 @@ class Udp(Flow):
             return (_SERVER_STATUS,)
         return (b"clientip", b"hostname") if self.question.identify else (b"hostname",)
 
-    def _hear(self, sock: socket.socket) -> None:
+    def _hear(self, sock: socket.socket, _events: int) -> None:
         while self._sockets:
             try:
                 data = sock.recv(65536)

@@ -234,12 +234,13 @@ class Walk:
             peers.append({"networks": [self._one((*around.pod_ranges, *around.outside, "0.0.0.0/0"))]})
         rule[side] = peers
         if self._dice.random() < 0.5:
-            rule["protocols"] = [self._protocol()]
+            rule["protocols"] = [self._protocol(named=all("networks" not in peer for peer in peers))]
         return rule
 
-    def _protocol(self) -> dict[str, Any]:
+    def _protocol(self, *, named: bool) -> dict[str, Any]:
+        """`named`: it may be a port's name; networks have none, and no such rule would be taken."""
         protocol = self._one(clusters.PROTOCOLS).lower()
-        if self._dice.random() < 0.3:
+        if named and self._dice.random() < 0.3:
             return {"destinationNamedPort": f"{self._one(('main', 'other'))}-{protocol}"}
         if self._dice.random() < 0.5:
             return {protocol: {"destinationPort": {"number": self._one(clusters.PORTS)}}}

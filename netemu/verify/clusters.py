@@ -17,7 +17,6 @@ KINDS = {
     "Service": "v1",
     "Pod": "v1",
 }
-CLUSTER_WIDE = ("Namespace", "ClusterNetworkPolicy")
 IMAGE = "registry.k8s.io/e2e-test-images/agnhost:2.53"
 PORTS = (80, 81)
 PROTOCOLS = ("TCP", "UDP", "SCTP")

@@ -7,9 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netemu.api import kinds, schema
+from netemu.api.structural import schemas
+from netemu.netpol import definitions
 from netemu.verify import chance, clusters, fuzzing
 
-AROUND = chance.Surroundings(("worker-1", "worker-2"), cluster_policies=True)
+AROUND = chance.Surroundings(
+    ("worker-1", "worker-2"), ("10.244.0.0/16",), outside=("203.0.113.10/32",), cluster_policies=True
+)
+CLUSTER_POLICY = schemas.Schema(definitions.schema())
 
 
 def walked(seed, steps):
@@ -32,6 +37,8 @@ def test_every_object_is_one_the_api_server_takes(seed):
         if step.verb == "put" and kind is not None:
             assert not tuple(schema.problems(kind, step.document)), step.text
             assert not tuple(schema.unknown(kind, step.document)), step.text
+        if step.verb == "put" and step.key.kind == "ClusterNetworkPolicy":
+            assert not tuple(CLUSTER_POLICY.check(step.document)), step.text
 
 
 @settings(max_examples=30, deadline=None)
