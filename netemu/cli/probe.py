@@ -238,7 +238,7 @@ def _lines(results: Any) -> list[str]:
     paint = screen.painter(sys.stdout)
     if not results:
         return ["nothing to measure: no such pair of sender and target, or no port (--port)"]
-    rows = [[paint("faint", title) for title in ("WHO", "TO WHAT", "MODEL", "MEASURED", "WHY")]]
+    rows = []
     for result in results:
         spent = max((answer.total_s for answer in result.answers), default=0.0)
         said = result.answers[0].endpoint if result.answers else ""
@@ -248,4 +248,8 @@ def _lines(results: Any) -> list[str]:
         rows.append(
             [who, what, verdict, paint("good" if result.ok else "bad", measured), result.wrong or result.why]
         )
-    return screen.table(rows, width=screen.columns())
+    titles = ["WHO", "TO WHAT", "MODEL", "MEASURED", "WHY"]
+    if not any(row[-1] for row in rows):
+        titles, rows = titles[:-1], [row[:-1] for row in rows]
+    head = [paint("faint", title) for title in titles]
+    return screen.folded([head, *rows], width=screen.columns())

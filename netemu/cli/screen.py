@@ -3,6 +3,7 @@
 Knows terminals; not what is shown on them.
 """
 
+import itertools
 import os
 import shutil
 import sys
@@ -52,6 +53,19 @@ def table(rows: Sequence[Sequence[str]], *, gap: int = 3, indent: int = 0, width
         last = (clip(row[-1], room) if room >= _ROOM else "") if cut else row[-1]
         lines.append((lead + last).rstrip())
     return lines
+
+
+def folded(rows: Sequence[Sequence[str]], *, width: int, gap: int = 3) -> list[str]:
+    """As `table`; where that is wider than `width`, rows go on in second lines, as of the column that is too
+    much."""
+    lines = table(rows, gap=gap)
+    if not width or max(map(visible, lines), default=0) <= width:
+        return lines
+    ends = itertools.accumulate(max(map(visible, column)) + gap for column in zip(*rows, strict=True))
+    fit = max(1, sum(end - gap <= width for end in ends))
+    first = table([row[:fit] for row in rows], gap=gap)
+    rest = table([row[fit:] for row in rows], gap=gap, indent=2 * gap, width=width)
+    return [line for pair in zip(first, rest, strict=True) for line in pair if line.strip()]
 
 
 _ROOM = 12  # columns below which a cut text says nothing

@@ -258,6 +258,20 @@ def test_columns_are_aligned_whatever_their_colours(monkeypatch):
     assert plain == ["ok        first   x", "missing   2       y"]
 
 
+@pytest.mark.parametrize(
+    ("width", "text"),
+    [
+        (0, ["WHO      TO          WHY", "client   web:80 IP   no route", "b        c"]),
+        (29, ["WHO      TO          WHY", "client   web:80 IP   no route", "b        c"]),
+        (28, ["WHO      TO", "      WHY", "client   web:80 IP", "      no route", "b        c"]),
+        (15, ["WHO", "      TO", "client", "      web:80 IP", "b", "      c"]),
+    ],
+)
+def test_rows_that_are_too_wide_go_on_below(width, text):
+    rows = [["WHO", "TO", "WHY"], ["client", "web:80 IP", "no route"], ["b", "c", ""]]
+    assert screen.folded(rows, width=width) == text
+
+
 class Terminal:
     """A stream that says it is a terminal, over a real one's name for what is written to it."""
 
