@@ -106,14 +106,16 @@ def follow(world, version, to=(THERE, 1), called=""):
 
 
 def introduce(sender, receiver, called):
-    """Both have heard of each other: somebody must be asked for MAC addresses first."""
+    """Both have heard of each other: a busy machine may take its time to let a new link forward."""
     sender.settimeout(1)
-    receiver.settimeout(30)
+    receiver.settimeout(1)
     for _ in range(30):
         sender.sendto(b"where are you", (called, 7777))
-        receiver.sendto(b"here", receiver.recvfrom(100)[1])
         with contextlib.suppress(TimeoutError):
-            return sender.recv(100)
+            receiver.sendto(b"here", receiver.recvfrom(100)[1])
+            sender.recv(100)
+            receiver.settimeout(30)
+            return
     raise TimeoutError(f"no answer from {called}")
 
 
