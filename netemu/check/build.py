@@ -159,7 +159,7 @@ def checks(
             continue  # asked by the model alone
         number = None if via == "node-port" else port
         yield scenarios.Check(
-            name=by.text if by else f"nothing else may reach {to} on {protocol.lower()}/{port}",
+            name=by.text if by else f"nothing else may reach {_called(to)} on {protocol.lower()}/{port}",
             senders=tuple(dict.fromkeys(_from(imagined, row.flow.source) for row in rows)),
             targets=(to,),
             port=number,
@@ -174,6 +174,13 @@ def checks(
             within=WITHIN,
             defined=by.defined if by else wanted.nothing_else,
         )
+
+
+def _called(place: places.Place) -> str:
+    """A place as its author knows it: a workload by its name, not by its mark."""
+    if place.kind == "pods" and place.name.startswith(f"{MARK}="):
+        return f"{place.name.partition('=')[2].replace('.', ' ', 1)} in {place.namespace}"
+    return str(place)
 
 
 def _from(imagined: imagine.Imagined, party: worlds.Party) -> places.Place:

@@ -28,6 +28,8 @@ def _files(place: pathlib.Path) -> Iterator[pathlib.Path]:
 def expectations_file(folder: str, given: str | None) -> pathlib.Path:
     """The expectations: the file given, or the usual one of the folder."""
     path = pathlib.Path(given) if given else pathlib.Path(folder) / expectations.FILE
+    if not pathlib.Path(folder).exists():
+        raise errors.Rejected(f"{folder}: no such file or directory")
     if not path.is_file():
         hint = f"write {expectations.FILE} beside the manifests, or name a file with --expect"
         raise errors.Rejected(f"{path}: no such file", hint=hint)

@@ -101,6 +101,7 @@ def netemu(debug: bool) -> None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
     _on_sigterm()
+    _open_closed()
     sys.exit(run(arguments))
 
 
@@ -164,6 +165,17 @@ def _unexpected(error: Exception) -> int:
         f"this is a bug; its traceback is in {file.name}",
     )
     return 2
+
+
+def _open_closed() -> None:
+    """Who closed stdout or stderr (`>&-`) wants nothing told; and no file may get their numbers."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            fd = os.open(os.devnull, os.O_WRONLY)
+            if fd != number:
+                os.dup2(fd, number)
+                os.close(fd)
+            setattr(sys, name, os.fdopen(number, "w"))
 
 
 def _on_sigterm() -> None:

@@ -1,6 +1,7 @@
 """`netemu run`: a scenario from nothing to a verdict."""
 
 import random
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from netemu.cli import options, screen
 if TYPE_CHECKING:
     from netemu.scenario import report
 
+_LONGEST = 32  # of a lab's name
 _EXAMPLE = """
 sudo netemu run scenarios/01-quickstart/
 sudo netemu run scenarios/01-quickstart/ -v --junit report.xml --json -
@@ -62,7 +64,7 @@ def command(
                 there = options.open_lab(inside)
                 found = run.run_in(wanted, there, progress=progress, time=time, deadline=timeout)
             else:
-                lab = name or f"{wanted.name}-{ids.suffix(random.SystemRandom())}"
+                lab = name or called_after(wanted.name, ids.suffix(random.SystemRandom()))
                 found = run.run(wanted, name=lab, keep=keep, progress=progress, time=time, deadline=timeout)
     except BaseExceptionGroup as group:
         raise options.single(group) from group
@@ -70,6 +72,12 @@ def command(
     if keep and not inside and "-" not in (json_file, junit_file):
         click.echo(f"the lab stays up: netemu status --name {found.lab}")
     return 0 if found.ok else 1
+
+
+def called_after(scenario: str, suffix: str) -> str:
+    """A lab's name: what may stand in one of a scenario's, and the suffix."""
+    words = "-".join(re.findall("[a-z0-9]+", scenario.lower()))
+    return f"{words[: _LONGEST - len(suffix) - 1].strip('-') or 'lab'}-{suffix}"
 
 
 def deliver(found: "report.Report", json_file: str | None, junit_file: str | None, *, verbose: bool) -> None:

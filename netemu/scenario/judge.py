@@ -19,7 +19,10 @@ WORDS = {
 
 
 class Result(NamedTuple):
-    """One judged probe. `wrong` and `cause` are empty when all holds. `attempts`: how often measured."""
+    """One judged probe. `wrong` and `cause` are empty when all holds. `attempts`: how often measured.
+
+    `foreseen`: what was measured is what the model says, and not what is wanted. Time changes nothing.
+    """
 
     probe: plan.Probe
     answers: tuple[questions.Answer, ...]
@@ -29,6 +32,7 @@ class Result(NamedTuple):
     wrong: str = ""
     cause: str = ""
     attempts: int = 1
+    foreseen: bool = False
 
     @property
     def ok(self) -> bool:
@@ -47,6 +51,7 @@ def judge(probe: plan.Probe, answers: Sequence[questions.Answer], world: worlds.
         why=probe.verdict.text,
         wrong=wrong,
         cause=_cause(probe, answers, world) if wrong else "",
+        foreseen=bool(wrong) and _foreseen(probe, answers),
     )
 
 
@@ -104,12 +109,21 @@ def _wrong(probe: plan.Probe, answers: Sequence[questions.Answer]) -> str:
     return ""
 
 
+def _foreseen(probe: plan.Probe, answers: Sequence[questions.Answer]) -> bool:
+    wanted, verdict = probe.check.expect, probe.verdict
+    if not wanted or not verdict.decided or any(_meets(word, wanted) for word in verdict.words):
+        return False
+    return not any(verdict.against(WORDS[answer.outcome]) for answer in answers)
+
+
 def _cause(probe: plan.Probe, answers: Sequence[questions.Answer], world: worlds.World) -> str:
     """Where to look first."""
     unready = _unready(probe, world)
     outcome = _worst(probe, answers).outcome
     if unready and outcome is not Outcome.OK:
         return unready
+    if outcome is not Outcome.OK and _foreseen(probe, answers) and probe.verdict.reasons:
+        return f"the objects say so: {probe.verdict.reasons[-1]}"
     match outcome:
         case Outcome.DNS_FAILURE:
             return _dns_cause(world)

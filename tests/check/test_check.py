@@ -222,6 +222,7 @@ def test_what_is_built_listens_where_the_manifests_say(folder, tmp_path):
     assert (str(outside.targets[0]), outside.port) == ("node worker-1", 30080)
     others = [check for check in made.checks if check.name.startswith("nothing else may reach")]
     assert {check.expect for check in others} == {scenarios.STOPPED}
+    assert "nothing else may reach deployment frontend in shop on tcp/80" in checks
     assert any(
         str(check.targets[0]) == "pods netemu.io/workload=deployment.frontend in shop" for check in others
     )
@@ -244,6 +245,8 @@ def test_folders_without_what_is_needed(tmp_path, capsys):
         ([], "check takes one folder"),
         (["--diff", tmp_path], "--diff takes two folders: OLD NEW"),
         (["--diff", tmp_path, tmp_path / "x"], "holds no Kubernetes object"),
+        ([tmp_path / "x"], "x: no such file or directory"),
+        (["--diff", tmp_path, tmp_path, "--junit", "-"], "--diff expects nothing and runs nothing"),
     ):
         code, _, error = run(capsys, "--static", *arguments)
         assert code == 2

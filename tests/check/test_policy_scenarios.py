@@ -15,6 +15,8 @@ import pytest
 from netemu.base import clock
 from netemu.check import imagine
 from netemu.cli import main
+from netemu.cli import run as run_command
+from netemu.lab import config
 from netemu.model import verdicts
 from netemu.scenario import manifests, plan, run, scenarios
 
@@ -32,6 +34,13 @@ def test_the_model_expects_what_the_scenario_does(name):
     assert not planned.empty
     for probe in planned.probes:
         assert probe.verdict.words == {probe.check.expect}, (probe.check.name, probe.verdict.text)
+
+
+@pytest.mark.parametrize(
+    "name", [*NAMES, "Ein Name, länger als der eines Labors sein darf", "12345" * 9, "…"]
+)
+def test_a_scenario_has_a_lab_called_after_it(name):
+    assert config.is_name(run_command.called_after(name, "x2b4z"))
 
 
 def test_no_scenario_is_without_its_explanation():

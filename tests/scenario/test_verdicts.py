@@ -198,6 +198,16 @@ def test_the_model_is_compared_even_when_the_scenario_is_content():
     assert result.wrong == "ok, but the model says unreachable"
 
 
+def test_what_the_objects_rule_out_is_not_waited_for_and_the_model_says_why():
+    text = "from: outside\nto: pod web-1\nexpect: ok"
+    result = judged(text, Answer(Outcome.UNREACHABLE))
+    assert result.foreseen
+    assert result.cause == "the objects say so: pod addresses are known inside the cluster only"
+    assert not judged(text, Answer(Outcome.TIMEOUT)).foreseen  # the model does not say that, either
+    assert not judged(DIRECT, Answer(Outcome.UNREACHABLE)).foreseen  # that may come to be
+    assert not judged(DIRECT, GOOD).foreseen
+
+
 def test_a_pod_that_is_not_ready_is_the_likely_cause():
     sick = WORLD._replace(pods=(*WEB[:1], pod("web-2", 2, 5, "web", ready="False"), WORLD.pods[-1]))
     (probe,) = plan.plan([check(DIRECT)], sick).probes
