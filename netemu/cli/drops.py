@@ -66,7 +66,7 @@ def _tabulate(found: list[dict[str, Any]]) -> None:
     rows = [[paint("faint", text) for text in ("LAST", "PACKETS", "FROM", "TO", "WHAT", "POLICY")]]
     for kind, count, last in drops.summary(found):
         rows.append([last[11:19], str(count), kind.source, kind.destination, kind.what, kind.blamed])
-    for text in screen.table(rows, width=screen.columns()):
+    for text in screen.folded(rows, width=screen.columns()):
         click.echo(text)
 
 

@@ -244,6 +244,8 @@ def _lines(results: Any) -> list[str]:
         said = result.answers[0].endpoint if result.answers else ""
         measured = f"{result.measured}, {spent * 1000:.1f} ms" + (f", {said} answered" if said else "")
         who, _, what = report.title(result).partition(" to ")
+        host = result.probe.target.host
+        what = what.replace(f" {host}, {host}:", f" {host}:")  # "name web, web:80"
         verdict = result.probe.verdict.outcome or "?"
         rows.append(
             [who, what, verdict, paint("good" if result.ok else "bad", measured), result.wrong or result.why]

@@ -35,7 +35,10 @@ def painter(stream: IO[str]) -> Paint:
     return lambda style, text: click.style(text, **STYLES[style])
 
 
-def table(rows: Sequence[Sequence[str]], *, gap: int = 3, indent: int = 0, width: int = 0) -> list[str]:
+_GAP = 3  # columns between two of a table
+
+
+def table(rows: Sequence[Sequence[str]], *, gap: int = _GAP, indent: int = 0, width: int = 0) -> list[str]:
     """Rows with aligned columns; the widths are of visible characters, colours not counted.
 
     The last column, if it is plain text, is cut where `width` ends (0: nowhere), or left out.
@@ -55,20 +58,28 @@ def table(rows: Sequence[Sequence[str]], *, gap: int = 3, indent: int = 0, width
     return lines
 
 
-def folded(rows: Sequence[Sequence[str]], *, width: int, gap: int = 3) -> list[str]:
-    """As `table`; where that is wider than `width`, rows go on in second lines, as of the column that is too
-    much."""
-    lines = table(rows, gap=gap)
-    if not width or max(map(visible, lines), default=0) <= width:
-        return lines
-    ends = itertools.accumulate(max(map(visible, column)) + gap for column in zip(*rows, strict=True))
-    fit = max(1, sum(end - gap <= width for end in ends))
-    first = table([row[:fit] for row in rows], gap=gap)
-    rest = table([row[fit:] for row in rows], gap=gap, indent=2 * gap, width=width)
-    return [line for pair in zip(first, rest, strict=True) for line in pair if line.strip()]
+def folded(rows: Sequence[Sequence[str]], *, width: int) -> list[str]:
+    """As `table`, but columns that do not fit into `width` go on in further lines; only a long last one is
+    cut."""
+    return [line for lines in _folded(rows, width, 0) for line in lines if line]
+
+
+def _folded(rows: Sequence[Sequence[str]], width: int, indent: int) -> list[list[str]]:
+    """The lines of each row."""
+    sizes = [max(map(visible, column)) for column in zip(*rows, strict=True)]
+    if not any("\x1b" in row[-1] for row in rows[1:]):
+        sizes[-1] = min(sizes[-1], _ENOUGH)
+    ends = [indent + end - _GAP for end in itertools.accumulate(size + _GAP for size in sizes)]
+    fit = max(1, sum(end <= width for end in ends)) if width else len(sizes)
+    first = [[line] for line in table([row[:fit] for row in rows], indent=indent, width=width)]
+    if fit == len(sizes):
+        return first
+    rest = _folded([row[fit:] for row in rows], width, 2 * _GAP)
+    return [lines + more for lines, more in zip(first, rest, strict=True)]
 
 
 _ROOM = 12  # columns below which a cut text says nothing
+_ENOUGH = 30  # columns in which a long one says something
 
 
 def visible(text: str) -> int:

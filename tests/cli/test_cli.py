@@ -264,7 +264,7 @@ def test_columns_are_aligned_whatever_their_colours(monkeypatch):
         (0, ["WHO      TO          WHY", "client   web:80 IP   no route", "b        c"]),
         (29, ["WHO      TO          WHY", "client   web:80 IP   no route", "b        c"]),
         (28, ["WHO      TO", "      WHY", "client   web:80 IP", "      no route", "b        c"]),
-        (15, ["WHO", "      TO", "client", "      web:80 IP", "b", "      c"]),
+        (15, ["WHO", "      TO", "      WHY", "client", "      web:80 IP", "      no route", "b", "      c"]),
     ],
 )
 def test_rows_that_are_too_wide_go_on_below(width, text):
