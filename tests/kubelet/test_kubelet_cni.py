@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import cni as plugins
 from netemu.base import errors
 from netemu.kernel import netns, process
 from netemu.kubelet import cni
@@ -193,6 +194,23 @@ def test_a_hanging_plugin_is_killed_with_its_children_and_tried_again(node):
     assert child is None or process.wait_end(child, 30)
     configure(node)
     assert asyncio.run(wires.attach(sandbox(node))) == ("10.1.0.5", "fd00::5")
+
+
+@pytest.mark.root
+def test_whoever_replaces_a_plugin_of_ours_gets_his_own(node):
+    """Ours are called without a process as long as their files are what netemu has installed."""
+    plugins.install(node / "bin")
+    path, own = node / "bin" / "bridge", cni.Ours()
+    assert own.whose(str(path)) == "bridge"
+    path.write_text(path.read_text() + "# mine\n")
+    assert own.whose(str(path)) == ""
+    path.write_text(DIARY)
+    one = {"cniVersion": "1.0.0", "name": "net", "type": "bridge", "me": "his", "diary": str(node / "diary")}
+    (node / "net.d" / "10-net.conf").write_text(json.dumps(one))
+    assert asyncio.run(network(node, own=own).attach(sandbox(node))) == ("10.1.0.5", "fd00::5")
+    assert [e["who"] for e in diary(node)] == ["his"]
+    plugins.install(node / "bin")
+    assert own.whose(str(path)) == "bridge"
 
 
 def test_what_a_plugin_of_ours_makes_too_late_is_taken_away_again(tmp_path):
