@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ netemu drops
 netemu drops web-0 -f
 netemu drops -n shop --json
 """
-Show = Callable[[dict[str, Any]], None]
+_PAUSE = 0.1  # seconds between two tries to reach an agent that is away
+Drop = dict[str, Any]
+Show = Callable[[Drop], None]
 
 
 @options.command("drops", example=_EXAMPLE)
@@ -35,14 +37,16 @@ def command(
     POD: only what it sent or was sent. Each node tells of at most 100 packets a second and remembers the last
     thousand; its metrics count them all. With --json every packet is a document, one a line.
     """
-    from netemu.lab import composition
+    from netemu.base import errors
+    from netemu.lab import composition, records
     from netemu.netpol import drops
 
     lab = options.open_lab(name)
     wanted = f"{namespace or 'default'}/{pod}" if pod else ""
-    found: list[dict[str, Any]] = []
+    found: list[Drop] = []
+    shown = 0
 
-    def show(drop: dict[str, Any]) -> None:
+    def show(drop: Drop) -> None:
         ends = (drop["source"], drop["destination"])
         if wanted and wanted not in ends:
             return
@@ -51,15 +55,27 @@ def command(
         if not (follow or verbose or as_json):
             found.append(drop)
             return
+        nonlocal shown
+        shown += 1
         click.echo(json.dumps(drop) if as_json else drops.line(drop))
         sys.stdout.flush()
 
-    _gather([lab.node_path(node, composition.DROPS_SOCKET) for node in lab.nodes], show, follow)
+    def gone() -> bool:
+        record = records.living(records.of(name))
+        return record is None or record.supervisor != lab.record.supervisor
+
+    tails = [Tail(node, lab.node_path(node, composition.DROPS_SOCKET)) for node in lab.nodes]
+    _gather(tails, show, follow, gone)
     if found:
         _tabulate(found)
+    elif not (follow or as_json or shown):
+        whose = f" of {wanted}" if wanted else f" of Namespace {namespace}" if namespace else ""
+        click.echo(f"no packet{whose} was dropped by a policy, as far as the nodes remember", err=True)
+    if follow:
+        raise errors.Rejected(f"lab '{name}' has gone")
 
 
-def _tabulate(found: list[dict[str, Any]]) -> None:
+def _tabulate(found: list[Drop]) -> None:
     from netemu.netpol import drops
 
     paint = screen.painter(sys.stdout)
@@ -70,16 +86,67 @@ def _tabulate(found: list[dict[str, Any]]) -> None:
         click.echo(text)
 
 
+class Tail:
+    """What one node tells, from what it remembers on. Each drop once, though its agent comes and goes."""
+
+    def __init__(self, node: str, path: Path) -> None:
+        self.node, self._path = node, path
+        self._stream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._last = ""  # the time of the last one
+
+    async def remembered(self) -> list[Drop] | None:
+        """What has come since the last time that this was asked. None: its agent is away."""
+        self._stream = await _connect(self._path)
+        found: list[Drop] = []
+        while self._stream is not None and (drop := await self._next()) is not None:
+            found.append(drop)
+        return found if self._stream is not None else None
+
+    async def follow(self, show: Show, gone: Callable[[], bool]) -> None:
+        """Show what comes, until the lab has gone. An agent that is away comes back soon."""
+        while not gone():
+            if self._stream is None:
+                await asyncio.sleep(_PAUSE)
+                for drop in await self.remembered() or ():
+                    show(drop)
+                if self._stream is not None:
+                    click.echo(f"{self.node} tells of its drops again", err=True)
+            elif (drop := await self._next()) is not None:
+                show(drop)
+            elif self._stream is None and not gone():
+                click.echo(f"the agent of {self.node} is away", err=True)
+
+    async def _next(self) -> Drop | None:
+        """None after the last one that is remembered, and when the agent goes: then there is no stream."""
+        assert self._stream is not None
+        reader, writer = self._stream
+        while True:
+            try:
+                line = await reader.readline()
+            except OSError:
+                line = b""
+            if not line.endswith(b"\n"):  # nothing, or half a line
+                writer.close()
+                self._stream = None
+            if not line.endswith(b"\n") or not line.strip():
+                return None
+            drop: Drop = json.loads(line)
+            if drop["time"] > self._last:
+                self._last = drop["time"]
+                return drop
+
+
 @options.blocking
-async def _gather(paths: list[Path], show: Show, follow: bool) -> None:
+async def _gather(tails: Sequence[Tail], show: Show, follow: bool, gone: Callable[[], bool]) -> None:
     """What all nodes remember, in the order of time; then, to `follow`, what comes."""
-    streams = [stream for path in paths if (stream := await _connect(path)) is not None]
-    backlogs = await asyncio.gather(*(_backlog(reader) for reader, _ in streams))
-    remembered = [drop for backlog in backlogs for drop in backlog]
-    for drop in sorted(remembered, key=lambda drop: drop["time"]):
+    remembered = await asyncio.gather(*(tail.remembered() for tail in tails))
+    for drop in sorted((drop for some in remembered for drop in some or ()), key=lambda drop: drop["time"]):
         show(drop)
+    for tail, some in zip(tails, remembered, strict=True):
+        if some is None:
+            click.echo(f"the agent of {tail.node} is away: its drops are not among these", err=True)
     if follow:
-        await asyncio.gather(*(_follow(reader, show) for reader, _ in streams))
+        await asyncio.gather(*(tail.follow(show, gone) for tail in tails))
 
 
 async def _connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
@@ -95,15 +162,3 @@ async def _connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWrit
         return None
     finally:
         os.close(directory)
-
-
-async def _backlog(stream: asyncio.StreamReader) -> list[dict[str, Any]]:
-    found = []
-    while (line := await stream.readline()).strip():
-        found.append(json.loads(line))
-    return found
-
-
-async def _follow(stream: asyncio.StreamReader, show: Show) -> None:
-    while line := await stream.readline():
-        show(json.loads(line))

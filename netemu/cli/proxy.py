@@ -55,7 +55,7 @@ def _explain(
         click.echo(paint("head", f"{namespace}/{service} on {', '.join(nodes)}"))
         rows = [[paint("faint", t) for t in ("CLIENT", "DIALS", "WAY", "GETS", "WHY")]]
         rows += [_row(line, paint) for line in lines]
-        for text in screen.table(rows, indent=2, width=screen.columns()):
+        for text in screen.folded(rows, indent=2, width=screen.columns()):
             click.echo(text)
     return 0
 

@@ -58,14 +58,14 @@ def table(rows: Sequence[Sequence[str]], *, gap: int = _GAP, indent: int = 0, wi
     return lines
 
 
-def folded(rows: Sequence[Sequence[str]], *, width: int) -> list[str]:
+def folded(rows: Sequence[Sequence[str]], *, width: int, indent: int = 0) -> list[str]:
     """As `table`, but columns that do not fit into `width` go on in further lines; only a long last one is
     cut."""
-    return [line for lines in _folded(rows, width, 0) for line in lines if line]
+    return [line for lines in _folded(rows, width, indent, indent + 2 * _GAP) for line in lines if line]
 
 
-def _folded(rows: Sequence[Sequence[str]], width: int, indent: int) -> list[list[str]]:
-    """The lines of each row."""
+def _folded(rows: Sequence[Sequence[str]], width: int, indent: int, below: int) -> list[list[str]]:
+    """The lines of each row, the first one with `indent`, further ones with `below` blanks before it."""
     sizes = [max(map(visible, column)) for column in zip(*rows, strict=True)]
     if not any("\x1b" in row[-1] for row in rows[1:]):
         sizes[-1] = min(sizes[-1], _ENOUGH)
@@ -74,7 +74,7 @@ def _folded(rows: Sequence[Sequence[str]], width: int, indent: int) -> list[list
     first = [[line] for line in table([row[:fit] for row in rows], indent=indent, width=width)]
     if fit == len(sizes):
         return first
-    rest = _folded([row[fit:] for row in rows], width, 2 * _GAP)
+    rest = _folded([row[fit:] for row in rows], width, below, below)
     return [lines + more for lines, more in zip(first, rest, strict=True)]
 
 
