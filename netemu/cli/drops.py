@@ -96,23 +96,25 @@ class Tail:
 
     async def remembered(self) -> list[Drop] | None:
         """What has come since the last time that this was asked. None: its agent is away."""
+        known, found = self._last, []
         self._stream = await _connect(self._path)
-        found: list[Drop] = []
-        while self._stream is not None and (drop := await self._next()) is not None:
+        if self._stream is None:
+            return None
+        while (drop := await self._next()) is not None:
             found.append(drop)
-        return found if self._stream is not None else None
+        return [drop for drop in found if drop["time"] > known]
 
     async def follow(self, show: Show, gone: Callable[[], bool]) -> None:
         """Show what comes, until the lab has gone. An agent that is away comes back soon."""
-        while not gone():
+        while self._stream is not None or not gone():
             if self._stream is None:
                 await asyncio.sleep(_PAUSE)
                 for drop in await self.remembered() or ():
                     show(drop)
                 if self._stream is not None:
                     click.echo(f"{self.node} tells of its drops again", err=True)
-            elif (drop := await self._next()) is not None:
-                show(drop)
+            elif (came := await self._next()) is not None:
+                show(came)
             elif self._stream is None and not gone():
                 click.echo(f"the agent of {self.node} is away", err=True)
 
@@ -120,20 +122,17 @@ class Tail:
         """None after the last one that is remembered, and when the agent goes: then there is no stream."""
         assert self._stream is not None
         reader, writer = self._stream
-        while True:
-            try:
-                line = await reader.readline()
-            except OSError:
-                line = b""
-            if not line.endswith(b"\n"):  # nothing, or half a line
-                writer.close()
-                self._stream = None
-            if not line.endswith(b"\n") or not line.strip():
-                return None
-            drop: Drop = json.loads(line)
-            if drop["time"] > self._last:
-                self._last = drop["time"]
-                return drop
+        try:
+            line = await reader.readline()
+        except OSError:
+            line = b""
+        if not line.endswith(b"\n"):  # nothing, or half a line
+            writer.close()
+            self._stream = None
+            return None
+        drop: Drop | None = json.loads(line) if line.strip() else None
+        self._last = max(self._last, drop["time"]) if drop else self._last
+        return drop
 
 
 @options.blocking
