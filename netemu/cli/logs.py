@@ -57,6 +57,9 @@ def command(
     """Show the log of a POD (or of one pod of a KIND/NAME), or of one of netemu's own parts."""
     from netemu.base import errors
 
+    if components and (pod or component):
+        hint = f"netemu logs --component {pod or component}"
+        raise errors.Rejected("--components lists netemu's own parts, and shows none", hint=hint)
     lab = options.open_lab(name)
     if components:
         names = sorted(parts(lab))

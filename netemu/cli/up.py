@@ -1,6 +1,7 @@
 """`netemu up`: a lab that stays."""
 
 import json
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +42,10 @@ def command(name: str, nodes: int | None, file: str | None, as_json: bool, quiet
         click.echo(json.dumps(_summary(lab, spent)))
     elif not quiet:
         flag = "" if lab.name == options.DEFAULT else f" --name {lab.name}"
+        sudo, keeping = ("sudo ", "sudo -E ") if os.environ.get("SUDO_USER") else ("", "")
         click.echo(f"lab {lab.name} is up: {', '.join(lab.nodes)} ({spent:.2f} s)")
-        click.echo(f"  netemu get nodes{flag}")
-        click.echo(f"  export KUBECONFIG={lab.kubeconfig}   # for kubectl")
+        click.echo(f"  {sudo}netemu get nodes{flag}")
+        click.echo(f"  export KUBECONFIG={lab.kubeconfig}   # for {keeping}kubectl")
 
 
 def _summary(lab: "handle.Handle", spent: float) -> dict[str, Any]:

@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import types
 
 import pytest
 
 from netemu.api import kinds
 from netemu.base import errors
 from netemu.cli import main, proxy, resources, screen
+from netemu.lab import up
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -93,6 +95,7 @@ def test_a_misspelt_command():
         (["shell", "worker-1"], "lab 'default' is not up"),
         (["probe", "the moon", "nodes"], "'the moon' is not a place"),
         (["logs"], "lab 'default' is not up"),
+        (["logs", "--components", "control-plane"], "--components lists netemu's own parts"),
         (["apply", "-f", "/dev/null"], "no objects in /dev/null"),
         (["kubeconfig"], "lab 'default' is not up"),
     ],
@@ -246,6 +249,20 @@ start.main()
         env={**os.environ, **nowhere},
     )
     assert (done.returncode, done.stdout, done.stderr.strip()) == (code, "", words)
+
+
+@pytest.mark.parametrize(("user", "sudo", "keeping"), [("me", "sudo ", "sudo -E "), ("", "", "")])
+def test_up_says_what_to_type_next(monkeypatch, capsys, user, sudo, keeping):
+    made = types.SimpleNamespace(name="blue", nodes=("one", "two"), kubeconfig="/run/config")
+    monkeypatch.setattr(up, "up", lambda wanted, progress: made)
+    monkeypatch.setenv("SUDO_USER", user)
+    assert main.run(["up", "--name", "blue"]) == 0
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first.startswith("lab blue is up: one, two (")
+    assert rest == [
+        f"  {sudo}netemu get nodes --name blue",
+        f"  export KUBECONFIG=/run/config   # for {keeping}kubectl",
+    ]
 
 
 # -- the screen
