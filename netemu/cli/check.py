@@ -8,10 +8,10 @@ import click
 from netemu.cli import options, screen
 
 _EXAMPLE = """
-sudo netemu check deploy/                      # build it in a lab and measure
-netemu check deploy/ --static                  # by the model alone: at once, no root
+sudo netemu check deploy/                # build it in a lab and measure
+netemu check deploy/ --static            # by the model alone, without root
 netemu check deploy/ --static --junit report.xml
-netemu check --diff main/deploy deploy         # what a change opens and closes
+netemu check --diff main/deploy deploy   # what a change opens and closes
 """
 
 

@@ -24,7 +24,8 @@ sudo netemu cni test /opt/cni/bin/bridge
 """
 _RUN = """
 sudo netemu cni run add lan.conflist blue
-sudo CNI_PATH=./bin CAP_ARGS='{"mac": "02:00:00:00:00:01"}' netemu cni run add lan.conflist blue
+export CNI_PATH=./bin CAP_ARGS='{"mac": "02:00:00:00:00:01"}'
+sudo -E netemu cni run add lan.conflist blue
 sudo netemu cni run gc lan.conflist --keep cnitool-77383ca0a0715733ca6f/eth0
 netemu cni run version lan.conflist
 """

@@ -10,7 +10,7 @@ from netemu.cli import options, screen
 
 _EXAMPLE = """
 netemu explain web-0 db:5432
-netemu explain 'web-0 -> db:5432'                      # quoted: > is the shell's
+netemu explain 'web-0 -> db:5432'           # quoted: > is the shell's
 netemu explain -f manifests/ -n shop deploy/web svc/db
 netemu explain outside worker-1:30080 --json
 """

@@ -8,7 +8,7 @@ import click
 from netemu.cli import options
 
 _EXAMPLE = """
-sudo netemu kube-proxy --kubeconfig kube-proxy.conf --node-name worker-1 --cluster-cidr 10.244.0.0/16
+sudo netemu kube-proxy --kubeconfig kube-proxy.conf --node-name worker-1
 sudo netemu kube-proxy --cleanup
 """
 

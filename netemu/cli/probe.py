@@ -9,11 +9,12 @@ import click
 from netemu.cli import options, screen, verify
 
 if TYPE_CHECKING:
-    from netemu.scenario import scenarios
+    from netemu.scenario import places, scenarios
 
 _EXAMPLE = """
 netemu probe
 netemu probe --protocol TCP --diff
+netemu probe client web:80
 netemu probe 'pod client' 'service web'
 netemu probe 'pods app=web' 'pods app=web' --protocol UDP --family IPv6
 netemu probe outside 'node worker-1' --port 30080
@@ -73,7 +74,8 @@ def command(
     """Measure flows FROM some places TO others, from inside their namespaces, and compare with the model.
 
     Places: `pod NAME [in NS]`, `pods KEY=VALUE [in NS]`, `container C of pod NAME`, `node NAME`, `nodes`,
-    `outside`, and as TO also `service NAME [in NS]`, `localhost`, `address IP`, `name DNS-NAME`.
+    `outside`, and as TO also `service NAME [in NS]`, `localhost`, `address IP`, `name DNS-NAME`; or single
+    words as for `netemu explain`.
     Without arguments: the truth table of every pod to every pod and Service, by address and by name, in one
     round. Exit code 1 if the network does not do what the model says.
     """
@@ -95,7 +97,9 @@ def command(
         sender, target, port, via, protocols=protocol, families=family, icmp=icmp, identify=not connect_only
     )
     with screen.Progress(quiet=quiet) as progress:
-        results: tuple[judge.Result, ...] = _measure(name, check, timeout, icmp=icmp, progress=progress)
+        results: tuple[judge.Result, ...] = _measure(
+            name, check, (sender or "", target or ""), timeout, icmp=icmp, progress=progress
+        )
     if junit:
         checks = tuple(dict.fromkeys(result.probe.check for result in results))
         asked = scenarios.Scenario("probe", "", check.defined, config.default(), (), (), timeout, checks)
@@ -124,16 +128,17 @@ def _check(
     from netemu.base import errors
     from netemu.scenario import scenarios
 
-    if "SCTP" in protocols:
-        raise errors.Rejected("single flows are TCP or UDP", hint="the truth table has SCTP: no FROM, no TO")
+    sctp = "SCTP" in protocols
+    if sctp and ("name" in via or (target or "").startswith("name ")):
+        raise errors.Rejected("SCTP is asked by address alone", hint="leave out the name, or --protocol SCTP")
     check = scenarios.Check(
         name="probe",
-        senders=(_place(sender),) if sender else (),
-        targets=(_place(target),) if target else (),
+        senders=_place(sender or ""),
+        targets=_place(target or ""),
         port=port,
         protocols=protocols or ("TCP",),
         families=tuple(scenarios.FAMILIES[one] for one in families or scenarios.FAMILIES),
-        via=via or (("address",) if target else ("address", "name")),
+        via=via or (("address",) if target or sctp else ("address", "name")),
         where=("", "same-pod", "same-node", "other-node") if sender and target else (),
         expect="",
         source="any",
@@ -142,10 +147,6 @@ def _check(
         within=0.0,
         defined="netemu probe",
     )
-    if not (port or icmp) and any(place.kind not in ("service", "pod", "pods") for place in check.targets):
-        raise errors.Rejected(
-            f"which port of {target}? say --port", hint="only pods and Services name their own"
-        )
     return check
 
 
@@ -189,18 +190,59 @@ def _truth(
     return 0 if all(result.ok for result in results) else 1
 
 
-def _place(text: str) -> Any:
+def _place(text: str) -> "tuple[places.Place, ...]":
+    """A scenario's place. None if it is one word, whose meaning depends on the lab."""
     from netemu.base import errors
     from netemu.scenario import places
 
     try:
-        return places.parse(text)
+        return (places.parse(text),) if text else ()
     except ValueError as error:
-        raise errors.Rejected(str(error)) from error
+        if " " not in text:
+            return ()
+        raise errors.Rejected(str(error), hint="or single words: netemu probe client web:80") from error
+
+
+def _meant(check: "scenarios.Check", sender: str, target: str, world: Any) -> "scenarios.Check":
+    """With what single words mean, which are those of `netemu explain`. Rejected when it is nothing."""
+    from netemu.base import errors
+    from netemu.check import places as finding
+    from netemu.scenario import places
+
+    finder = finding.Finder(world, "default")
+    home = world.outside
+    if sender and not check.senders:
+        parties = finder.sources(sender)
+        home = parties[0]
+        if any(party.kind == "outside" and party.name != "outside" for party in parties):
+            raise errors.Rejected(f"nobody here has the address {sender}", hint="'outside' is a place")
+        check = check._replace(senders=tuple(places.Place(p.kind, p.name, p.namespace) for p in parties))
+    if target and not check.targets:
+        found = finder.targets(target, home)
+        check = check._replace(targets=tuple(one.place for one in found), port=check.port or found[0].port)
+    return check
+
+
+def _asked(
+    check: "scenarios.Check", sender: str, target: str, world: Any, *, icmp: bool
+) -> "scenarios.Check":
+    """The check of this world. Rejected when it does not say which port."""
+    from netemu.base import errors
+
+    check = _filled(_meant(check, sender, target, world), world)
+    if icmp:
+        return check._replace(port=check.port or 7)
+    unclear = [place for place in check.targets if place.kind not in ("service", "pod", "pods")]
+    if unclear and not check.port:
+        hint = "only pods and Services name their own"
+        raise errors.Rejected(f"which port of {unclear[0]}? say --port", hint=hint)
+    return check
 
 
 @options.blocking
-async def _measure(lab_name: str, check: Any, timeout: float, *, icmp: bool, progress: Any) -> Any:
+async def _measure(
+    lab_name: str, check: Any, ends: tuple[str, str], timeout: float, *, icmp: bool, progress: Any
+) -> Any:
     import asyncio
 
     from netemu.base import clock
@@ -212,7 +254,7 @@ async def _measure(lab_name: str, check: Any, timeout: float, *, icmp: bool, pro
         end = loop.time() + SETTLE
         while True:
             world = run.world_of(watcher.snapshot(), lab)
-            checks = [_filled(check._replace(port=check.port or 7) if icmp else check, world)]
+            checks = [_asked(check, *ends, world, icmp=icmp)]
             if icmp:
                 return await measuring.echo(checks, lab, world, deadline=timeout)
             results, _ = await measuring.measure(checks, lab, world, progress=progress, deadline=timeout)

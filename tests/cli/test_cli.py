@@ -71,6 +71,7 @@ def test_every_command_has_help_with_an_example(command):
     assert done.returncode == 0, done.stderr
     assert "Example:\n" in done.stdout
     assert f"netemu {command}" in done.stdout.partition("Example:")[2]
+    assert max(map(len, done.stdout.splitlines())) <= 80
 
 
 def test_a_misspelt_command():
