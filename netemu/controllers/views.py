@@ -28,12 +28,10 @@ class View(Generic[T]):
         self._groups_of = groups
         self._objects: dict[informers.Key, T] = {}
         self._groups: dict[Hashable, dict[informers.Key, T]] = {}
-        self._gone: OrderedDict[str, None] = (
-            OrderedDict()
-        )  # uids seen to go: a late own write must not revive them
-        self._leaving: dict[
-            str, None
-        ] = {}  # uids this controller has deleted, still shown as if nothing had happened
+        # Uids seen to go: a late own write must not revive them.
+        self._gone: OrderedDict[str, None] = OrderedDict()
+        # Uids this controller has deleted, still shown as if nothing had happened.
+        self._leaving: dict[str, None] = {}
         self._handlers: list[Callable[[informers.Change[T]], None]] = []
         self.synced = informer.synced
         informer.subscribe(self._changed)

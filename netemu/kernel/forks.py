@@ -19,9 +19,8 @@ class Forks:
 
     def __init__(self) -> None:
         number = _NUMBERS.get(platform.machine())
-        self._python = ctypes.PyDLL(
-            None, use_errno=True
-        )  # keeps the interpreter lock, as the child must have it
+        # It keeps the interpreter lock, as the child must have it.
+        self._python = ctypes.PyDLL(None, use_errno=True)
         zeros = (ctypes.c_ulong(0),) * 4
         self._call = self._python.syscall if number is not None else None
         self._child = (number, ctypes.c_ulong(signal.SIGCHLD), *zeros)

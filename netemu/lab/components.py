@@ -128,9 +128,8 @@ def configure_logging(component: str) -> None:
     formatter.converter = time.gmtime
     handler = logging.StreamHandler(open(2, "w", encoding="utf-8", buffering=1, closefd=False))  # noqa: SIM115
     handler.setFormatter(formatter)
-    logging.root.handlers[:] = [
-        handler
-    ]  # what was there belongs to whoever forked us, and is not ours to close
+    # What was there belongs to whoever forked us, and is not ours to close.
+    logging.root.handlers[:] = [handler]
     logging.root.setLevel(os.environ.get("NETEMU_LOG", "INFO").upper())
 
 

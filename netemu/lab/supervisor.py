@@ -22,10 +22,8 @@ from netemu.base import errors
 from netemu.kernel import mounts, netns, process
 from netemu.lab import components, config, control, layout, places, records
 
-STARTER, API = (
-    3,
-    4,
-)  # descriptors it is born with: a stream to whoever runs `up`, the API's socket on the host
+# Descriptors it is born with: a stream to whoever runs `up`, the API's socket on the host.
+STARTER, API = 3, 4
 
 log = logging.getLogger("supervisor")
 

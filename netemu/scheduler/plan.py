@@ -15,14 +15,16 @@ _ALWAYS_ENOUGH: Final = 100  # minFeasibleNodesToFind
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A node, or why there is none. `rejections` has every node that was looked at and refused."""
+    """A node, or why there is none.
+
+    `rejections` has every node that was looked at and refused; `plugins` who refused: what may change their
+    minds makes a retry worth while.
+    """
 
     node: str | None
     message: str = ""
     rejections: dict[str, framework.Rejection] = field(default_factory=dict)
-    plugins: frozenset[str] = (
-        frozenset()
-    )  # who refused: what may change their minds makes a retry worth while
+    plugins: frozenset[str] = frozenset()
     scores: dict[str, int] = field(default_factory=dict)
     looked_at: int = 0
 

@@ -84,9 +84,8 @@ LinkAddress = records.record("LinkAddress", "index interface flags")
 # `also`: further gateways, among which the kernel chooses by flow.
 Route = records.record("Route", "dst via index metric table protocol kind also", defaults=((),))
 Neighbour = records.record("Neighbour", "index ip mac state")
-Forwarding = records.record(
-    "Forwarding", "index mac ip"
-)  # a tunnel's: frames to `mac` go to the machine `ip`
+# A tunnel's: frames to `mac` go to the machine `ip`.
+Forwarding = records.record("Forwarding", "index mac ip")
 # What a neighbour needs of an address: its family as 4 or 6, and its bytes.
 Bare = records.record("Bare", "version packed")
 

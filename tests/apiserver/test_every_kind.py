@@ -55,9 +55,8 @@ def test_every_kind_lives(world: Any, good: dict[type, dict[str, Any]]) -> None:
             gone = await w.ask("DELETE", f"{base}/{name}")
             assert gone.status == 200, (kind.qualified, gone.body)
             while (left := await w.ask("GET", f"{base}/{name}")).status != 404:
-                assert kind.type is extensions.CustomResourceDefinition, (
-                    kind.qualified
-                )  # its objects go first
+                # Its objects go first.
+                assert kind.type is extensions.CustomResourceDefinition, kind.qualified
                 assert "deletionTimestamp" in left.body["metadata"]
                 await asyncio.sleep(0)
 

@@ -152,9 +152,8 @@ def test_nobody_is_told_of_an_address_or_sent_there_before_the_nodes_serve_it():
         await s.service("web")
         await s.settle()
         found = await s.admin.get(core.Service, "web", "default")
-        assert (
-            found.metadata.annotations[wellknown.PROMISED] == "198.51.100.1"
-        )  # so that proxies can serve it
+        # So that proxies can serve it.
+        assert found.metadata.annotations[wellknown.PROMISED] == "198.51.100.1"
         assert s.board.ways == {"198.51.100.1": {FIRST}}
         assert await s.addresses("web") == []
         s.proxies.told[SECOND] = plan.Revisions(int(found.metadata.resourceVersion))

@@ -145,9 +145,8 @@ def served(sets, mode, service_port, kind):
         return (shape.chain, tuple(sorted(drawn_by_number(sets, mode, service_port, shape.size))))
     *address, protocol, port = service_port.split(" . ")
     backends = sets[mode.backends(protocol)]
-    drawn = [
-        backends[" . ".join((*address, port, str(slot)))] for slot in range(shape.size)
-    ]  # KeyError: a hole
+    # KeyError: a hole.
+    drawn = [backends[" . ".join((*address, port, str(slot)))] for slot in range(shape.size)]
     assert len(set(drawn)) == len(drawn)
     return (shape.chain, tuple(sorted(drawn)))
 

@@ -16,8 +16,10 @@ SHORT = {
     "s": "size",
     "w": "deadline",
     "4": "four",
+    "6": "six",
+    "I": "source",
+    "n": "numeric",
 }
-SHORT |= {"6": "six", "I": "source", "n": "numeric"}
 FLAGS = {
     "count": 0,
     "patience": "10",
@@ -30,6 +32,9 @@ FLAGS = {
     "source": "",
     "numeric": False,
 }
+
+
+_RECVTTL = 12  # linux/in.h; `socket` has it from Python 3.14 on
 
 
 def main(argv: list[str]) -> int:
@@ -71,9 +76,8 @@ def main(argv: list[str]) -> int:
 def _exchange(sock: socket.socket, address: str, values: dict[str, object]) -> tuple[list[float], int]:
     """The round-trip times in ms, and how many were sent."""
     six = sock.family == socket.AF_INET6
-    sock.setsockopt(
-        *((socket.IPPROTO_IPV6, 51) if six else (socket.IPPROTO_IP, 12)), 1
-    )  # RECVHOPLIMIT, RECVTTL
+    wanted = (socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT) if six else (socket.IPPROTO_IP, _RECVTTL)
+    sock.setsockopt(*wanted, 1)
     count, interval, patience = (
         int(str(values["count"])),
         float(str(values["interval"])),
