@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from netemu.api import codec, meta, selectors
 from netemu.model import expect, flows, worlds
 from netemu.netpol import walk
 from netemu.verify import clusters as states
@@ -61,8 +63,39 @@ class Asked(NamedTuple):
         return self.textbook == self.model == self.tables
 
 
+def ask(story, documents, families, ports):
+    """Every pod about every pod, itself too. `documents`: Namespaces, pods and policies."""
+    book = textbook.Textbook(*documents)
+    world = story.world()
+    judge = expect.of(world).judge
+    held = {name: walk.of(one.elements()) for name, one in story.books.items()}
+    pods = [
+        (pod, worlds.pod_party(world.pod(*reversed(textbook.name_of(pod)))))
+        for pod in filter(is_plain, book.pods)
+    ]
+    for (one, source), (other, target), family in itertools.product(pods, pods, families):
+        mine, theirs = (textbook.address_of(pod, family) for pod in (one, other))
+        ends = ipaddress.ip_address(mine), ipaddress.ip_address(theirs)
+        for protocol, port in ports:
+            flow = flows.Flow(source, theirs, port, protocol, family)
+            packet = walk.Packet(*ends, protocol.lower(), port)
+            yield Asked(
+                flow,
+                book.allows(one, other, family, protocol, port),
+                not judge(flow).words & {"dropped", "unreachable"},
+                one is other or stories.passes(held, source, target, packet),
+            )
+
+
+def is_plain(pod):
+    """It runs in a network of its own, and no two of its ports have one name."""
+    names = [port["name"] for container in pod["spec"]["containers"] for port in container["ports"]]
+    running = pod["status"]["phase"] == "Running" and not pod["spec"].get("hostNetwork")
+    return running and len(set(names)) == len(names)
+
+
 class Cluster:
-    """Goes from state to state; asks all three about every flow."""
+    """Goes from state to state."""
 
     def __init__(self):
         self.story, self.state = stories.Story(), {}
@@ -80,25 +113,8 @@ class Cluster:
         self.state = state
 
     def ask(self, families):
-        """Every pod about every pod, itself too, at every port."""
-        found = {kind: [document(k, t) for k, t in self.state.items() if k.kind == kind] for kind in KINDS}
-        book = textbook.Textbook(*found.values())
-        judge = expect.of(self.story.world()).judge
-        held = {name: walk.of(one.elements()) for name, one in self.story.books.items()}
-        held_pods = self.story.objects["pod"]
-        pods = [(pod, worlds.pod_party(held_pods[textbook.name_of(pod)])) for pod in book.pods]
-        for (one, source), (other, target), family in itertools.product(pods, pods, families):
-            mine, theirs = (textbook.address_of(pod, family) for pod in (one, other))
-            ends = ipaddress.ip_address(mine), ipaddress.ip_address(theirs)
-            for protocol, port in PORTS:
-                flow = flows.Flow(source, theirs, port, protocol, family)
-                packet = walk.Packet(*ends, protocol.lower(), port)
-                yield Asked(
-                    flow,
-                    book.allows(one, other, family, protocol, port),
-                    judge(flow).outcome == "ok",
-                    one is other or stories.passes(held, source, target, packet),
-                )
+        documents = [[document(k, t) for k, t in self.state.items() if k.kind == kind] for kind in KINDS]
+        return ask(self.story, documents, families, PORTS)
 
 
 @pytest.fixture(scope="module")
@@ -173,32 +189,55 @@ def test_textbook_model_and_tables_agree_about_everything(family, cluster, recor
     assert not wrong
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
-@given(clusters.histories())
-def test_textbook_and_model_agree_about_clusters_at_random(history):
-    """All forms of policies, without those of clusters, which the textbook does not know."""
-    first, steps = history
-    found = {"space": {}, "pod": {}, "policy": {}}
+@st.composite
+def policed(draw):
+    """Namespaces, pods and NetworkPolicies at random; the textbook knows no ClusterNetworkPolicies."""
+    spaces = [clusters.namespace(space, draw(clusters.labels)) for space in clusters.SPACES]
+    pods = [draw(clusters.pods(space, name)) for space in clusters.SPACES for name in clusters.NAMES]
+    policies = [draw(clusters.policies(space, name)) for space in clusters.SPACES for name in ("p", "q")]
+    return spaces, pods, policies
+
+
+RANDOM = settings(deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@settings(RANDOM, max_examples=40)
+@given(policed())
+def test_they_agree_about_clusters_at_random(documents):
+    compare(documents)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@settings(RANDOM, max_examples=1500)
+@given(policed())
+def test_they_agree_about_many_clusters_at_random(documents):
+    compare(documents)
+
+
+def compare(documents):
     story = stories.Story()
-    for kind, key, one in (*first, *steps):
-        if kind != "cluster":
-            story.apply([(kind, key, one)])
-            found[kind].pop(key, None)
-            found[kind].update({key: one} if one else {})
-    world = story.world()
-    judge = expect.of(world).judge
-    book = textbook.Textbook(*(kind.values() for kind in found.values()))
-    pods = [(pod, world.pod(*reversed(textbook.name_of(pod)))) for pod in book.pods if is_plain(pod)]
-    for (one, source), (other, _), family in itertools.product(pods, pods, (4, 6)):
-        for protocol, port in itertools.product(clusters.PROTOCOLS, clusters.PORTS):
-            address = textbook.address_of(other, family)
-            said = judge(flows.Flow(worlds.pod_party(source), address, port, protocol, family))
-            dropped = not book.allows(one, other, family, protocol, port)
-            assert ("dropped" in said.words) is dropped, (one, other, family, protocol, port)
+    for kind, several in zip(KINDS.values(), documents, strict=True):
+        names = ((one["metadata"].get("namespace", ""), one["metadata"]["name"]) for one in several)
+        story.apply(zip(itertools.repeat(kind), names, several))
+    ports = list(itertools.product(clusters.PROTOCOLS, clusters.PORTS))
+    assert [one for one in ask(story, documents, (4, 6), ports) if not one.agreed] == []
 
 
-def is_plain(pod):
-    """It runs in a network of its own, and no two of its ports have one name."""
-    names = [port["name"] for container in pod["spec"]["containers"] for port in container["ports"]]
-    running = pod["status"]["phase"] == "Running" and not pod["spec"]["hostNetwork"]
-    return running and len(set(names)) == len(names)
+def test_selectors_are_read_alike():
+    """All of two requirements. Model and enforcer read selectors by the same code; the textbook does not."""
+    keys, values = ("a", "b"), (["1"], ["2"], ["1", "2"])
+    expressions = [
+        *itertools.product(keys, ("In", "NotIn"), values),
+        *itertools.product(keys, ("Exists", "DoesNotExist"), [[]]),
+    ]
+    requirements = [{"key": key, "operator": how, "values": found} for key, how, found in expressions]
+    labelled = [
+        {key: value for key, value in zip(keys, pair, strict=True) if value}
+        for pair in itertools.product(("", "1", "2"), repeat=2)
+    ]
+    for pair, plain in itertools.product(itertools.combinations(requirements, 2), labelled):
+        document = {"matchLabels": plain, "matchExpressions": list(pair)}
+        selector = selectors.of(codec.convert(meta.LabelSelector, document))
+        for labels in labelled:
+            assert selector.matches(labels) is textbook.selects(document, labels), (document, labels)
