@@ -95,6 +95,7 @@ def test_with_via_gateway_a_service_leads_from_port_to_port_and_back(machine, ne
         machine.namespace(name)
         document = network if name == "old" else network | {"viaGateway": True}
         results[name] = machine.call("ADD", document, name).document
+        assert machine.pings(name, "10.244.1.1")
     for key in ("iptables", "ip6tables"):
         machine.run("host", "sh", "-c", f"echo 1 > /proc/sys/net/bridge/bridge-nf-call-{key}")
     services = ("10.96.0.80", "fd00:96::80")

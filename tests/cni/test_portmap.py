@@ -20,6 +20,8 @@ def town(machine, network):
     for name in ("a", "b"):
         machine.namespace(name)
         results[name] = machine.within("ADD", network, name).document
+        assert machine.pings(name, "10.244.1.1")
+    assert machine.pings("outside", "192.0.2.1")
     machine.run("host", "ip", "addr", "add", "192.0.2.77/24", "dev", "up0")
     return machine, results
 
