@@ -83,8 +83,8 @@ def test_the_kinds_of_all_modes_sizes_and_timeouts_are_different_numbers():
     assert max(shape.kind for shape in shapes) < 1 << 32
 
 
-def place(one, *slices, previous=None):
-    return plan.place(changes.State(one, slices), HERE, previous, IDENTITIES)
+def place(one, *slices, previous=None, identities=IDENTITIES):
+    return plan.place(changes.State(one, slices), HERE, previous, identities)
 
 
 def test_the_document_of_a_small_cluster():
@@ -104,6 +104,7 @@ def test_the_document_of_a_small_cluster():
             key("sticky"): place(
                 service("sticky", 13, families=1, ports=((80, "tcp", 30082),), affinity_seconds=10800),
                 members("sticky", (3, "here"), (4, "there")),
+                identities=itertools.count(1),
             ),
             key("empty"): place(service("empty", 12, families=1, external_ips=("198.51.100.1",))),
         }
