@@ -50,6 +50,20 @@ class Target(NamedTuple):
             raise errors.Rejected(f"{self.shown} has no {f'IPv{family} ' if family else ''}address")
         return self.hosts[chosen], chosen
 
+    @property
+    def place(self) -> places.Place:
+        """As a scenario calls it."""
+        kind, _, name = self.shown.partition(" ")
+        namespace, _, name = name.rpartition("/")
+        if self.shown == "outside":
+            return places.Place("outside")
+        if self.shown == "localhost":
+            return places.Place("localhost")
+        kinds: dict[str, places.Kind] = {"pod": "pod", "Service": "service", "node": "node"}
+        if kind in kinds:
+            return places.Place(kinds[kind], name, namespace)
+        return places.Place("address" if worlds.is_address(self.shown) else "name", self.shown)
+
 
 class Finder:
     """Looks up in a world. `namespace` is where names without one are; `workloads` as `imagine` has them."""

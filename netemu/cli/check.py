@@ -54,6 +54,7 @@ def command(
     if len(folders) != (2 if compare else 1):
         wanted = "--diff takes two folders: OLD NEW" if compare else "check takes one folder"
         raise errors.Rejected(wanted, hint="netemu check deploy/ --static")
+    options.writable(json_file, junit_file)
     if compare and (expect_file or junit_file or images):
         raise errors.Rejected("--diff expects nothing and runs nothing", hint="its report is --json FILE")
     if compare:

@@ -54,6 +54,7 @@ def command(
 
     from netemu.verify import fuzzlabs
 
+    options.writable(out)
     seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
     asked = fuzzlabs.Asked(name, seed, steps, seconds, proxy, pods)
     with screen.Progress(quiet=quiet) as progress:

@@ -58,6 +58,21 @@ def only_root(command: str) -> None:
         raise errors.Rejected("only root may change the packet filter", hint=f"sudo netemu {command} …")
 
 
+def writable(*paths: str | None) -> None:
+    """Rejected when a report could not be written there, which is better known before the work than after."""
+    from netemu.base import errors
+
+    for path in paths:
+        if path and path != "-":
+            folder = os.path.dirname(path) or "."
+            if os.path.isdir(path):
+                raise errors.Rejected(f"{path} is a directory", hint="name a file")
+            if not os.path.isdir(folder):
+                raise errors.Rejected(f"{path}: there is no directory {folder}")
+            if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+                raise errors.Rejected(f"{path}: may not be written")
+
+
 def open_lab(name: str) -> "handle.Handle":
     """The lab of that name. Rejected when it is not up."""
     from netemu.lab import handle

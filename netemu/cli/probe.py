@@ -82,6 +82,7 @@ def command(
     from netemu.lab import config
     from netemu.scenario import judge, report, scenarios
 
+    verify.one_report(junit, as_json=as_json)
     if not (sender or target or port or via or icmp or connect_only):
         return _truth(
             name,
@@ -107,8 +108,10 @@ def command(
     shown = tuple(result for result in results if not (diff and result.ok))
     if as_json:
         click.echo(json.dumps([report.probe_document(result) for result in shown], indent=2))
-    elif shown or not results:
-        for line in _lines(shown):
+    elif junit != "-":
+        for line in (
+            _lines(shown) if shown or not results else [f"all {len(results)} flows agree with the model"]
+        ):
             click.echo(line)
     return 0 if results and all(result.ok for result in results) else 1
 
@@ -131,7 +134,7 @@ def _check(
     sctp = "SCTP" in protocols
     if sctp and ("name" in via or (target or "").startswith("name ")):
         raise errors.Rejected("SCTP is asked by address alone", hint="leave out the name, or --protocol SCTP")
-    check = scenarios.Check(
+    return scenarios.Check(
         name="probe",
         senders=_place(sender or ""),
         targets=_place(target or ""),
@@ -147,7 +150,6 @@ def _check(
         within=0.0,
         defined="netemu probe",
     )
-    return check
 
 
 def _truth(
@@ -162,6 +164,7 @@ def _truth(
     quiet: bool,
 ) -> int:
     """Every pod to every pod and Service, in one round."""
+    from netemu.base import errors
     from netemu.cli import truth
     from netemu.verify import cases, report
 
@@ -178,11 +181,17 @@ def _truth(
 
     with screen.Progress(quiet=quiet) as progress:
         results, _, seconds = verify.measure(name, wanted, SETTLE, progress)
+    if not results:
+        raise errors.Rejected(
+            "nothing to measure: no pod that runs has such a port", hint="netemu get pods -A"
+        )
     verify.write_junit(junit, "probe", results)
     shown = [result for result in results if not (diff and result.ok)]
     paint = screen.painter(sys.stdout)
     if as_json:
         click.echo(json.dumps(report.document(shown, lab=name, seconds=seconds), indent=2))
+        return 0 if all(result.ok for result in results) else 1
+    if junit == "-":
         return 0 if all(result.ok for result in results) else 1
     lines = truth.differences(shown, paint) if diff else truth.matrices(shown, paint, width=screen.columns())
     for line in (*lines, f"{truth.summary(results, paint)} ({seconds:.2f} s)"):
@@ -247,10 +256,15 @@ async def _measure(
 
     from netemu.base import clock
     from netemu.scenario import measuring, run, watching
+    from netemu.verify import measure
 
     lab = options.open_lab(lab_name)
     loop = asyncio.get_running_loop()
-    async with options.client(lab) as client, watching.watching(client, clock.SystemClock()) as watcher:
+    async with (
+        options.client(lab) as client,
+        watching.watching(client, clock.SystemClock()) as watcher,
+        measure.answering_outside(lab),
+    ):
         end = loop.time() + SETTLE
         while True:
             world = run.world_of(watcher.snapshot(), lab)
@@ -284,7 +298,8 @@ def _lines(results: Any) -> list[str]:
     for result in results:
         spent = max((answer.total_s for answer in result.answers), default=0.0)
         said = result.answers[0].endpoint if result.answers else ""
-        measured = f"{result.measured}, {spent * 1000:.1f} ms" + (f", {said} answered" if said else "")
+        took = f", {spent * 1000:.1f} ms" if spent else ""  # by hand many are asked at once
+        measured = f"{result.measured}{took}" + (f", {said} answered" if said else "")
         who, _, what = report.title(result).partition(" to ")
         host = result.probe.target.host
         what = what.replace(f" {host}, {host}:", f" {host}:")  # "name web, web:80"

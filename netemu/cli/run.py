@@ -56,6 +56,7 @@ def command(
     from netemu.base import clock, ids
     from netemu.scenario import run, scenarios
 
+    options.writable(json_file, junit_file)
     wanted = scenarios.load(scenario)
     time = clock.SystemClock()
     try:

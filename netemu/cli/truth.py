@@ -14,9 +14,7 @@ SYMBOLS = {
     "no-such-name": "?",
     "no-source": "!",
 }
-LEGEND = (
-    "✓ reached   · dropped   x refused   - unreachable   ? no such name   measured≠expected, IPv4 then IPv6"
-)
+LEGEND = "✓ reached   · dropped   x refused   - unreachable   ? no such name   measured≠expected   IPv4/IPv6"
 _GAP, _INDENT = 2, 2
 
 Cells = dict[tuple[str, str], str]
@@ -98,7 +96,7 @@ def _cells(results: Sequence[judge.Result], paint: Paint) -> Cells:
 
 def _cell(group: Sequence[judge.Result], paint: Paint) -> str:
     texts = [_text(result, paint) for result in sorted(group, key=lambda r: r.case.flow.family)]
-    return texts[0] if len(set(texts)) == 1 else "".join(texts)
+    return texts[0] if len(set(texts)) == 1 else "/".join(texts)
 
 
 def _text(result: judge.Result, paint: Paint) -> str:

@@ -52,6 +52,7 @@ def command(
     """
     from netemu.cli import truth
 
+    one_report(junit, as_json=as_json)
     with screen.Progress(quiet=quiet) as progress:
         results, shared, seconds = measure(
             name, lambda case: not only or case.kind in only, within, progress, spread=spread
@@ -62,7 +63,7 @@ def command(
 
         found = report.document(results, lab=name, seconds=seconds, spread=shared)
         click.echo(json.dumps(found, indent=2))
-    else:
+    elif junit != "-":
         paint = screen.painter(sys.stdout)
         for line in truth.differences(every, paint):
             click.echo(line)
@@ -92,6 +93,15 @@ async def measure(
             progress("measuring who gets Services' connections")
         shared = await meter.spread(results, within=within) if spread else ()
         return results, shared, loop.time() - began
+
+
+def one_report(junit: str | None, *, as_json: bool) -> None:
+    """Rejected, before anything is measured, if stdout is to have two reports or a file cannot be written."""
+    from netemu.base import errors
+
+    if junit == "-" and as_json:
+        raise errors.Rejected("stdout takes one report", hint="--junit FILE")
+    options.writable(junit)
 
 
 def write_junit(path: str | None, title: str, results: Any) -> None:

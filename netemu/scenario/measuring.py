@@ -4,16 +4,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from netemu.lab import handle
-from netemu.model import verdicts, worlds
+from netemu.model import expect, flows, worlds
 from netemu.probe import ask, names, questions, rounds
 from netemu.scenario import judge, plan, scenarios, sources
 
 DEADLINE = 1.5
 _PAUSE = 0.1
 _PROTOCOLS: dict[str, questions.Protocol] = {"TCP": "TCP", "UDP": "UDP", "SCTP": "SCTP"}
-_UNDECIDED = verdicts.one(
-    verdicts.UNKNOWN, verdicts.Reason("route", "echo requests are answered by whoever holds the address")
-)
 
 
 async def measure(
@@ -67,10 +64,14 @@ async def echo(
         questions.Question(where[sender], host, 0, "ICMP", 6 if ":" in host else 4)
         for sender, host in planned
     ]
+    expected = [
+        expect.expect(world, flows.Flow(sender.party, host, 0, "ICMP", 6 if ":" in host else 4))
+        for sender, host in planned
+    ]
     answers = await asyncio.to_thread(rounds.Prober(deadline=deadline).measure, asked)
     return tuple(
-        judge.judge(probe._replace(protocol="ICMP", verdict=_UNDECIDED), [answer], world)
-        for probe, answer in zip(planned.values(), answers, strict=True)
+        judge.judge(probe._replace(protocol="ICMP", verdict=verdict), [answer], world)
+        for probe, verdict, answer in zip(planned.values(), expected, answers, strict=True)
     )
 
 

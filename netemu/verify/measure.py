@@ -236,10 +236,17 @@ async def metering(
     client: api.Client, lab: handle.Handle, *, prober: rounds.Prober | None = None
 ) -> AsyncIterator[Meter]:
     """A meter, somebody outside who answers at OUTSIDE_PORT, and nobody whose refusals are rationed."""
+    async with answering_outside(lab):
+        await sources.unrationed(lab)
+        yield Meter(client, lab, prober or rounds.Prober())
+
+
+@contextlib.asynccontextmanager
+async def answering_outside(lab: handle.Handle) -> AsyncIterator[None]:
+    """Somebody outside who answers at OUTSIDE_PORT, as long as this lasts."""
     async with contextlib.AsyncExitStack() as stack:
         with contextlib.suppress(OSError):  # taken: then somebody is there already
             await stack.enter_async_context(
                 listen.listening(str(lab.netns("outside")), OUTSIDE_PORT, "outside")
             )
-        await sources.unrationed(lab)
-        yield Meter(client, lab, prober or rounds.Prober())
+        yield

@@ -1,12 +1,15 @@
 """What a verification found, as values: differences together that belong together, JSON, JUnit. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 from netemu.model import worlds
 from netemu.verify import judge
+
+
+View = tuple[str, Callable[[judge.Result], object]]
 
 
 class Difference(NamedTuple):
@@ -43,11 +46,21 @@ def common(results: Sequence[judge.Result]) -> str:
     wrong = [result for result in results if not result.ok]
     if len(wrong) < 3:
         return ""
-    for text, of in _VIEWS:
+    where = next((text.format(value) for text, value in _shared(_WHERE, wrong, results)), "")
+    how = " and ".join(value for _, value in _shared(_HOW, wrong, results))
+    if not where:
+        return f"all of it is {how}" if how else ""
+    return f"{where}, {how}" if how else where
+
+
+def _shared(
+    views: Iterable[View], wrong: Sequence[judge.Result], results: Sequence[judge.Result]
+) -> Iterator[tuple[str, str]]:
+    """What all that is wrong has in common, and something that is right has not."""
+    for text, of in views:
         values = {of(result) for result in wrong}
         if len(values) == 1 and (value := values.pop()) and any(of(r) != value for r in results if r.ok):
-            return text.format(value)
-    return ""
+            yield text, str(value)
 
 
 def _between(result: judge.Result) -> str:
@@ -68,14 +81,16 @@ def _sender(result: judge.Result) -> worlds.Party:
     return result.case.flow.source
 
 
-_VIEWS = (
+_WHERE: tuple[View, ...] = (
     ("all of it is between {}", _between),
     ("all of it is sent by {}", _sender),
     ("all of it is to {}", lambda result: result.case.target),
     ("all of it is sent from {}", lambda result: _sender(result).node),
     ("all of it is to pods on {}", lambda result: "".join(_target_nodes(result))),
-    ("all of it is {}", lambda result: f"IPv{result.case.flow.family}"),
-    ("all of it is {}", lambda result: result.case.flow.protocol),
+)
+_HOW: tuple[View, ...] = (
+    ("{}", lambda result: f"IPv{result.case.flow.family}"),
+    ("{}", lambda result: result.case.flow.protocol),
 )
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import random
+from xml.etree import ElementTree
 
 import pytest
 
@@ -153,6 +154,16 @@ def test_explain_answers_for_the_lab_that_is_up(lab, capsys):
         ends = ["pod a in x", "pod b in x", "--port", "80", "--via", "address"]
         assert main.run(["probe", *ends, "--name", NAME, "-q"]) == 0
         assert "dropped" in capsys.readouterr().out
+        for words, said in (
+            (["x/b", "x/a:80", "--diff"], "all 2 flows agree with the model"),
+            (["x/b", "203.0.113.10:8080"], "outside answered"),
+            (["x/a", "x/b", "--icmp"], "dropped"),
+        ):
+            assert main.run(["probe", *words, "--name", NAME, "-q"]) == 0
+            assert said in capsys.readouterr().out
+        assert main.run(["probe", "x/b", "x/a", "--protocol", "SCTP", "--junit", "-", "--name", NAME]) == 0
+        assert ElementTree.fromstring(capsys.readouterr().out).get("name") == "probe"
+        assert main.run(["probe", "1.2.3.4", "x/b:80", "--name", NAME]) == 2
 
 
 @pytest.mark.timeout(300)

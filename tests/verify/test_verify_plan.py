@@ -234,6 +234,9 @@ def test_differences_are_told_once_with_what_they_have_in_common():
     ]
     assert report.common(results()) == "all of it is between worker-1 and worker-2"
     assert report.common(results()[1:]) == ""  # two say little
+    right = results()[4]
+    udp = right._replace(case=right.case._replace(flow=right.case.flow._replace(protocol="UDP")))
+    assert report.common([*results(), udp]) == "all of it is between worker-1 and worker-2, TCP"
 
 
 def test_the_truth_table_shows_measured_beside_expected():
@@ -242,7 +245,7 @@ def test_the_truth_table_shows_measured_beside_expected():
         "TCP",
         "           b:80  a:80",
         "  a        ·≠✓   ✓",
-        "  b              ·≠✓✓",
+        "  b              ·≠✓/✓",
         "  outside        -",
     ]
     assert truth.summary(results(), lambda _style, text: text) == "3 of 6 flows differ from the model"
