@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from netemu.cli import options, screen
+from netemu.cli import options, screen, verify
 
 _EXAMPLE = """
 netemu fuzz --steps 50
@@ -57,24 +57,29 @@ def command(
     options.writable(out)
     seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
     asked = fuzzlabs.Asked(name, seed, steps, seconds, proxy, pods)
-    with screen.Progress(quiet=quiet) as progress:
-        if mutations:
-            score = fuzzlabs.mutate(asked, progress)
-        else:
-            walked = fuzzlabs.walk(asked, progress, keep=keep)
+    try:
+        with screen.Progress(quiet=quiet) as progress:
+            if mutations:
+                score = fuzzlabs.mutate(asked, progress)
+            else:
+                walked = fuzzlabs.walk(asked, progress, keep=keep)
+    except KeyboardInterrupt:
+        click.echo(f"the walk was: {asked.command(steps)}{' --mutations' if mutations else ''}", err=True)
+        raise
     paint = screen.painter(sys.stdout)
     if mutations:
         click.echo("\n".join(score.lines()))
         return 0 if score.reported >= _ENOUGH * len(score.tried) else 1
-    for line in _lines(walked, asked, paint):
-        click.echo(line)
     if out and walked.failure:
-        with click.open_file(out, "w", encoding="utf-8") as file:
-            file.write(fuzzlabs.manifests(walked.failure))
+        verify.write(out, fuzzlabs.manifests(walked.failure))
+    for line in _lines(walked, asked, out, paint):
+        click.echo(line)
+    if keep and walked.failure:
+        click.echo(f"the lab stays up, with these objects: netemu status --name {name}")
     return 1 if walked.failure else 0
 
 
-def _lines(walked: Any, asked: Any, paint: Any) -> Any:
+def _lines(walked: Any, asked: Any, out: str | None, paint: Any) -> Any:
     from netemu.cli import truth
     from netemu.verify import fuzzlabs
 
@@ -86,9 +91,15 @@ def _lines(walked: Any, asked: Any, paint: Any) -> Any:
         yield f"{verdict}  ({ways}; the slowest took {walked.slowest:.1f} s to agree)"
         return
     failure = walked.failure
-    yield paint("bad", f"step {failure.number} ({failure.step}) leads to what the model does not allow")
+    where = f"step {failure.number} ({failure.step}) leads" if failure.number else "the very beginning leads"
+    yield paint("bad", f"{where} to what the model does not allow")
     yield ""
     yield from truth.differences(failure.results, paint)
     yield paint("head", "the fewest objects found that fail:")
-    yield fuzzlabs.manifests(failure)
+    if out not in (None, "-"):
+        yield f"in {out}"
+    elif out is None:
+        yield fuzzlabs.manifests(failure)
     yield f"again: {asked.command(failure.number)}"
+    if not failure.steps:
+        yield f"   or: {asked.by_hand(out if out not in (None, '-') else 'FILE')}"

@@ -25,7 +25,7 @@ Progress = Callable[[str], None]
 class Failure(NamedTuple):
     """What disagrees. `state` and the `steps` after it are the smallest found that lead there."""
 
-    number: int  # of the step, from 1
+    number: int  # of the step, from 1; 0: what the walk begins with
     step: clusters.Step
     results: tuple[judge.Result, ...]
     state: clusters.State
@@ -146,6 +146,7 @@ class Fuzzer:
         return await self._fails(state)
 
     async def _fails(self, state: clusters.State) -> bool:
+        self._progress(f"making it small: {len(state)} objects are tried")
         return bool(await self._wrong(state))
 
     async def _wrong(self, state: clusters.State) -> tuple[judge.Result, ...]:

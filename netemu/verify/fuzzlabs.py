@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import json
 import random
 from collections.abc import Awaitable, Callable, Iterator
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 
@@ -38,8 +39,19 @@ class Asked(NamedTuple):
     @property
     def lab(self) -> config.LabConfig:
         """A control plane and two workers."""
+        return config.parse({"name": self.name, **self._document})
+
+    @property
+    def _document(self) -> dict[str, Any]:
         proxy = {"proxy": {"mode": self.proxy}} if self.proxy != "nftables" else {}
-        return config.parse({"name": self.name, "nodes": 3, "network": {"pods": self.pods}, **proxy})
+        network = {"network": {"pods": self.pods}} if self.pods != "bridged" else {}
+        return {"nodes": 3, **network, **proxy}
+
+    def by_hand(self, file: str) -> str:
+        """What makes such a lab, puts a file's objects into it, and verifies that."""
+        lab = self._document
+        up = "netemu up" if lab.keys() == {"nodes"} else f"echo '{json.dumps(lab)}' | netemu up -f /dev/stdin"
+        return f"{up} && netemu apply -f {file} && netemu verify"
 
 
 def walk(asked: Asked, progress: Progress, *, keep: bool = False) -> fuzzing.Walked:

@@ -8,7 +8,6 @@ from xml.etree import ElementTree
 from netemu.model import worlds
 from netemu.verify import judge
 
-
 View = tuple[str, Callable[[judge.Result], object]]
 
 
