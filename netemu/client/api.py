@@ -103,7 +103,7 @@ class Client:
             ("allowWatchBookmarks", "true"),
             *_selectors(labels, fields),
         )
-        response = await self._send("GET", kinds.of(kind).path(namespace), query)
+        response = await self.raw("GET", kinds.of(kind).path(namespace), query=query)
         if isinstance(response.body, bytes):
             raise _refusal(response.status, response.body)
         if response.status != 200:
@@ -194,9 +194,13 @@ class Client:
         headers: messages.Fields = (),
     ) -> messages.Response:
         """Any request, as it is; a refusal is a Response too. Unavailable."""
-        return await self._send(method, path, query, body, headers)
-
-    # -- sending
+        given = {name for name, _ in headers}
+        own = tuple(pair for pair in self._headers if pair[0] not in given) if given else self._headers
+        request = messages.Request(method, path, query, (*own, *headers), body)
+        try:
+            return await self._transport.send(request)
+        except base_errors.Transient as error:
+            raise _unavailable(error) from None
 
     async def _call(
         self,
@@ -208,27 +212,11 @@ class Client:
         content_type: str = _JSON,
     ) -> bytes:
         headers = (("content-type", content_type),) if body else ()
-        response = await self._send(method, path, query, body, headers)
+        response = await self.raw(method, path, query=query, body=body, headers=headers)
         data = await _whole(response)
         if response.status >= 400:
             raise _refusal(response.status, data)
         return data
-
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        query: messages.Fields = (),
-        body: bytes = b"",
-        headers: messages.Fields = (),
-    ) -> messages.Response:
-        given = {name for name, _ in headers}
-        own = tuple(pair for pair in self._headers if pair[0] not in given) if given else self._headers
-        request = messages.Request(method, path, query, (*own, *headers), body)
-        try:
-            return await self._transport.send(request)
-        except base_errors.Transient as error:
-            raise _unavailable(error) from None
 
 
 def _selectors(labels: str, fields: str) -> messages.Fields:
