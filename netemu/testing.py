@@ -109,6 +109,7 @@ class Packets(list[Any]):
 
     def wait(self, count: int = 1, *, timeout: float = 10.0) -> "Packets":
         """Until so many are there. TimeoutError when they are not."""
+        __tracebackhide__ = True
         with self._came:
             if not self._came.wait_for(lambda: len(self) >= count, timeout):
                 raise TimeoutError(f"{len(self)} packets instead of {count} in {timeout:g} s")
@@ -130,13 +131,17 @@ class Lab:
 
     def apply(self, *paths: str | Path, text: str = "", namespace: str = "default") -> None:
         """Apply manifests (files, directories, YAML) and wait until they are ready. Rejected when not."""
+        __tracebackhide__ = True
         self._do(lambda client: self._apply(client, list(map(str, paths)), text, namespace))
 
     async def _apply(self, client: api.Client, paths: list[str], text: str, namespace: str) -> None:
         with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
             file.write(text)
             file.flush()
-            wanted = manifests.read([*paths, *([file.name] if text else [])], namespace=namespace)
+            try:
+                wanted = manifests.read([*paths, *([file.name] if text else [])], namespace=namespace)
+            except errors.Rejected as error:
+                raise errors.Rejected(error.message.replace(file.name, "text"), hint=error.hint) from None
         for manifest in wanted:
             await applying.apply(client, manifest)
         objects = [ready.Applied(one.kind.kind, one.namespace, one.name) for one in wanted]
@@ -160,6 +165,7 @@ class Lab:
         Without a protocol it is that of the target's port, else TCP; without a `family` (4 or 6), both that
         the two have. ICMP is a protocol without a port. Outside, somebody answers on port 8080.
         """
+        __tracebackhide__ = True
         dial = _Dial(sender, target, protocol, family, namespace)
         found = self._do(lambda client: self._connectivity(client, dial))
         self.asked.append(found)
@@ -238,7 +244,11 @@ class Lab:
             async with connect.from_kubeconfig(self.handle.kubeconfig) as client:
                 return await work(client)
 
-        return asyncio.run(run())
+        __tracebackhide__ = True  # a test's author needs no line of ours
+        try:
+            return asyncio.run(run())
+        except errors.Rejected as error:
+            raise errors.Rejected(f"{error.message}{f' ({error.hint})' if error.hint else ''}") from None
 
 
 class _Dial(NamedTuple):

@@ -14,6 +14,14 @@ FAILING = """
 
 def test_that_fails(connectivity):
     assert connectivity("client", "pod/web:80").ok
+
+
+def test_that_is_misspelt(connectivity):
+    connectivity("client", "wbe:80")
+
+
+def test_that_applies_nonsense(netemu_lab):
+    netemu_lab.apply(text="apiVersion: v1\\nkind: Pod\\nmetadata: {name: x}\\nspec: {containrs: []}")
 """
 
 
@@ -31,11 +39,14 @@ def test_a_project_that_uses_it(pytester, monkeypatch, tmp_path, arguments):
     for name, text in FILES.items():
         (pytester.path / name).write_text(text + (FAILING if name.endswith(".py") else ""))
     result = pytester.runpytest_subprocess(*arguments)
-    result.assert_outcomes(passed=3, failed=1)
+    result.assert_outcomes(passed=3, failed=3)
     output = result.stdout.str()
     assert "<client -> pod/web:80: dropped, as the model says" in output
     assert "measured, and what the model says" in output
     assert "default/deny-all" in output
+    assert "there is no target 'wbe' in Namespace default (did you mean 'web'?)" in output
+    assert 'Rejected: text:4: unknown field "spec.containrs"' in output
+    assert "netemu/testing.py" not in output  # what fails is the test, not a line of netemu
     assert not (tmp_path / "labs").exists() or not os.listdir(tmp_path / "labs")
 
 
