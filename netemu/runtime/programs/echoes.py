@@ -8,6 +8,7 @@ import time
 import urllib.parse
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 from netemu.runtime.programs import flags, serving, sockets
 from netemu.runtime.programs.conversations import Handler, Later, Reply, Request, say
@@ -66,42 +67,41 @@ def whoami(argv: list[str]) -> int:
     )
 
     def page(request: Request) -> Reply:
-        if request.path == "/health":
-            return Reply(200)
-        if request.path == "/bench":
-            return Reply(200, b"1")
-        if request.path == "/api":
-            host = request.headers.get("host", "")
-            headers = {name.title(): [value] for name, value in request.headers.items() if name != "host"}
-            about = {
-                "hostname": serving.hostname(),
-                "ip": list(_addresses()),
-                "headers": headers,
-                "url": request.target,
-                "host": host,
-                "method": request.method,
-            }
-            return _json(
-                {
-                    **about,
-                    "remoteAddr": sockets.text(request.peer),
-                    **({"name": values["name"]} if values["name"] else {}),
-                }
-            )
-        lines = [*([f"Name: {values['name']}"] if values["name"] else []), f"Hostname: {serving.hostname()}"]
-        lines += [f"IP: {ip}" for ip in _addresses()]
-        lines += [
-            f"RemoteAddr: {sockets.text(request.peer)}",
-            f"{request.method} {request.target} {request.version}",
-        ]
-        lines.append(f"Host: {request.headers.get('host', '')}")
-        lines += sorted(
-            f"{name.title()}: {value}" for name, value in request.headers.items() if name != "host"
-        )
-        return Reply(200, "\n".join((*lines, "", "")).encode())
+        match request.path:
+            case "/health":
+                return Reply(200)
+            case "/bench":
+                return Reply(200, b"1")
+            case "/api":
+                return _json(_about(request, values["name"]))
+        return Reply(200, "\n".join((*_lines(request, values["name"]), "", "")).encode())
 
     print(f"Starting up on port {values['port']}", flush=True)
     return _run(int(values["port"]), page)
+
+
+def _about(request: Request, name: str) -> dict[str, Any]:
+    return {
+        "hostname": serving.hostname(),
+        "ip": list(_addresses()),
+        "headers": {key.title(): [value] for key, value in request.headers.items() if key != "host"},
+        "url": request.target,
+        "host": request.headers.get("host", ""),
+        "method": request.method,
+        "remoteAddr": sockets.text(request.peer),
+        **({"name": name} if name else {}),
+    }
+
+
+def _lines(request: Request, name: str) -> Iterator[str]:
+    if name:
+        yield f"Name: {name}"
+    yield f"Hostname: {serving.hostname()}"
+    yield from (f"IP: {ip}" for ip in _addresses())
+    yield f"RemoteAddr: {sockets.text(request.peer)}"
+    yield f"{request.method} {request.target} {request.version}"
+    yield f"Host: {request.headers.get('host', '')}"
+    yield from sorted(f"{key.title()}: {value}" for key, value in request.headers.items() if key != "host")
 
 
 def echo_server(_: list[str]) -> int:
