@@ -58,7 +58,13 @@ def command(
     import platform
     import sys
 
+    from netemu.base import errors
     from netemu.netpol import agent
+
+    host, _, port = metrics_bind_address.rpartition(":")
+    if metrics_bind_address and not (host and port.isdigit() and int(port) < 1 << 16):
+        hint = "as 127.0.0.1:10259 or [::1]:10259"
+        raise errors.Rejected(f"'{metrics_bind_address}' is not an address and a port", hint=hint)
 
     line = "%(asctime)s %(levelname)s %(name)s %(message)s"
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=line)

@@ -94,6 +94,8 @@ async def run(
             await teller.serve_metrics(chosen.metrics, enforcer.metrics)
         await held.synced()  # nothing is programmed from half of the objects
         await answered.wait()
+        if chosen.loud:
+            loop.announce()
         tasks.create_task(loop.watch_over())
         tasks.create_task(reporter.run())
         await loop.program(reporter)
@@ -132,6 +134,14 @@ class Loop:
         policies.subscribe(self._policy)
         self._followed[0] = policies
         self.gate.changed = self._see
+
+    def announce(self) -> None:
+        """Say in the log what there is to enforce, and whether anybody knows this node."""
+        counts = f"NetworkPolicies={len(self._policies)} ClusterNetworkPolicies={len(self._cluster)}"
+        _log.info("enforcing policies on the pods of node %s %s", self._node, counts)
+        if self._node not in self._nodes:
+            known = ", ".join(sorted(self._nodes)) or "none"
+            _log.warning("the API server has no such node node=%s known=%s", self._node, known)
 
     def _pod(self, change: informers.Change[core.Pod]) -> None:
         key = terms.Key(*change.key)
