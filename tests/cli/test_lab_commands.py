@@ -9,8 +9,11 @@ import stat
 import subprocess
 import sys
 
+import click
 import pytest
 import yaml
+
+from netemu.cli import completing
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -278,7 +281,7 @@ spec:
 """
 
 
-def test_kinds_of_ones_own(netemu):
+def test_kinds_of_ones_own(netemu, environment, monkeypatch):
     """Defined by the same files, or known to the API server since; what is wrong in them it says."""
     alone = WIDGETS.partition("---")[0]
     done = netemu("apply", "-f", "-", input=alone)
@@ -291,6 +294,10 @@ def test_kinds_of_ones_own(netemu):
     table = netemu("get", "wd").stdout
     assert [line.split() for line in table.splitlines()] == [["NAME", "SIZE"], ["small", "2"]]
     assert netemu("get", "widgets", "-o", "name").stdout == f"{both[1]}\n"
+    monkeypatch.setenv("NETEMU_STATE_DIR", environment["NETEMU_STATE_DIR"])
+    assert completing.kinds(click.Context(click.Command("get")), click.Argument(["what"]), "wid") == [
+        "widgets"
+    ]
     assert yaml.safe_load(netemu("get", "widget/small", "-o", "yaml").stdout)["spec"] == {"size": 2}
     done = netemu("apply", "-f", "-", input=alone.replace("SIZE", "big"))
     assert done.returncode == 2
