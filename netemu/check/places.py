@@ -97,7 +97,7 @@ class Finder:
                 f"'{text}' is a Service, which sends nothing",
                 hint="name a pod or a workload behind it, as pod/NAME or deploy/NAME",
             )
-        raise self._unknown("sender", text, name, services=False)
+        raise self._unknown("sender", text, name, services=False, home=namespace)
 
     def target(self, text: str, source: worlds.Party) -> Target:
         """What is dialled: the first, where several are meant. Rejected with what was probably meant."""
@@ -230,7 +230,8 @@ class Finder:
             hint = (
                 f"did you mean '{close[0]}'?" if close else f"there is: {', '.join(here[:12] or shown[:12])}"
             )
-        return errors.Rejected(f"there is no {role} '{text}' in Namespace {home}", hint=hint)
+        where = f"in Namespace {home}" if home in self._world.namespace_labels else f"(no Namespace {home})"
+        return errors.Rejected(f"there is no {role} '{text}' {where}", hint=hint)
 
 
 def _offers(target: Target, wanted: tuple[int | None, str | None]) -> bool:

@@ -41,7 +41,14 @@ def lines(answer: Answer) -> Iterator[str]:
         yield f"  note: {reason}"
     if answer.by_name is not None:
         by_name = answer.by_name
-        yield f"  by its name: {next(_headlines(by_name))}"
+        headline = next(_headlines(by_name))
+        yield f"  by its name: {headline}"
+        # Where the name leads elsewhere than to the Service, that is the reason.
+        elsewhere = [reason for reason in by_name.reasons if reason.kind == "name"]
+        if not any(reason.kind == "service" for reason in by_name.reasons):
+            yield from (
+                f"    because {reason}" for reason in elsewhere if not headline.endswith(f": {reason}")
+            )
         for reason in by_name.advice:
             if reason not in verdict.advice:
                 yield f"  note: {reason}"

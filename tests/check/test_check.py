@@ -8,7 +8,6 @@ import pytest
 
 from netemu.base import errors, yamls
 from netemu.check import build, expectations, folders, imagine
-from netemu.cli import main
 from netemu.scenario import manifests, scenarios
 
 PODS = """
@@ -78,23 +77,17 @@ def folder(tmp_path):
     return tmp_path
 
 
-def run(capsys, *arguments):
-    code = main.run(["check", *map(str, arguments)])
-    said = capsys.readouterr()
-    return code, said.out, said.err
-
-
-def test_all_holds(folder, capsys):
-    code, out, _ = run(capsys, folder, "--static")
+def test_all_holds(folder, run):
+    code, out, _ = run("check", folder, "--static")
     assert code == 0, out
     assert "ok   frontend may reach api on 80" in out
     assert "ok   nothing else may (" in out
 
 
-def test_what_does_not_hold_is_explained(folder, capsys):
+def test_what_does_not_hold_is_explained(folder, run):
     policies = folder / "sub" / "policies.yaml"
     policies.write_text(CLOSED.replace("port: 8080", "port: 80"))
-    code, out, _ = run(capsys, folder, "--static")
+    code, out, _ = run("check", folder, "--static")
     assert code == 1
     assert "FAIL frontend may reach api on 80" in out
     assert f"{folder}/expectations.yaml:4" in out
@@ -102,9 +95,9 @@ def test_what_does_not_hold_is_explained(folder, capsys):
     assert "note: policy shop/api: ingress[0] allows tcp/80, which is the Service's port" in out
 
 
-def test_nothing_else_may(folder, capsys):
+def test_nothing_else_may(folder, run):
     (folder / "sub" / "policies.yaml").unlink()
-    code, out, _ = run(capsys, folder, "--static")
+    code, out, _ = run("check", folder, "--static")
     assert code == 1
     assert "FAIL nothing else may" in out
     assert "shop/api-0 -> pod shop/frontend-0 tcp/80 IPv4: ok: shop/frontend-0 answers" in out
@@ -112,9 +105,9 @@ def test_nothing_else_may(folder, capsys):
     assert "shop/frontend-0 -> pod shop/api-0 tcp/8080" not in out
 
 
-def test_json_and_junit(folder, capsys, tmp_path):
+def test_json_and_junit(folder, run, tmp_path):
     (folder / "sub" / "policies.yaml").unlink()
-    code, out, _ = run(capsys, folder, "--static", "--json", "-", "--junit", tmp_path / "r.xml")
+    code, out, _ = run("check", folder, "--static", "--json", "-", "--junit", tmp_path / "r.xml")
     found = json.loads(out)
     assert code == 1
     assert not found["ok"]
@@ -146,9 +139,9 @@ def test_bad_expectations_say_where(text, message):
     assert refused.value.message.startswith(message)
 
 
-def test_an_expectation_about_nobody_says_where(folder, capsys):
+def test_an_expectation_about_nobody_says_where(folder, run):
     (folder / "expectations.yaml").write_text("namespace: shop\nexpect:\n- fronted may reach api on 80\n")
-    code, _, error = run(capsys, folder, "--static")
+    code, _, error = run("check", folder, "--static")
     assert code == 2
     assert "expectations.yaml:3: there is no sender 'fronted' in Namespace shop" in error
     assert "did you mean 'frontend'?" in error
@@ -168,7 +161,7 @@ def test_sentences(text, senders, targets, ports, wanted):
     assert (found.senders, found.targets, found.ports, found.wanted) == (senders, targets, ports, wanted)
 
 
-def test_diff(folder, capsys, tmp_path):
+def test_diff(folder, run, tmp_path):
     new = tmp_path / "new"
     new.mkdir()
     (new / "pods.yaml").write_text(PODS)
@@ -181,20 +174,20 @@ def test_diff(folder, capsys, tmp_path):
     old.mkdir()
     (old / "pods.yaml").write_text(PODS)
     (old / "policies.yaml").write_text(CLOSED)
-    code, out, _ = run(capsys, "--diff", old, new)
+    code, out, _ = run("check", "--diff", old, new)
     assert code == 1
     assert "opened: 1\n  shop/api\n    -> shop/frontend tcp/80 (was dropped)" in out
     assert "closed: 1\n  shop/frontend\n    -> shop/api tcp/8080 (now dropped)" in out
-    code, out, _ = run(capsys, "--diff", old, old)
+    code, out, _ = run("check", "--diff", old, old)
     assert (code, out) == (0, "no flow is opened or closed\n")
 
 
-def test_what_a_new_workload_may_counts_as_opened(folder, tmp_path, capsys):
+def test_what_a_new_workload_may_counts_as_opened(folder, tmp_path, run):
     old, new = tmp_path / "o", tmp_path / "n"
     for place, text in ((old, PODS), (new, PODS + "---" + PODS.split("---")[1].replace("frontend", "batch"))):
         place.mkdir()
         (place / "pods.yaml").write_text(text)
-    _, out, _ = run(capsys, "--diff", old, new, "--json", "-")
+    _, out, _ = run("check", "--diff", old, new, "--json", "-")
     changes = json.loads(out)
     assert {change["before"] for change in changes} == {"absent"}
     assert {"from": "shop/batch", "to": "cluster DNS"}.items() <= next(
@@ -228,18 +221,18 @@ def test_what_is_built_listens_where_the_manifests_say(folder, tmp_path):
     )
 
 
-def test_what_is_no_kind_of_kubernetes_is_left_out(folder, capsys):
+def test_what_is_no_kind_of_kubernetes_is_left_out(folder, run):
     (folder / "more.yaml").write_text(
         "apiVersion: monitoring.coreos.com/v1\nkind: ServiceMonitor\nmetadata: {name: x}\n---\nreplicas: 3\n"
     )
-    assert run(capsys, folder, "--static")[0] == 0
+    assert run("check", folder, "--static")[0] == 0
     (folder / "more.yaml").write_text("apiVersion: apps/v2\nkind: Deployment\nmetadata: {name: x}\n")
-    code, _, error = run(capsys, folder, "--static")
+    code, _, error = run("check", folder, "--static")
     assert code == 2
     assert "more.yaml:2: netemu has no apps/v2 Deployment" in error
 
 
-def test_folders_without_what_is_needed(tmp_path, capsys):
+def test_folders_without_what_is_needed(tmp_path, run):
     for arguments, message in (
         ([tmp_path], "expectations.yaml: no such file"),
         ([], "check takes one folder"),
@@ -248,7 +241,7 @@ def test_folders_without_what_is_needed(tmp_path, capsys):
         ([tmp_path / "x"], "x: no such file or directory"),
         (["--diff", tmp_path, tmp_path, "--junit", "-"], "--diff expects nothing and runs nothing"),
     ):
-        code, _, error = run(capsys, "--static", *arguments)
+        code, _, error = run("check", "--static", *arguments)
         assert code == 2
         assert message in error
 
@@ -256,12 +249,12 @@ def test_folders_without_what_is_needed(tmp_path, capsys):
 @pytest.mark.root
 @pytest.mark.lab
 @pytest.mark.slow
-def test_measured_in_a_lab(folder, capsys, tmp_path, monkeypatch):
+def test_measured_in_a_lab(folder, run, tmp_path, monkeypatch):
     state = pathlib.Path(tmp_path / "state")
     monkeypatch.setenv("NETEMU_STATE_DIR", str(state))
-    code, out, error = run(capsys, folder, "-q")
+    code, out, error = run("check", folder, "-q")
     assert code == 0, out + error
     (folder / "sub" / "policies.yaml").unlink()
-    code, out, _ = run(capsys, folder, "-q")
+    code, out, _ = run("check", folder, "-q")
     assert code == 1
     assert "ok instead of stopped" in out

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from netemu.check import imagine, places
-from netemu.cli import explain, main
+from netemu.cli import explain
 from netemu.model import endpoints
 from netemu.scenario import manifests
 
@@ -71,12 +71,6 @@ def shop(tmp_path):
     return str(tmp_path)
 
 
-def run(capsys, *arguments):
-    code = main.run(["explain", *arguments])
-    said = capsys.readouterr()
-    return code, said.out, said.err
-
-
 @pytest.mark.parametrize(
     ("ends", "code", "line"),
     [
@@ -97,8 +91,8 @@ def run(capsys, *arguments):
         (("pod web-0 in shop", "pods app=db in shop:5432"), 0, "ok: shop/db-0 answers"),
     ],
 )
-def test_who_reaches_whom(shop, capsys, ends, code, line):
-    found, out, _ = run(capsys, "-f", shop, "-n", "shop", *ends)
+def test_who_reaches_whom(shop, run, ends, code, line):
+    found, out, _ = run("explain", "-f", shop, "-n", "shop", *ends)
     assert found == code
     assert out.startswith(line), out
 
@@ -113,20 +107,21 @@ def test_who_reaches_whom(shop, capsys, ends, code, line):
         (["web", "db-0"], "which port of db-0? write db-0:PORT", "it has 5432/TCP, 53/UDP"),
         (["web", "worker-1"], "which port of worker-1?", "as in worker-1:80"),
         (["web", "db:99999"], "'99999' in 'db:99999' is not a port", "1 to 65535"),
-        (["web", "configmap/x:80"], "there is no target 'configmap/x' in Namespace configmap", "there is:"),
+        (["web", "configmap/x:80"], "there is no target 'configmap/x' (no Namespace configmap)", "there is:"),
+        (["nobody/web", "db:80"], "no sender 'nobody/web' (no Namespace nobody)", "shop: write shop/web"),
         (["web", "-"], "the shell took '> ...' for itself", "netemu explain 'web -> TO:PORT'"),
         (["web"], "explain takes two ends", "netemu explain web-0 db:5432"),
     ],
 )
-def test_what_cannot_be_asked_says_what_can(shop, capsys, arguments, message, hint):
-    code, _, error = run(capsys, "-f", shop, "-n", "shop", *arguments)
+def test_what_cannot_be_asked_says_what_can(shop, run, arguments, message, hint):
+    code, _, error = run("explain", "-f", shop, "-n", "shop", *arguments)
     assert code == 2
     assert message in error
     assert hint in error
 
 
-def test_a_name_of_another_namespace_is_found(shop, capsys):
-    code, _, error = run(capsys, "-f", shop, "web-0", "db:5432")
+def test_a_name_of_another_namespace_is_found(shop, run):
+    code, _, error = run("explain", "-f", shop, "web-0", "db:5432")
     assert code == 2
     assert "web-0 is in Namespace shop: write shop/web-0" in error
 
@@ -135,8 +130,8 @@ def test_the_arrow():
     assert explain.ends(("a -> b:1",)) == explain.ends(("a", "->", "b:1")) == explain.ends(("a", "b:1"))
 
 
-def test_as_json(shop, capsys):
-    code, out, _ = run(capsys, "-f", shop, "-n", "shop", "backup", "db-0:5432", "--json")
+def test_as_json(shop, run):
+    code, out, _ = run("explain", "-f", shop, "-n", "shop", "backup", "db-0:5432", "--json")
     found = json.loads(out)
     assert code == 1
     assert (found["from"], found["to"], found["port"]) == ("shop/backup-0", "pod shop/db-0", 5432)
@@ -145,12 +140,12 @@ def test_as_json(shop, capsys):
     assert policy["subject"] == "shop/db"
 
 
-def test_broken_manifests_say_where(tmp_path, capsys):
+def test_broken_manifests_say_where(tmp_path, run):
     (tmp_path / "p.yaml").write_text(
         "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: x}\nspec:\n"
         "  podSelector: {}\n  ingress:\n  - from:\n    - ipBlock: {cidr: 10.0.0.1/40}\n"
     )
-    code, _, error = run(capsys, "-f", str(tmp_path), "a", "b:1")
+    code, _, error = run("explain", "-f", str(tmp_path), "a", "b:1")
     assert code == 2
     assert "p.yaml:8: spec.ingress[0].from[0].ipBlock.cidr" in error
 
@@ -163,10 +158,10 @@ def test_broken_manifests_say_where(tmp_path, capsys):
         ("{tier: Admin, priority: 1, subject: {}}", "spec.subject"),
     ],
 )
-def test_cluster_policies_are_held_to_their_schema(tmp_path, capsys, spec, where):
+def test_cluster_policies_are_held_to_their_schema(tmp_path, run, spec, where):
     head = "apiVersion: policy.networking.k8s.io/v1alpha2\nkind: ClusterNetworkPolicy\nmetadata: {name: x}\n"
     (tmp_path / "p.yaml").write_text(f"{head}spec: {spec}\n")
-    code, _, error = run(capsys, "-f", str(tmp_path), "a", "b:1")
+    code, _, error = run("explain", "-f", str(tmp_path), "a", "b:1")
     assert code == 2
     assert f"p.yaml:4: {where}: " in error
 
