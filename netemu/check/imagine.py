@@ -6,6 +6,7 @@ are numbered), so nothing may depend on them. Cluster DNS and the API server's S
 
 import ipaddress
 import itertools
+import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -318,11 +319,14 @@ def _api_server(node: core.Node) -> Iterator[discovery.EndpointSlice]:
         )
 
 
-def read(paths: Iterable[str], *, namespace: str = "default") -> Imagined:
+def read(paths: Sequence[str], *, namespace: str = "default") -> Imagined:
     """The world of files and directories. Rejected with file and line when something is wrong."""
     found = manifests.read(paths, namespace=namespace, foreign=True)
     if not found:
-        raise errors.Rejected(
-            "these files hold no Kubernetes object", hint="name files or directories of YAML"
+        below = (file for path in paths for file in sorted(pathlib.Path(path).glob("*/*")))
+        deeper = next((file.parent for file in below if file.suffix in documents.SUFFIXES), None)
+        hint = (
+            f"not read is what lies deeper: name {deeper}" if deeper else "name files or directories of YAML"
         )
+        raise errors.Rejected("these files hold no Kubernetes object", hint=hint)
     return world(found)

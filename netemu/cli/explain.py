@@ -71,7 +71,8 @@ def command(
     else:
         paint = screen.painter(sys.stdout)
         for number, line in enumerate(telling.lines(answer)):
-            click.echo(paint("good" if answer.ok else "bad", line) if number == 0 else line)
+            for part in screen.wrapped(line, screen.columns()):
+                click.echo(paint("good" if answer.ok else "bad", part) if number == 0 else part)
     return 0 if answer.ok else 1
 
 

@@ -7,6 +7,7 @@ import itertools
 import os
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from typing import IO, Any
@@ -90,6 +91,15 @@ def visible(text: str) -> int:
 def clip(text: str, width: int) -> str:
     """A text cut to a width, with an ellipsis."""
     return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """A plain text in lines of a width (0: one line), broken between words; further ones stand deeper."""
+    deeper = " " * (len(text) - len(text.lstrip()) + _GAP)
+    room = max(width, 2 * _ROOM) if width else len(text) + 1
+    return textwrap.wrap(
+        text, room, subsequent_indent=deeper, break_long_words=False, break_on_hyphens=False
+    ) or [text]
 
 
 def columns() -> int:

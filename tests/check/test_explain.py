@@ -140,6 +140,15 @@ def test_as_json(shop, run):
     assert policy["subject"] == "shop/db"
 
 
+def test_a_directory_whose_manifests_lie_deeper(tmp_path, run):
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "manifests" / "shop.yaml").write_text(SHOP)
+    (tmp_path / "scenario.yaml").write_text("checks: []")
+    code, _, error = run("explain", "-f", tmp_path, "a", "b")
+    assert code == 2
+    assert f"name {tmp_path / 'manifests'}" in error
+
+
 def test_broken_manifests_say_where(tmp_path, run):
     (tmp_path / "p.yaml").write_text(
         "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: x}\nspec:\n"

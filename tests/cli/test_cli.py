@@ -290,6 +290,19 @@ def test_rows_that_are_too_wide_go_on_below(width, text):
     assert screen.folded(rows, width=width) == text
 
 
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (0, ["  1. ingress of shop/db-0 is isolated by policy shop/db"]),
+        (80, ["  1. ingress of shop/db-0 is isolated by policy shop/db"]),
+        (30, ["  1. ingress of shop/db-0 is", "     isolated by policy", "     shop/db"]),
+        (5, ["  1. ingress of", "     shop/db-0 is", "     isolated by policy", "     shop/db"]),
+    ],
+)
+def test_long_lines_go_on_deeper(width, lines):
+    assert screen.wrapped("  1. ingress of shop/db-0 is isolated by policy shop/db", width) == lines
+
+
 class Terminal:
     """A stream that says it is a terminal, over a real one's name for what is written to it."""
 
