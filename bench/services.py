@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from bench import harness
-from netemu.api import codec, core, discovery, wellknown
+from netemu.api import codec, core, discovery, meta, wellknown
 from netemu.base import clock
 from netemu.kernel import conntrack, firewall, netns, network, touches
 from netemu.kernel import operations as ops
@@ -108,7 +108,7 @@ def proxy_in(place: int, mode: str) -> Iterator[proxying.Proxy]:
 
 def fill(proxy: proxying.Proxy, held: Sequence[tuple[core.Service, discovery.EndpointSlice]]) -> None:
     for one, members in held:
-        proxy.changes.service(services.Key(one.metadata.namespace, one.metadata.name), services.parse(one))
+        proxy.changes.service(meta.Key(one.metadata.namespace, one.metadata.name), services.parse(one))
         proxy.changes.slice(members.metadata.name, None, endpoints.parse(members))
     asyncio.run(proxy.sync())
 

@@ -1,7 +1,7 @@
 """What all kinds share: object metadata, label selectors, Status, delete options, discovery, tables."""
 
 from typing import Annotated as A
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from netemu.api.fields import F, Int32, Int64, Raw, Record, Time
 
@@ -56,12 +56,27 @@ class ObjectMeta(Record):
     managedFields: A[tuple[ManagedFieldsEntry, ...], F(17)] = ()
 
 
+class Key(NamedTuple):
+    """Which object of a kind: an empty namespace for cluster-wide kinds."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
 class Object(Record):
     """The base of every kind that is stored. `kind` and `apiVersion` belong to the class."""
 
     apiVersion: ClassVar[str] = ""
     kind: ClassVar[str] = ""
     metadata: A[ObjectMeta, F(1)] = ObjectMeta()
+
+
+def key(obj: Object) -> Key:
+    """Its own."""
+    return Key(obj.metadata.namespace, obj.metadata.name)
 
 
 class Preconditions(Record):

@@ -18,18 +18,9 @@ from netemu.client import api, errors
 
 T = TypeVar("T", bound=meta.Object)
 _log = logging.getLogger("informer")
-
-
-class Key(NamedTuple):
-    """Which object: an empty namespace for cluster-wide kinds."""
-
-    namespace: str
-    name: str
-
-
-def key(obj: meta.Object) -> Key:
-    """Its own."""
-    return Key(obj.metadata.namespace, obj.metadata.name)
+# Objects are kept by these.
+Key = meta.Key
+key = meta.key
 
 
 class Change(NamedTuple, Generic[T]):

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
-from netemu.api import core, discovery, wellknown
+from netemu.api import core, discovery, meta, wellknown
 from netemu.base import clock
 from netemu.client import api, informers
 from netemu.client import errors as api_errors
@@ -67,8 +67,8 @@ class Balancers:
         self._loop = loops.Loop("loadbalancer", self._reconcile, clock=clock)
         self._services, self._nodes = known.of(core.Service), known.of(core.Node)
         self._slices = known.of(discovery.EndpointSlice)
-        self._given: dict[plan.Key, tuple[plan.Address, ...]] = {}  # what the informer may not know yet
-        self._members: dict[plan.Key, dict[str, discovery.EndpointSlice]] = {}
+        self._given: dict[meta.Key, tuple[plan.Address, ...]] = {}  # what the informer may not know yet
+        self._members: dict[meta.Key, dict[str, discovery.EndpointSlice]] = {}
         self._services.subscribe(self._service_changed)
         self._nodes.subscribe(self._node_changed)
         self._slices.subscribe(self._slice_changed)
@@ -92,7 +92,7 @@ class Balancers:
         for one in (change.previous, change.current):
             if one is None:
                 continue
-            key = plan.Key(one.metadata.namespace, one.metadata.labels.get(wellknown.SERVICE_NAME, ""))
+            key = meta.Key(one.metadata.namespace, one.metadata.labels.get(wellknown.SERVICE_NAME, ""))
             members = self._members.setdefault(key, {})
             if one is change.current:
                 members[one.metadata.name] = one
@@ -104,7 +104,7 @@ class Balancers:
                 self._loop.enqueue(_ALL)
 
     async def _reconcile(self, _: str) -> float | None:
-        services = {plan.key_of(one): one for one in self._services.objects.values() if _concerns(one)}
+        services = {meta.key(one): one for one in self._services.objects.values() if _concerns(one)}
         demands = []
         for key, service in services.items():
             wanted = plan.demand(service)
@@ -149,14 +149,14 @@ class Balancers:
                 _log.warning("announced although its proxy is behind: address=%s node=%s", *pair)
         return frozenset(early | unknown)
 
-    def _blind(self, key: plan.Key, service: core.Service) -> bool:
+    def _blind(self, key: meta.Key, service: core.Service) -> bool:
         """Whether it depends on its endpoints who is to announce it, and none of its slices is there yet."""
         local = service.spec.externalTrafficPolicy == "Local"
         return local and bool(service.spec.selector) and key not in self._members
 
     def _needed(self, address: plan.Address) -> plan.Revisions | None:
         key = next(key for key, addresses in self._given.items() if address in addresses)
-        service = self._services.get(informers.Key(*key))
+        service = self._services.get(key)
         if service is None:
             return None
         local = service.spec.externalTrafficPolicy == "Local"
@@ -185,7 +185,7 @@ class Balancers:
                 ways[address] = plan.announce(address, machines, only)
         return {address: hops for address, hops in ways.items() if hops}
 
-    async def _write(self, key: plan.Key, service: core.Service, given: plan.Given) -> None:
+    async def _write(self, key: meta.Key, service: core.Service, given: plan.Given) -> None:
         """Its status, and the finalizer that keeps it until its addresses are withdrawn."""
         addresses = given.addresses.get(key)
         try:

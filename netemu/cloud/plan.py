@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple
 
-from netemu.api import core, discovery, wellknown
+from netemu.api import core, discovery, meta, wellknown
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -20,18 +20,10 @@ FINALIZER = "service.kubernetes.io/load-balancer-cleanup"
 _FAMILIES = {"IPv4": 4, "IPv6": 6}
 
 
-class Key(NamedTuple):
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
-
-
 class Demand(NamedTuple):
     """A Service that wants an address of each of `versions` (4, 6). `asked` is spec.loadBalancerIP."""
 
-    key: Key
+    key: meta.Key
     since: str
     versions: tuple[int, ...]
     asked: Address | None = None
@@ -42,8 +34,8 @@ class Demand(NamedTuple):
 class Given(NamedTuple):
     """Addresses by Service, and why some have not all that they want."""
 
-    addresses: dict[Key, tuple[Address, ...]]
-    lacking: dict[Key, str]
+    addresses: dict[meta.Key, tuple[Address, ...]]
+    lacking: dict[meta.Key, str]
 
 
 class Revisions(NamedTuple):
@@ -63,10 +55,6 @@ class Machine(NamedTuple):
     addresses: tuple[Address, ...]
 
 
-def key_of(service: core.Service) -> Key:
-    return Key(service.metadata.namespace, service.metadata.name)
-
-
 def demand(service: core.Service) -> Demand | None:
     """None when it wants none of ours: another type, another class, or about to be deleted."""
     spec = service.spec
@@ -75,7 +63,7 @@ def demand(service: core.Service) -> Demand | None:
     if service.metadata.deletionTimestamp is not None:
         return None
     return Demand(
-        key_of(service),
+        meta.key(service),
         service.metadata.creationTimestamp or "",
         tuple(_FAMILIES[family] for family in spec.ipFamilies or ("IPv4",)),
         _address(spec.loadBalancerIP),
@@ -119,14 +107,14 @@ def needed(
 
 def allocate(demands: Iterable[Demand], pools: Iterable[Network]) -> Given:
     """Who has an address keeps it; the others follow in the order in which they were made."""
-    ranges, taken = tuple(pools), dict[Address, Key]()
+    ranges, taken = tuple(pools), dict[Address, meta.Key]()
     queue = sorted(demands, key=lambda one: (one.since, one.key))
     for one in queue:
         for address in one.held:
             if _fits(one, address, ranges):
                 taken.setdefault(address, one.key)
-    given: dict[Key, tuple[Address, ...]] = {}
-    lacking: dict[Key, str] = {}
+    given: dict[meta.Key, tuple[Address, ...]] = {}
+    lacking: dict[meta.Key, str] = {}
     for one in queue:
         found = []
         for version in one.versions:
@@ -141,7 +129,7 @@ def allocate(demands: Iterable[Demand], pools: Iterable[Network]) -> Given:
 
 
 def _choose(
-    one: Demand, version: int, ranges: tuple[Network, ...], taken: Mapping[Address, Key]
+    one: Demand, version: int, ranges: tuple[Network, ...], taken: Mapping[Address, meta.Key]
 ) -> tuple[Address | None, str]:
     held = [a for a in one.held if a.version == version and taken.get(a) == one.key]
     if held:

@@ -8,14 +8,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from netemu.api import core, discovery, wellknown
-
-
-class Key(NamedTuple):
-    """Of a Service."""
-
-    namespace: str
-    name: str
+from netemu.api import core, discovery, meta, wellknown
 
 
 class Port(NamedTuple):
@@ -44,7 +37,7 @@ class Endpoint(NamedTuple):
 class Slice(NamedTuple):
     """The ready addresses of one EndpointSlice, of one family, and the ports they all have."""
 
-    service: Key
+    service: meta.Key
     ports: tuple[Port, ...]
     endpoints: tuple[Endpoint, ...]
 
@@ -55,9 +48,9 @@ class Cluster:
     def __init__(self, zone: str = "cluster.local") -> None:
         self.zone = zone.lower().rstrip(".")
         self.namespaces: set[str] = set()
-        self.services: dict[Key, Service] = {}
+        self.services: dict[meta.Key, Service] = {}
         self.revision = 0
-        self._slices: dict[Key, dict[str, Slice]] = {}
+        self._slices: dict[meta.Key, dict[str, Slice]] = {}
         self._service_names: dict[str, set[str]] = {}
         self._endpoint_names: dict[str, dict[str, int]] = {}
 
@@ -67,7 +60,7 @@ class Cluster:
             (self.namespaces.add if exists else self.namespaces.discard)(name)
             self.revision += 1
 
-    def service(self, key: Key, current: Service | None) -> None:
+    def service(self, key: meta.Key, current: Service | None) -> None:
         """The Service is like this now; None: gone, or without a name of its own."""
         previous = self.services.get(key)
         if previous == current:
@@ -84,7 +77,7 @@ class Cluster:
                 self._service_names.setdefault(address, set()).add(name)
         self.revision += 1
 
-    def slice(self, key: Key, previous: Slice | None, current: Slice | None) -> None:
+    def slice(self, key: meta.Key, previous: Slice | None, current: Slice | None) -> None:
         """The EndpointSlice `key` was that and is this."""
         if previous == current:
             return
@@ -99,7 +92,7 @@ class Cluster:
             self._count(current, +1)
         self.revision += 1
 
-    def slices(self, key: Key) -> tuple[Slice, ...]:
+    def slices(self, key: meta.Key) -> tuple[Slice, ...]:
         """The slices of a Service, by name."""
         found = self._slices.get(key, {})
         return tuple(found[name] for name in sorted(found))
@@ -146,7 +139,7 @@ def parse_slice(slice_: discovery.EndpointSlice) -> Slice | None:
         if e.conditions.ready is not False
         for address in e.addresses
     )
-    return Slice(Key(slice_.metadata.namespace, name), ports, endpoints)
+    return Slice(meta.Key(slice_.metadata.namespace, name), ports, endpoints)
 
 
 def dashed(address: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv6Address, ip_address
 from typing import NamedTuple
 
+from netemu.api import meta
 from netemu.dns import cluster
 
 VERSION = "1.1.0"
@@ -116,7 +117,7 @@ def _apex(known: cluster.Cluster, kind: str) -> Answer:
 
 
 def _server_addresses(known: cluster.Cluster) -> tuple[str, ...]:
-    service = known.services.get(cluster.Key("kube-system", "kube-dns"))
+    service = known.services.get(meta.Key("kube-system", "kube-dns"))
     return service.addresses if service else ()
 
 
@@ -128,7 +129,7 @@ def _service(known: cluster.Cluster, name: str, path: list[str], kind: str) -> A
         return _missing(known)
     if len(path) == 1:
         return _told(known, ())
-    key = cluster.Key(path[0], path[1])
+    key = meta.Key(path[0], path[1])
     service = known.services.get(key)
     if service is None:
         return _missing(known)
@@ -143,7 +144,7 @@ def _service(known: cluster.Cluster, name: str, path: list[str], kind: str) -> A
 
 
 def _matches(
-    known: cluster.Cluster, key: cluster.Key, service: cluster.Service, path: list[str]
+    known: cluster.Cluster, key: meta.Key, service: cluster.Service, path: list[str]
 ) -> Iterator[_Match]:
     """Addresses behind a Service's name, an endpoint's name below it, or `_port._protocol` below it."""
     name = f"{key.name}.{key.namespace}.svc.{known.zone}"
@@ -218,7 +219,7 @@ def _leads_on(known: cluster.Cluster, name: str) -> str:
     labels = name.removesuffix(f".svc.{known.zone}").split(".")
     if len(labels) != 2 or not name.endswith(f".svc.{known.zone}"):
         return ""
-    service = known.services.get(cluster.Key(labels[1], labels[0]))
+    service = known.services.get(meta.Key(labels[1], labels[0]))
     return service.external if service else ""
 
 

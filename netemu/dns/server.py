@@ -128,12 +128,12 @@ def subscribe(held: informers.Informers, known: cluster.Cluster) -> None:
 
     def service(change: informers.Change[core.Service]) -> None:
         current = cluster.parse_service(change.current) if change.current is not None else None
-        known.service(cluster.Key(*change.key), current)
+        known.service(change.key, current)
 
     def slice_(change: informers.Change[discovery.EndpointSlice]) -> None:
         previous = cluster.parse_slice(change.previous) if change.previous is not None else None
         current = cluster.parse_slice(change.current) if change.current is not None else None
-        known.slice(cluster.Key(*change.key), previous, current)
+        known.slice(change.key, previous, current)
 
     held.of(core.Namespace).subscribe(namespace)
     held.of(core.Service).subscribe(service)

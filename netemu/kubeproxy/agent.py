@@ -12,7 +12,7 @@ import logging
 import socket
 from collections.abc import Iterable
 
-from netemu.api import core, discovery, wellknown
+from netemu.api import core, discovery, meta, wellknown
 from netemu.base import backoff, clock, errors
 from netemu.client import api, informers
 from netemu.kernel import conntrack, firewall, linux, network, touches
@@ -129,7 +129,7 @@ class _Loop:
         self.health = health.Health()
         self._proxy, self._clock, self._options = one, time, chosen
         self._wake = asyncio.Event()
-        self._crowded: set[services.Key] = set()
+        self._crowded: set[meta.Key] = set()
         self._seen = (0, 0)  # revisions of Services and of EndpointSlices
         self._triggers: list[float] = []  # when endpoints changed that are not programmed yet, unix seconds
 
@@ -143,7 +143,7 @@ class _Loop:
     def _service(self, change: informers.Change[core.Service]) -> None:
         name = self._options.service_proxy_name
         current = services.parse(change.current, name) if change.current is not None else None
-        self._proxy.changes.service(services.Key(*change.key), current)
+        self._proxy.changes.service(change.key, current)
         self._seen = (max(self._seen[0], _revision(change.current)), self._seen[1])
         self._queued("service")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from netemu.api import meta
 from netemu.kubeproxy import endpoints, services
 
 
@@ -29,9 +30,9 @@ class Changes:
     """Takes in objects one by one, gives out what became of each Service since the last `take`."""
 
     def __init__(self) -> None:
-        self._services: dict[services.Key, services.Service] = {}
-        self._slices: dict[services.Key, dict[str, endpoints.Slice]] = {}
-        self._previous: dict[services.Key, State] = {}
+        self._services: dict[meta.Key, services.Service] = {}
+        self._slices: dict[meta.Key, dict[str, endpoints.Slice]] = {}
+        self._previous: dict[meta.Key, State] = {}
         self._touched = False
 
     def __bool__(self) -> bool:
@@ -42,7 +43,7 @@ class Changes:
         """All Services count as changed: something else did that bears on each."""
         self._touched = True
 
-    def service(self, key: services.Key, current: services.Service | None) -> None:
+    def service(self, key: meta.Key, current: services.Service | None) -> None:
         """The Service `key` is now like this; None: gone, or not for this proxy."""
         if self._services.get(key) == current:
             return
@@ -63,12 +64,12 @@ class Changes:
             self._remember(current.service)
             siblings[name] = current
 
-    def state(self, key: services.Key) -> State:
+    def state(self, key: meta.Key) -> State:
         """The Service as it is now."""
         slices = self._slices.get(key, {})
         return State(self._services.get(key), tuple(slices[name] for name in sorted(slices)))
 
-    def take(self) -> dict[services.Key, Change]:
+    def take(self) -> dict[meta.Key, Change]:
         """The changes since the last take; they are no longer pending."""
         pending, self._previous = self._previous, {}
         changes = ((key, Change(previous, self.state(key))) for key, previous in pending.items())
@@ -77,12 +78,12 @@ class Changes:
             return {**{key: Change(s, s) for key, s in self.everything().items()}, **dict(changes)}
         return {key: change for key, change in changes if change.previous != change.current}
 
-    def everything(self) -> dict[services.Key, State]:
+    def everything(self) -> dict[meta.Key, State]:
         """All Services as they are now, in the order of their names; nothing is pending any more."""
         self._previous, self._touched = {}, False
         return {key: self.state(key) for key in sorted(self._services)}
 
-    def _drop(self, key: services.Key, name: str) -> None:
+    def _drop(self, key: meta.Key, name: str) -> None:
         siblings = self._slices.get(key, {})
         if name in siblings:
             self._remember(key)
@@ -90,6 +91,6 @@ class Changes:
             if not siblings:
                 del self._slices[key]
 
-    def _remember(self, key: services.Key) -> None:
+    def _remember(self, key: meta.Key) -> None:
         if key not in self._previous:
             self._previous[key] = self.state(key)

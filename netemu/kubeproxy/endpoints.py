@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from netemu.api import discovery, wellknown
+from netemu.api import discovery, meta, wellknown
 from netemu.kubeproxy import services
 
 
@@ -29,7 +29,7 @@ class Endpoint(NamedTuple):
 class Slice(NamedTuple):
     """One EndpointSlice: ports as (name, protocol in lower case, number), each offered by every endpoint."""
 
-    service: services.Key
+    service: meta.Key
     ports: tuple[tuple[str, str, int], ...]
     endpoints: tuple[Endpoint, ...]
 
@@ -69,7 +69,7 @@ def parse(slice_: discovery.EndpointSlice) -> Slice | None:
         (p.name, (p.protocol or "TCP").lower(), p.port) for p in slice_.ports if p.port and p.name is not None
     )
     endpoints = tuple(_endpoint(e) for e in slice_.endpoints if e.addresses)
-    return Slice(services.Key(slice_.metadata.namespace, name), ports, endpoints)
+    return Slice(meta.Key(slice_.metadata.namespace, name), ports, endpoints)
 
 
 def _endpoint(endpoint: discovery.Endpoint) -> Endpoint:

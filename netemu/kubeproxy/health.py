@@ -10,10 +10,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from netemu.api import core, wellknown
+from netemu.api import core, meta, wellknown
 from netemu.base import clock
 from netemu.http import messages
-from netemu.kubeproxy import changes, metrics, services
+from netemu.kubeproxy import changes, metrics
 
 PATIENCE = 60.0  # seconds; twice kube-proxy's syncPeriod
 PROGRAMMED = "x-netemu-programmed"  # header: up to which revisions Services and EndpointSlices are programmed
@@ -81,7 +81,7 @@ def healthz(health: Health, counted: metrics.Metrics, path: str, time: clock.Clo
     return _json(status, health.document(time.now(), now), programmed)
 
 
-def served(key: services.Key, check: Check, healthy: bool) -> messages.Response:
+def served(key: meta.Key, check: Check, healthy: bool) -> messages.Response:
     """The answer on a Service's health-check node port: 200 only where a load balancer should send."""
     status = 200 if check.endpoints and healthy else 503
     document = {

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
+from netemu.api import meta
 from netemu.kubeproxy import endpoints, layout, plan, services
 
 # table, chain, what the jump matches, target, comment; inserted at the top when missing
@@ -391,6 +392,6 @@ def _socket(backend: endpoints.Backend) -> str:
     return f"[{backend.ip}]:{backend.port}" if ":" in backend.ip else f"{backend.ip}:{backend.port}"
 
 
-def names(wanted: Mapping[services.Key, plan.Wanted]) -> tuple[plan.Wanted, ...]:
+def names(wanted: Mapping[meta.Key, plan.Wanted]) -> tuple[plan.Wanted, ...]:
     """Services in the order of their names, which the rules keep."""
     return tuple(wanted[key] for key in sorted(wanted))

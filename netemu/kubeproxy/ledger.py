@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from netemu.kubeproxy import layout, plan, services
+from netemu.api import meta
+from netemu.kubeproxy import layout, plan
 from netemu.wire import nft
 
 Place = tuple[layout.Family, str, str]  # family, set, key: there is at most one element at each
@@ -33,24 +34,24 @@ class Ledger:
     def __init__(self, node: str, addresses: tuple[str, ...] = ()) -> None:
         """Of the node called so, which has these addresses."""
         self._here = plan.Here(node, addresses)
-        self._wanted: dict[services.Key, plan.Wanted] = {}
-        self._holders: dict[plan.Claim, services.Key] = {}
-        self._waiting: dict[plan.Claim, set[services.Key]] = {}
+        self._wanted: dict[meta.Key, plan.Wanted] = {}
+        self._holders: dict[plan.Claim, meta.Key] = {}
+        self._waiting: dict[plan.Claim, set[meta.Key]] = {}
         self._shared: Counter[Place] = Counter()
 
-    def get(self, key: services.Key) -> plan.Wanted | None:
+    def get(self, key: meta.Key) -> plan.Wanted | None:
         return self._wanted.get(key)
 
-    def items(self) -> Iterable[tuple[services.Key, plan.Wanted]]:
+    def items(self) -> Iterable[tuple[meta.Key, plan.Wanted]]:
         return self._wanted.items()
 
-    def refused(self, key: services.Key) -> frozenset[plan.Claim]:
+    def refused(self, key: meta.Key) -> frozenset[plan.Claim]:
         """What this Service wants and another one has."""
         if not self._waiting:
             return frozenset()
         return frozenset(claim for claim, keys in self._waiting.items() if key in keys)
 
-    def holder(self, claim: plan.Claim) -> services.Key | None:
+    def holder(self, claim: plan.Claim) -> meta.Key | None:
         return self._holders.get(claim)
 
     def elements(self) -> Iterator[plan.Programmed]:
@@ -65,7 +66,7 @@ class Ledger:
                     seen.add(at)
                 yield programmed
 
-    def fill(self, wanted: Mapping[services.Key, plan.Wanted | None]) -> Iterator[plan.Programmed]:
+    def fill(self, wanted: Mapping[meta.Key, plan.Wanted | None]) -> Iterator[plan.Programmed]:
         """As `update` of an empty ledger: everything that is to be added, to be taken to the last one."""
         assert not self._wanted
         self._wanted = {key: one for key, one in wanted.items() if one is not None}
@@ -85,7 +86,7 @@ class Ledger:
                         continue
                 yield programmed
 
-    def update(self, wanted: Mapping[services.Key, plan.Wanted | None]) -> Difference:
+    def update(self, wanted: Mapping[meta.Key, plan.Wanted | None]) -> Difference:
         """These Services are to be so (None: gone). The ledger then holds it as programmed."""
         before: Elements = {}
         after: Elements = {}
@@ -120,19 +121,19 @@ class Ledger:
         added = (p for at, p in after.items() if (at in first if at in counts else before.get(at) != p))
         return Difference(tuple(deleted), tuple(added))
 
-    def _collect(self, key: services.Key, into: Elements, counts: Counter[Place], step: int) -> None:
+    def _collect(self, key: meta.Key, into: Elements, counts: Counter[Place], step: int) -> None:
         for programmed in self._elements(key):
             at = _place(programmed)
             if programmed.element.of in SHARED:
                 counts[at] += step
             into[at] = programmed
 
-    def _elements(self, key: services.Key) -> Iterator[plan.Programmed]:
+    def _elements(self, key: meta.Key) -> Iterator[plan.Programmed]:
         wanted = self._wanted.get(key)
         if wanted is not None:
             yield from plan.elements(wanted, self._here, self.refused(key))
 
-    def _heirs(self, changing: Iterable[services.Key]) -> set[services.Key]:
+    def _heirs(self, changing: Iterable[meta.Key]) -> set[meta.Key]:
         """Those who wait for what these may let go."""
         if not self._waiting:
             return set()
@@ -141,7 +142,7 @@ class Ledger:
             key for claim, keys in self._waiting.items() if self._holders.get(claim) in giving for key in keys
         }
 
-    def _let_go(self, key: services.Key) -> list[plan.Claim]:
+    def _let_go(self, key: meta.Key) -> list[plan.Claim]:
         """What it held is free, what it waited for it waits for no longer. Returns what it held."""
         wanted = self._wanted.get(key)
         held = []
@@ -153,7 +154,7 @@ class Ledger:
                 self._stop_waiting(claim, key)
         return held
 
-    def _claim(self, key: services.Key, held: Mapping[plan.Claim, services.Key]) -> None:
+    def _claim(self, key: meta.Key, held: Mapping[plan.Claim, meta.Key]) -> None:
         """Take what is free. `held` says who had it until now: he goes first, if he still wants it."""
         wanted = self._wanted.get(key)
         for claim in plan.claims(wanted) if wanted else ():
@@ -167,11 +168,11 @@ class Ledger:
             else:
                 self._waiting.setdefault(claim, set()).add(key)
 
-    def _wants(self, key: services.Key, claim: plan.Claim) -> bool:
+    def _wants(self, key: meta.Key, claim: plan.Claim) -> bool:
         wanted = self._wanted.get(key)
         return wanted is not None and claim in plan.claims(wanted)
 
-    def _stop_waiting(self, claim: plan.Claim, key: services.Key) -> None:
+    def _stop_waiting(self, claim: plan.Claim, key: meta.Key) -> None:
         waiting = self._waiting.get(claim)
         if waiting is not None:
             waiting.discard(key)

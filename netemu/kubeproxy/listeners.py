@@ -11,9 +11,10 @@ import logging
 import socket
 from collections.abc import Callable, Iterable, Mapping
 
+from netemu.api import meta
 from netemu.base import clock
 from netemu.http import messages, server
-from netemu.kubeproxy import health, metrics, options, services
+from netemu.kubeproxy import health, metrics, options
 
 _log = logging.getLogger("kubeproxy")
 
@@ -38,8 +39,8 @@ class Listeners:
         self._health, self._metrics, self._options, self._time = state, counted, settings, time
         self._own: list[server.Server] = []
         self._open: dict[tuple[str, int], server.Server] = {}
-        self._checks: dict[services.Key, health.Check] = {}
-        self._by_port: dict[int, services.Key] = {}
+        self._checks: dict[meta.Key, health.Check] = {}
+        self._by_port: dict[int, meta.Key] = {}
         self._complained: set[int] = set()
 
     async def start(self) -> None:
@@ -54,7 +55,7 @@ class Listeners:
     async def close(self) -> None:
         await asyncio.gather(*(one.close(grace=0) for one in (*self._own, *self._open.values())))
 
-    async def set_checks(self, checks: Mapping[services.Key, health.Check]) -> None:
+    async def set_checks(self, checks: Mapping[meta.Key, health.Check]) -> None:
         """These Services are asked about at these ports, and no others."""
         self._checks = dict(checks)
         self._by_port = {check.port: key for key, check in sorted(checks.items(), reverse=True)}

@@ -11,6 +11,7 @@ from ipaddress import collapse_addresses, ip_address, ip_network
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from netemu.api import meta
 from netemu.kubeproxy import affinity, changes, endpoints, layout, services
 from netemu.wire import nft
 
@@ -34,7 +35,7 @@ class Wanted(NamedTuple):
     placements: tuple[Placement, ...] = ()
 
 
-Replaced = Mapping[services.Key, tuple[Wanted | None, Wanted | None]]  # what was, and what is
+Replaced = Mapping[meta.Key, tuple[Wanted | None, Wanted | None]]  # what was, and what is
 
 
 class Claim(NamedTuple):

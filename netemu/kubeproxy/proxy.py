@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from netemu.api import meta
 from netemu.base import clock
 from netemu.kernel import conntrack
 from netemu.kubeproxy import (
@@ -24,7 +25,6 @@ from netemu.kubeproxy import (
     metrics,
     plan,
     programs,
-    services,
     stale,
 )
 
@@ -60,8 +60,8 @@ class Proxy:
         """`program` is how Services are brought into the kernel; `tracking` its flows."""
         self.changes = changes.Changes()
         self.metrics = metrics.Metrics()
-        self.checks: dict[services.Key, health.Check] = {}  # as of the last sync
-        self.crowded: set[services.Key] = set()  # sticky, with backends that nobody is sent to
+        self.checks: dict[meta.Key, health.Check] = {}  # as of the last sync
+        self.crowded: set[meta.Key] = set()  # sticky, with backends that nobody is sent to
         self._tracking, self._program = tracking, program
         self._time = time
         self.surroundings = surroundings
@@ -155,7 +155,7 @@ class Proxy:
             return {}, {}
         return self._program.owned(self._ledger), self._program.written
 
-    def _check(self, key: services.Key, state: changes.State) -> None:
+    def _check(self, key: meta.Key, state: changes.State) -> None:
         check = health.check(state, self._topology.node)
         if check is not None:
             self.checks[key] = check

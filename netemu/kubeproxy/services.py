@@ -10,17 +10,9 @@ import re
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
-from netemu.api import core, wellknown
+from netemu.api import core, meta, wellknown
 
 DEFAULT_AFFINITY_SECONDS = 10800
-
-
-class Key(NamedTuple):
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
 
 
 class Port(NamedTuple):
@@ -35,7 +27,7 @@ class Port(NamedTuple):
 class Service(NamedTuple):
     """What one Service asks of every node. Addresses are canonical texts; ':' tells the family."""
 
-    key: Key
+    key: meta.Key
     ports: tuple[Port, ...]
     cluster_ips: tuple[str, ...]
     external_ips: tuple[str, ...] = ()
@@ -64,7 +56,7 @@ def parse(service: core.Service, proxy_name: str = "") -> Service | None:
     if service.metadata.labels.get(wellknown.PROXY_NAME) != (proxy_name or None):
         return None
     return Service(
-        key=Key(service.metadata.namespace, service.metadata.name),
+        key=meta.Key(service.metadata.namespace, service.metadata.name),
         ports=_ports(spec.ports),
         cluster_ips=_canonical(addresses),
         external_ips=_canonical(spec.externalIPs),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from netemu.api import codec, core, discovery, wellknown
+from netemu.api import codec, core, discovery, meta, wellknown
 from netemu.dns import cluster, resolve
 
 ZONE = "cluster.local"
@@ -70,7 +70,7 @@ OBJECTS = (
 
 
 def put(known, obj, previous=None):
-    key = cluster.Key(obj.metadata.namespace, obj.metadata.name)
+    key = meta.Key(obj.metadata.namespace, obj.metadata.name)
     if isinstance(obj, core.Service):
         known.service(key, cluster.parse_service(obj))
     else:
@@ -244,7 +244,7 @@ def test_what_changes_is_answered_at_once_and_what_goes_is_gone(known):
     left = resolve.resolve(known, "db.shop.svc.cluster.local", "A")
     assert shown(left) == NODATA  # its IPv6 endpoint is left
     assert resolve.resolve(known, "8.2.244.10.in-addr.arpa", "PTR") is None
-    known.service(cluster.Key("shop", "db"), None)
+    known.service(meta.Key("shop", "db"), None)
     assert shown(resolve.resolve(known, "db.shop.svc.cluster.local", "A")) == NXDOMAIN
     known.namespace("shop", exists=False)
     assert shown(resolve.resolve(known, "shop.svc.cluster.local", "A")) == NXDOMAIN

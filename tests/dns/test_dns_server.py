@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netemu.api import meta
 from netemu.dns import answering, cluster, forward, messages, resolve, server, sockets
 
 WEB = "web.shop.svc.cluster.local"
@@ -18,14 +19,12 @@ def small(endpoints=0):
     known = cluster.Cluster()
     known.namespace("shop", exists=True)
     port = (cluster.Port("http", "tcp", 80),)
-    known.service(cluster.Key("shop", "web"), cluster.Service(("10.96.0.20", "fd00:96::20"), port))
-    known.service(cluster.Key("shop", "out"), cluster.Service(external="example.com"))
+    known.service(meta.Key("shop", "web"), cluster.Service(("10.96.0.20", "fd00:96::20"), port))
+    known.service(meta.Key("shop", "out"), cluster.Service(external="example.com"))
     if endpoints:
-        known.service(cluster.Key("shop", "db"), cluster.Service((), port))
+        known.service(meta.Key("shop", "db"), cluster.Service((), port))
         members = tuple(cluster.Endpoint(f"10.244.1.{n}", f"10-244-1-{n}") for n in range(endpoints))
-        known.slice(
-            cluster.Key("shop", "db-1"), None, cluster.Slice(cluster.Key("shop", "db"), port, members)
-        )
+        known.slice(meta.Key("shop", "db-1"), None, cluster.Slice(meta.Key("shop", "db"), port, members))
     return known
 
 
@@ -65,10 +64,10 @@ def test_the_second_time_it_is_remembered_under_the_new_number(answers):
 
 def test_what_changed_is_forgotten_at_once(answers):
     asked(answers, question(WEB))
-    answers._known.service(cluster.Key("shop", "web"), cluster.Service(("10.96.0.77",)))
+    answers._known.service(meta.Key("shop", "web"), cluster.Service(("10.96.0.77",)))
     assert asked(answers, question(WEB)).header.rcode == dnslib.RCODE.NXDOMAIN  # no port: nothing to answer
     answers._known.service(
-        cluster.Key("shop", "web"), cluster.Service(("10.96.0.77",), (cluster.Port("", "tcp", 1),))
+        meta.Key("shop", "web"), cluster.Service(("10.96.0.77",), (cluster.Port("", "tcp", 1),))
     )
     assert str(asked(answers, question(WEB)).rr[0].rdata) == "10.96.0.77"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from netemu.api import meta
 from netemu.kernel import operations as ops
 from netemu.kubeproxy import changes, endpoints, iptables, layout, options, plan, services
 
@@ -28,7 +29,7 @@ def test_chains_are_named_as_upstream_names_them():
 
 
 def wanted(members, number=1, protocols=("tcp", "udp"), **special):
-    key = services.Key("test", f"s{number}")
+    key = meta.Key("test", f"s{number}")
     ports = tuple(services.Port(protocol, protocol, 80, 30000 + number) for protocol in protocols)
     service = services.Service(key, ports, (f"10.96.0.{number}", f"fd00:96::{number}"), **special)
     slices = tuple(

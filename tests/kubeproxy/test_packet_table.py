@@ -22,7 +22,7 @@ import pytest
 import yaml
 from hypothesis import strategies
 
-from netemu.api import codec, core, discovery, wellknown
+from netemu.api import codec, core, discovery, meta, wellknown
 from netemu.kernel import netns
 from netemu.kernel import operations as ops
 from netemu.kubeproxy import changes as tracked
@@ -330,7 +330,7 @@ def planned(given: dict[str, Any], entries: list[Entry], mode: str, addresses: d
         slices = tuple(chosen_endpoints.parse(one) for one in entry.slices(addresses))
         state = tracked.State(service, slices)
         topology = chosen_endpoints.Topology("here", ZONES["here"])
-        wanted[parsed.Key("table", entry.named)] = plan.place(state, topology, None, identities)
+        wanted[meta.Key("table", entry.named)] = plan.place(state, topology, None, identities)
     own = tuple(address for one in around.values() for address in one.addresses)
     book = ledger.Ledger("here", own)
     return book, tuple(book.fill(wanted)), around
@@ -653,7 +653,7 @@ def serving(world, mode: str, given: dict[str, Any], entries: list[Entry]) -> It
     with world.serving(node=node("here", world.addresses), **chosen(mode, given)._asdict()) as proxy:
         proxy.move(ZONES["here"])
         for entry in entries:
-            proxy.changes.service(parsed.Key("table", entry.named), parsed.parse(entry.service))
+            proxy.changes.service(meta.Key("table", entry.named), parsed.parse(entry.service))
             for slice_ in entry.slices(world.addresses):
                 proxy.changes.slice(slice_.metadata.name, None, chosen_endpoints.parse(slice_))
         asyncio.run(proxy.sync())

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from netemu.api import codec, core, discovery, wellknown
+from netemu.api import codec, core, discovery, meta, wellknown
 from netemu.base import clock, errors
 from netemu.client import api
 from netemu.kernel import conntrack, fake_network, firewall
 from netemu.kernel import operations as ops
-from netemu.kubeproxy import affinity, agent, health, layout, metrics, options, services
+from netemu.kubeproxy import affinity, agent, health, layout, metrics, options
 
 NODE = "n1"
 
@@ -468,7 +468,7 @@ def reaches(host, port):
 
 
 def test_an_unhealthy_proxy_sends_load_balancers_away_from_its_backends():
-    found = health.served(services.Key("shop", "web"), health.Check(1, 2), healthy=False)
+    found = health.served(meta.Key("shop", "web"), health.Check(1, 2), healthy=False)
     assert (found.status, json.loads(found.body)["serviceProxyHealthy"]) == (503, False)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from netemu.api import codec, core, discovery, wellknown
+from netemu.api import codec, core, discovery, meta, wellknown
 from netemu.kubeproxy import changes, endpoints, services
 
 HERE = endpoints.Topology("n1", "z1")
@@ -13,7 +13,7 @@ READY, LEAVING, GONE, STARTING = (
     (False, False, False),
 )
 PORT = services.Port("http", "tcp", 80)
-KEY = services.Key("shop", "web")
+KEY = meta.Key("shop", "web")
 
 
 def slice_of(*members):
@@ -221,7 +221,7 @@ def test_there_and_back_again_is_no_change():
 
 
 def test_a_slice_that_moves_to_another_service_changes_both():
-    tracked, other = changes.Changes(), services.Key("shop", "other")
+    tracked, other = changes.Changes(), meta.Key("shop", "other")
     one = slice_of((1, READY, "n1"))
     tracked.slice("s", None, one)
     tracked.take()

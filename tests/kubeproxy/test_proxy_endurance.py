@@ -13,6 +13,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
+from netemu.api import meta
 from netemu.kernel import firewall, netns
 from netemu.kernel import operations as ops
 from netemu.kubeproxy import (
@@ -28,7 +29,7 @@ from netemu.kubeproxy import (
     walk_iptables,
 )
 
-KEY = services.Key("test", "big")
+KEY = meta.Key("test", "big")
 VIP = "10.96.7.7"
 MODES = ("nftables", "iptables")
 AROUND = options.surroundings(options.Options(("10.244.0.0/16", "fd00:244::/56"), ("10.96.0.0/16",)), None)

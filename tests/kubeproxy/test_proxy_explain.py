@@ -5,11 +5,12 @@ from fractions import Fraction
 
 import pytest
 
+from netemu.api import meta
 from netemu.kubeproxy import changes, endpoints, explain, layout, options, plan, services, walk
 from netemu.wire import nft
 
 AROUND = options.surroundings(options.Options(("10.244.0.0/16", "fd00:244::/56"), ("10.96.0.0/16",)), None)
-KEY = services.Key("shop", "web")
+KEY = meta.Key("shop", "web")
 NODE = frozenset({"172.18.0.2", "fd00:18::2"})
 CLIENTS = (
     explain.Client("a pod", "cni0", ("10.244.1.9", "fd00:244:0:1::9")),

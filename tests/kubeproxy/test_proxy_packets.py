@@ -17,6 +17,7 @@ from ipaddress import ip_interface
 
 import pytest
 
+from netemu.api import meta
 from netemu.kernel import firewall, netns
 from netemu.kernel import operations as ops
 from netemu.kubeproxy import audit, endpoints, layout, options, services, walk
@@ -32,7 +33,7 @@ class Row:
     """A Service as a test writes it: number (its address), backends, and what is special."""
 
     def __init__(self, number, backends, protocols=("tcp", "udp"), **special):
-        self.key = services.Key("test", f"s{number}")
+        self.key = meta.Key("test", f"s{number}")
         ports = tuple(services.Port(protocol, protocol, 80, 30000 + number) for protocol in protocols)
         self.service = services.Service(
             self.key, ports, tuple(f"{prefix}{number}" for prefix in PREFIX), **special
@@ -398,6 +399,6 @@ def test_a_second_sync_does_nothing(world, served):
 
 
 def test_the_longest_comment_is_accepted(world, proxy):
-    key = services.Key("n" * 63, "s" * 63)
+    key = meta.Key("n" * 63, "s" * 63)
     proxy.changes.service(key, services.Service(key, (services.Port("p" * 15, "sctp", 80),), ("10.96.0.99",)))
     assert asyncio.run(proxy.sync()) == 1

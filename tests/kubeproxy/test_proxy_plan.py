@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from netemu.api import meta
 from netemu.kernel import conntrack, firewall, netns
 from netemu.kubeproxy import affinity, changes, endpoints, layout, ledger, options, plan, services, stale
 
@@ -21,7 +22,7 @@ IDENTITIES = itertools.count(1)
 
 
 def key(name):
-    return services.Key("shop", name)
+    return meta.Key("shop", name)
 
 
 def service(name, number, *, families=2, ports=((80, "tcp"),), **special):
