@@ -78,10 +78,10 @@ def breaks(
         yield from _policy_elements(node, own.policies, deciding)
         yield from _policy_rules(node, own.policies, deciding)
         addresses = frozenset(a for family in (4, 6) for a in world.node_addresses(node, family))
-        packets = tuple(dialled(node, world, asked))
+        packets, mute = tuple(dialled(node, world, asked)), nameless(world, asked)
         for family in services.FAMILIES:
             of_family = [p for p in packets if (":" in p.destination) == (family is services.IP6)]
-            site = _Site(node, family, around[node][family.name], addresses, of_family)
+            site = _Site(node, family, around[node][family.name], addresses, of_family, mute)
             if family.name in own.services:
                 yield from _service_elements(site, own.services[family.name])
                 yield from _service_rules(site, own.services[family.name])
@@ -90,13 +90,14 @@ def breaks(
 
 
 class _Site(NamedTuple):
-    """One family of a node's Service tables, and the packets that they see."""
+    """One family of a node's Service tables, the packets that they see, and where nobody says who he is."""
 
     node: str
     family: services.Family
     around: services.Surroundings
     own: frozenset[str]
     packets: Sequence[service_walk.Packet]
+    mute: frozenset[tuple[str, str, int]] = frozenset()
 
 
 def _differs(
@@ -182,10 +183,8 @@ def _stations(source: worlds.Party, owner: worlds.Party) -> Iterator[tuple[str, 
 def _service_elements(site: _Site, held: service_walk.Held) -> Iterator[Break]:
     def fate(of: service_walk.Held, packet: service_walk.Packet) -> object:
         try:
-            return told(
-                fates(service_walk.fate(of, packet, site.around, site.own), packet, site.own),
-                packet,
-                site.own,
+            return _told(
+                fates(service_walk.fate(of, packet, site.around, site.own), packet, site.own), packet, site
             )
         except KeyError:
             return "lost"  # a draw leads to a slot that is not there
@@ -224,7 +223,7 @@ def _service_rules(site: _Site, held: service_walk.Held) -> Iterator[Break]:
     whole = rulewalk.table(things, values)
 
     def fate(of: rulewalk.Table, packet: service_walk.Packet) -> object:
-        return told(rulebreaks.fates(of, packet, site.own), packet, site.own)
+        return _told(rulebreaks.fates(of, packet, site.own), packet, site)
 
     before = functools.cache(lambda: [fate(whole, packet) for packet in site.packets])
     for found in rulebreaks.missing(site.family.table, things):
@@ -236,7 +235,7 @@ def _service_rules(site: _Site, held: service_walk.Held) -> Iterator[Break]:
 
 def _iptables_rules(site: _Site, chains: walk_iptables.Chains) -> Iterator[Break]:
     def fate(of: walk_iptables.Chains, packet: service_walk.Packet) -> object:
-        return told(fates(walk_iptables.fate(of, packet, site.own), packet, site.own), packet, site.own)
+        return _told(fates(walk_iptables.fate(of, packet, site.own), packet, site.own), packet, site)
 
     before = functools.cache(lambda: [fate(chains, packet) for packet in site.packets])
     tool = "iptables" if site.family is services.IP else "ip6tables"
@@ -254,9 +253,27 @@ def fates(fate: service_walk.Fate, packet: service_walk.Packet, own: frozenset[s
     return frozenset(sent) or frozenset({Fate(fate.verdict)})
 
 
-def told(found: frozenset[Fate], packet: service_walk.Packet, own: frozenset[str]) -> frozenset[Fate]:
-    """What of it can be told from outside: what the node sends has a node's address, masqueraded or not."""
-    return frozenset(one._replace(masqueraded=False) for one in found) if packet.source in own else found
+def _told(found: frozenset[Fate], packet: service_walk.Packet, site: _Site) -> frozenset[Fate]:
+    """What of it can be told from outside: what the node sends has a node's address, masqueraded or not; and
+    some servers say neither who they are nor whom they see.
+    """
+    if (packet.protocol, packet.destination, packet.port) in site.mute:
+        return frozenset(Fate(one.verdict) for one in found)
+    if packet.source in site.own:
+        return frozenset(one._replace(masqueraded=False) for one in found)
+    return found
+
+
+def nameless(world: worlds.World, flows: Iterable[cases.Case]) -> frozenset[tuple[str, str, int]]:
+    """Protocol, address and port of Services some endpoint of which is no pod: it does not say who it is."""
+    dialled = {(flow.protocol, flow.host, flow.port): flow for flow in (case.flow for case in flows)}
+    return frozenset(
+        (protocol.lower(), host, port)
+        for (protocol, host, port), flow in dialled.items()
+        if worlds.is_address(host)
+        for one in expect.expect(world, flow).outcomes
+        if one.word == "ok" and (not one.endpoint or worlds.is_address(one.endpoint))
+    )
 
 
 def dialled(node: str, world: worlds.World, flows: Iterable[cases.Case]) -> Iterator[service_walk.Packet]:

@@ -3,6 +3,7 @@
 import json
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 
 from netemu.api import codec, core, discovery
@@ -358,6 +359,31 @@ AROUND = service_layout.Surroundings(pods=("10.244.0.0/16",), services=("10.96.0
 
 def test_a_fault_matters_if_a_flow_ends_otherwise_from_end_to_end():
     """Two slots of one backend: one gone matters; who it is for, if nobody dials it, does not."""
+    found, used, unused = faults(WORLD)
+    assert found[f"ip services {{ {used} }}", "gone"]
+    assert not found[f"ip services {{ {unused} }}", "gone"]
+    assert found["ip backends-tcp { 10.96.0.20 . 8080 . 0 }", "gone"]
+    assert found["ip backends-tcp { 10.96.0.20 . 8080 . 0 }", "10.244.2.5"]
+    assert not found["ip backends-tcp { 10.96.0.21 . 80 . 0 }", "gone"]
+    assert not found["ip cluster-ips { 10.96.0.21 }", "gone"]
+    assert found["ip pods { 10.244.0.0/16 }", "gone"]  # the source would be masqueraded
+
+
+def test_a_fault_that_only_the_server_could_tell_does_not_matter():
+    """An API server is no pod: it neither says who it is nor whom it sees."""
+    replace = msgspec.structs.replace
+    nameless = tuple(
+        replace(one, endpoints=tuple(replace(e, targetRef=None) for e in one.endpoints))
+        for one in WORLD.slices
+    )
+    found, used, _ = faults(WORLD._replace(slices=nameless))
+    assert found[f"ip services {{ {used} }}", "gone"]
+    assert found["ip backends-tcp { 10.96.0.20 . 8080 . 0 }", "gone"]
+    assert not found["ip backends-tcp { 10.96.0.20 . 8080 . 0 }", "10.244.2.5"]
+    assert not found["ip pods { 10.244.0.0/16 }", "gone"]
+
+
+def faults(world):
     used, unused = "10.96.0.20 . tcp . 8080", "10.96.0.21 . tcp . 80"
     kind = "65537"
     held = {
@@ -373,14 +399,7 @@ def test_a_fault_matters_if_a_flow_ends_otherwise_from_end_to_end():
     tables = {"worker-2": mutations.Tables({}, {"ip": held, "ip6": {}})}
     around = {"worker-2": {"ip": AROUND, "ip6": AROUND}}
     asked = [case for case in every() if case.kind == "service" and case.flow.port == 8080]
-    breaks = [b for b in mutations.breaks(tables, WORLD, asked, around) if b.of == "elements"]
-    found = {(b.where, b.what.partition(" ")[0]): b.matters() for b in breaks}
-    assert found[f"ip services {{ {used} }}", "gone"]
-    assert not found[f"ip services {{ {unused} }}", "gone"]
-    assert found["ip backends-tcp { 10.96.0.20 . 8080 . 0 }", "gone"]
-    assert found["ip backends-tcp { 10.96.0.20 . 8080 . 0 }", "10.244.2.5"]
-    assert not found["ip backends-tcp { 10.96.0.21 . 80 . 0 }", "gone"]
-    assert not found["ip cluster-ips { 10.96.0.21 }", "gone"]
-    assert found["ip pods { 10.244.0.0/16 }", "gone"]  # the source would be masqueraded
+    breaks = [b for b in mutations.breaks(tables, world, asked, around) if b.of == "elements"]
     apply = next(b.apply for b in breaks if used in b.where)
     assert apply == f"delete element ip netemu-proxy services {{ {used} }}\n"
+    return {(b.where, b.what.partition(" ")[0]): b.matters() for b in breaks}, used, unused
