@@ -266,12 +266,11 @@ def _told(found: frozenset[Fate], packet: service_walk.Packet, site: _Site) -> f
 
 def nameless(world: worlds.World, flows: Iterable[cases.Case]) -> frozenset[tuple[str, str, int]]:
     """Protocol, address and port of Services some endpoint of which is no pod: it does not say who it is."""
-    dialled = {(flow.protocol, flow.host, flow.port): flow for flow in (case.flow for case in flows)}
     return frozenset(
-        (protocol.lower(), host, port)
-        for (protocol, host, port), flow in dialled.items()
-        if worlds.is_address(host)
-        for one in expect.expect(world, flow).outcomes
+        (case.flow.protocol.lower(), case.flow.host, case.flow.port)
+        for case in flows
+        if case.kind in ("service", "node-port")
+        for one in expect.expect(world, case.flow).outcomes
         if one.word == "ok" and (not one.endpoint or worlds.is_address(one.endpoint))
     )
 
