@@ -28,6 +28,7 @@ def other(room, name):
 
 
 histories = other("netpol", "test_netpol_walk")
+stories = other("netpol", "stories")
 packets = other("kubeproxy", "test_packet_table")
 
 
@@ -35,7 +36,7 @@ packets = other("kubeproxy", "test_packet_table")
 @given(histories.clusters.histories())
 def test_policies_rules_say_what_their_elements_say(history):
     first, steps = history
-    story = histories.Story()
+    story = stories.Story()
     story.apply(first)
     story.apply(steps)
     world = story.world()
