@@ -1,21 +1,17 @@
-"""Services as kube-proxy's iptables mode writes them: the same chains, the same names, the same order. Pure.
+"""What iptables-restore reads in kube-proxy's iptables mode: all tables, what changed, or their end. Pure.
 
-Names are hashes of what they serve (pkg/proxy/iptables/proxier.go), so that one finds what books show.
-The first restore writes all of it; later ones the common chains and those of the Services that changed.
-`node_ports` of the surroundings are addresses of the node here, not ranges.
+The first restore writes all rules; later ones the common chains and those of the Services that changed.
+What is there already, iptables-save tells; chains of Services that nobody wants are removed.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from netemu.api import meta
-from netemu.kubeproxy import endpoints, layout, plan, services
+from netemu.kubeproxy import iptables_rules, layout, plan
 
 # table, chain, what the jump matches, target, comment; inserted at the top when missing
 JUMPS = (
@@ -47,7 +43,6 @@ JUMPS = (
     ("nat", "POSTROUTING", "", "KUBE-POSTROUTING", "postrouting rules"),
 )
 CANARY = "KUBE-PROXY-CANARY"  # empty: when it is gone, somebody flushed the table
-FIREWALL = "KUBE-FIREWALL"  # kubelet's as well, wherever there is one
 FIXED = {
     "mangle": (CANARY,),
     "filter": (
@@ -61,21 +56,6 @@ FIXED = {
     "nat": ("KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-MASQ", CANARY),
 }
 _OURS = re.compile(r"KUBE-(?:SVC|SVL|EXT|FW|SEP|XLB)-[A-Z2-7]{16}$")  # XLB: of releases before 1.24
-_MARK = f"0x{layout.MASQUERADE:08x}"
-
-
-class Rule(NamedTuple):
-    """One line of a restore, without its `-A`."""
-
-    table: str
-    chain: str
-    text: str
-
-
-def chain(kind: str, name: str, protocol: str, endpoint: str = "") -> str:
-    """KUBE-SVC, -SVL, -EXT, -FW or -SEP and sixteen letters of a hash."""
-    digest = hashlib.sha256(f"{name}{protocol}{endpoint}".encode()).digest()
-    return f"KUBE-{kind}-{base64.b32encode(digest).decode()[:16]}"
 
 
 def document(
@@ -85,7 +65,7 @@ def document(
     saved: str,
 ) -> str:
     """What `iptables-restore --noflush` is to read; `saved` is what iptables-save told."""
-    rules = tuple(everything(family, wanted, around))
+    rules = tuple(iptables_rules.everything(family, wanted, around))
     lines: list[str] = []
     for table in FIXED:
         fixed = _fixed(table, family, around)
@@ -106,10 +86,9 @@ def partial(
 ) -> str:
     """Likewise, for a table that holds what was planned before `replaced`: other Services' chains stay."""
     before, after = (
-        {rule.chain for pair in replaced.values() for rule in _own(family, pair[which], around)}
-        for which in (0, 1)
+        {name for pair in replaced.values() for name in _own(family, pair[which], around)} for which in (0, 1)
     )
-    rules = tuple(everything(family, wanted, around))
+    rules = tuple(iptables_rules.everything(family, wanted, around))
     lines: list[str] = []
     for table in ("filter", "nat"):
         chains = _fixed(table, family, around)
@@ -121,10 +100,12 @@ def partial(
     return "".join(line + "\n" for line in lines)
 
 
-def _own(family: layout.Family, one: plan.Wanted | None, around: layout.Surroundings) -> Iterator[Rule]:
-    """Rules in chains that are one Service's alone."""
+def _own(family: layout.Family, one: plan.Wanted | None, around: layout.Surroundings) -> Iterator[str]:
+    """The chains that are one Service's alone."""
     if one is not None:
-        yield from (rule for rule in _service(family, one, around) if _OURS.match(rule.chain))
+        yield from (
+            rule.chain for rule in iptables_rules.of_service(family, one, around) if _OURS.match(rule.chain)
+        )
 
 
 def removal(saved: str) -> str:
@@ -136,7 +117,7 @@ def removal(saved: str) -> str:
     kubelet = ":KUBE-KUBELET-CANARY " in saved
     for table, fixed in FIXED.items():
         observed = _observed(saved, table)
-        known = fixed if kubelet else (*fixed, FIREWALL)
+        known = fixed if kubelet else (*fixed, iptables_rules.FIREWALL)
         ours = [name for name in observed.chains if _OURS.match(name) or name in known]
         if ours:
             lines += [f"*{table}", *(f":{name} - [0:0]" for name in ours)]
@@ -160,22 +141,22 @@ def _observed(saved: str, table: str) -> _Observed:
 def _fixed(table: str, family: layout.Family, around: layout.Surroundings) -> tuple[str, ...]:
     """The chains which are there whatever Services are."""
     guarded = table == "filter" and family is layout.IP and around.localhost_node_ports
-    return (*FIXED[table], FIREWALL) if guarded else FIXED[table]
+    return (*FIXED[table], iptables_rules.FIREWALL) if guarded else FIXED[table]
 
 
 def _jumps(table: str, chains: tuple[str, ...], observed: _Observed) -> Iterator[str]:
     for of, base, match, target, comment in JUMPS:
         there = any(j.startswith(f"-A {base} ") and j.endswith(f"-j {target}") for j in observed.jumps)
         if of == table and target in chains and not there:
-            why = _comment(f"kubernetes {comment}") if comment else ""
-            yield _joined(f"-I {base}", match, why, f"-j {target}")
+            why = iptables_rules.comment(f"kubernetes {comment}") if comment else ""
+            yield iptables_rules.joined(f"-I {base}", match, why, f"-j {target}")
 
 
 def _table(
     table: str,
     chains: tuple[str, ...],
     jumps: tuple[str, ...],
-    rules: tuple[Rule, ...],
+    rules: tuple[iptables_rules.Rule, ...],
     stale: tuple[str, ...],
 ) -> Iterator[str]:
     yield f"*{table}"
@@ -185,211 +166,6 @@ def _table(
     yield from (f"-A {rule.chain} {rule.text}" for rule in rules)
     yield from (f"-X {name}" for name in stale)
     yield "COMMIT"
-
-
-def everything(
-    family: layout.Family, wanted: Iterable[plan.Wanted], around: layout.Surroundings
-) -> Iterator[Rule]:
-    """All rules but the jumps from built-in chains."""
-    yield Rule("nat", "KUBE-POSTROUTING", f"-m mark ! --mark {_MARK}/{_MARK} -j RETURN")
-    yield Rule("nat", "KUBE-POSTROUTING", f"-j MARK --xor-mark {_MARK}")
-    why = _comment("kubernetes service traffic requiring SNAT")
-    yield Rule("nat", "KUBE-POSTROUTING", f"{why} -j MASQUERADE --random-fully")
-    yield Rule("nat", "KUBE-MARK-MASQ", f"-j MARK --or-mark {_MARK}")
-    for one in wanted:
-        yield from _service(family, one, around)
-    yield from _to_node_ports(family, around)
-    if family is layout.IP and around.localhost_node_ports:
-        # Node ports at 127.0.0.1 need route_localnet, which would let neighbours in as well.
-        why = _comment("block incoming localnet connections")
-        others = "-d 127.0.0.0/8 ! -s 127.0.0.0/8 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT"
-        yield Rule("filter", FIREWALL, f"{why} {others} -j DROP")
-    if not around.tcp_be_liberal:
-        yield Rule("filter", "KUBE-FORWARD", "-m conntrack --ctstate INVALID -j DROP")
-    forwarding = _comment("kubernetes forwarding rules")
-    yield Rule("filter", "KUBE-FORWARD", f"{forwarding} -m mark --mark {_MARK}/{_MARK} -j ACCEPT")
-    known = _comment("kubernetes forwarding conntrack rule")
-    yield Rule("filter", "KUBE-FORWARD", f"{known} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
-
-
-def _to_node_ports(family: layout.Family, around: layout.Surroundings) -> Iterator[Rule]:
-    """The last rules of KUBE-SERVICES; where addresses were chosen, one for each of them."""
-    last = _comment("kubernetes service nodeports; NOTE: this must be the last rule in this chain")
-    loopback = "127.0.0.0/8" if family is layout.IP else "::1/128"
-    open_ = family is layout.IP and around.localhost_node_ports
-    for address in around.node_ports or ():
-        if open_ or ip_address(address) not in ip_network(loopback):
-            yield Rule("nat", "KUBE-SERVICES", f"{last} -d {address} -j KUBE-NODEPORTS")
-    if around.node_ports is None:
-        local = _joined("-m addrtype --dst-type LOCAL", "" if open_ else f"! -d {loopback}")
-        yield Rule("nat", "KUBE-SERVICES", f"{last} {local} -j KUBE-NODEPORTS")
-
-
-def _service(family: layout.Family, one: plan.Wanted, around: layout.Surroundings) -> Iterator[Rule]:
-    for placement in one.placements:
-        if placement.family is family:
-            yield from _Port(family, one.service, placement, around).rules()
-    port = one.service.health_check_node_port
-    if port and one.service.external_local:
-        check = _comment(f"{one.service.key} health check node port")
-        yield Rule("filter", "KUBE-NODEPORTS", f"{check} -m tcp -p tcp --dport {port} -j ACCEPT")
-
-
-class _Port:
-    """The rules of one Service port in one family."""
-
-    def __init__(
-        self,
-        family: layout.Family,
-        service: services.Service,
-        placement: plan.Placement,
-        around: layout.Surroundings,
-    ) -> None:
-        self._family, self._service, self._around = family, service, around
-        self._port, self._cluster, self._local = placement.port, placement.cluster, placement.local
-        self._name = str(service.key) + (f":{self._port.name}" if self._port.name else "")
-
-    def rules(self) -> Iterator[Rule]:
-        if not (self._cluster or self._local):
-            yield from self._refused("has no endpoints", "REJECT", "REJECT")
-            return
-        service, port = self._service, self._port
-        internal = self._chain("SVL" if service.internal_local else "SVC")
-        if not service.internal_local or self._local:
-            for address in self._mine(service.cluster_ips):
-                yield self._entry("cluster IP", address, internal)
-                yield from self._masquerade(internal, address)
-        yield from self._refused(
-            "has no local endpoints",
-            "DROP" if service.internal_local and not self._local else "",
-            "DROP" if service.external_local and not self._local else "",
-        )
-        dialled = bool(self._mine(service.externals) or port.node_port)
-        if dialled:
-            yield from self._externals(self._chain("EXT"))
-        everywhere = self._cluster if dialled or not service.internal_local else ()
-        here = self._local if service.internal_local or (dialled and service.external_local) else ()
-        yield from self._balanced("SVC", everywhere)
-        yield from self._balanced("SVL", here)
-        for backend in dict.fromkeys((*everywhere, *here)):
-            yield from self._backend(backend)
-
-    def _externals(self, external: str) -> Iterator[Rule]:
-        service, port, name = self._service, self._port, self._name
-        for address in self._mine(service.external_ips):
-            yield self._entry("external IP", address, external)
-        ranges = plan.allowed(service, self._family is layout.IP6, self._around.addresses)
-        for address in self._mine(service.balancer_ips):
-            yield self._entry("loadbalancer IP", address, self._chain("FW") if ranges else external)
-            if ranges:
-                why = _comment(f"{name} traffic not accepted by {self._chain('FW')}")
-                yield Rule("filter", "KUBE-PROXY-FIREWALL", f"{why} {self._to(address)} -j DROP")
-        if ranges and self._mine(service.balancer_ips):
-            yield from self._firewall(ranges, external)
-        if port.node_port:
-            match = f"-m {port.protocol} -p {port.protocol} --dport {port.node_port}"
-            yield Rule("nat", "KUBE-NODEPORTS", f"{_comment(name)} {match} -j {external}")
-        if not service.external_local:
-            why = _comment(f"masquerade traffic for {name} external destinations")
-            yield Rule("nat", external, f"{why} -j KUBE-MARK-MASQ")
-            yield Rule("nat", external, f"-j {self._chain('SVC')}")
-            return
-        pods = self._pods("")
-        if pods and self._cluster:
-            why = _comment(f"pod traffic for {name} external destinations")
-            yield Rule("nat", external, f"{why} {pods} -j {self._chain('SVC')}")
-        if self._cluster:
-            why, own = _comment(f"masquerade LOCAL traffic for {name} external destinations"), "-m addrtype"
-            yield Rule("nat", external, f"{why} {own} --src-type LOCAL -j KUBE-MARK-MASQ")
-            why = _comment(f"route LOCAL traffic for {name} external destinations")
-            yield Rule("nat", external, f"{why} {own} --src-type LOCAL -j {self._chain('SVC')}")
-        if self._local:
-            yield Rule("nat", external, f"-j {self._chain('SVL')}")
-
-    def _firewall(self, ranges: tuple[str, ...], external: str) -> Iterator[Rule]:
-        firewall, name = self._chain("FW"), self._name
-        why = _comment(f"{name} loadbalancer IP")
-        for net in ranges:
-            yield Rule("nat", firewall, f"{why} -s {net} -j {external}")
-        other = _comment(f"other traffic to {name} will be dropped by KUBE-PROXY-FIREWALL")
-        yield Rule("nat", firewall, other)
-
-    def _refused(self, why: str, internal: str, external: str) -> Iterator[Rule]:
-        text, port = _comment(f"{self._name} {why}"), self._port
-        if internal:
-            for address in self._mine(self._service.cluster_ips):
-                yield Rule("filter", "KUBE-SERVICES", f"{text} {self._to(address)} -j {internal}")
-        if external:
-            for address in self._mine(self._service.externals):
-                yield Rule("filter", "KUBE-EXTERNAL-SERVICES", f"{text} {self._to(address)} -j {external}")
-            if port.node_port:
-                match = f"-m {port.protocol} -p {port.protocol} --dport {port.node_port}"
-                local = f"{text} -m addrtype --dst-type LOCAL {match} -j {external}"
-                yield Rule("filter", "KUBE-EXTERNAL-SERVICES", local)
-
-    def _masquerade(self, of: str, address: str) -> Iterator[Rule]:
-        strangers = "" if self._around.masquerade_all else self._pods("! ")
-        if strangers or self._around.masquerade_all:
-            match = _joined(_comment(f"{self._name} cluster IP"), self._to(address), strangers)
-            yield Rule("nat", of, f"{match} -j KUBE-MARK-MASQ")
-
-    def _balanced(self, kind: str, backends: plan.Backends) -> Iterator[Rule]:
-        of = self._chain(kind)
-        if self._service.affinity_seconds:
-            for backend in backends:
-                one, seconds = self._endpoint(backend), self._service.affinity_seconds
-                recent = f"-m recent --name {one} --rcheck --seconds {seconds} --reap"
-                yield Rule("nat", of, f"{_comment(self._to_backend(backend))} {recent} -j {one}")
-        for number, backend in enumerate(backends):
-            left = len(backends) - number
-            chance = f"-m statistic --mode random --probability {1 / left:.10f}" if left > 1 else ""
-            text = _joined(_comment(self._to_backend(backend)), chance, f"-j {self._endpoint(backend)}")
-            yield Rule("nat", of, text)
-
-    def _backend(self, backend: endpoints.Backend) -> Iterator[Rule]:
-        of, why, protocol = self._endpoint(backend), _comment(self._name), self._port.protocol
-        yield Rule("nat", of, f"{why} -s {backend.ip} -j KUBE-MARK-MASQ")
-        keep = f"-m recent --name {of} --set" if self._service.affinity_seconds else ""
-        send = f"-m {protocol} -p {protocol} -j DNAT --to-destination {_socket(backend)}"
-        yield Rule("nat", of, _joined(why, keep, send))
-
-    def _entry(self, what: str, address: str, target: str) -> Rule:
-        text = f"{_comment(f'{self._name} {what}')} {self._to(address)} -j {target}"
-        return Rule("nat", "KUBE-SERVICES", text)
-
-    def _to(self, address: str) -> str:
-        protocol = self._port.protocol
-        return f"-m {protocol} -p {protocol} -d {address} --dport {self._port.port}"
-
-    def _pods(self, negation: str) -> str:
-        """Matches sources that are pods, or with "! " those that are none; empty when that is unknown."""
-        if self._around.link:
-            return f"{negation}-i {self._around.link.replace('*', '+')}"
-        return f"{negation}-s {self._around.pods[0]}" if self._around.pods else ""
-
-    def _mine(self, texts: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(text for text in texts if (":" in text) == (self._family is layout.IP6))
-
-    def _chain(self, kind: str) -> str:
-        return chain(kind, self._name, self._port.protocol)
-
-    def _endpoint(self, backend: endpoints.Backend) -> str:
-        return chain("SEP", self._name, self._port.protocol, _socket(backend))
-
-    def _to_backend(self, backend: endpoints.Backend) -> str:
-        return f"{self._name} -> {_socket(backend)}"
-
-
-def _comment(text: str) -> str:
-    return f'-m comment --comment "{text}"'
-
-
-def _joined(*parts: str) -> str:
-    return " ".join(part for part in parts if part)
-
-
-def _socket(backend: endpoints.Backend) -> str:
-    return f"[{backend.ip}]:{backend.port}" if ":" in backend.ip else f"{backend.ip}:{backend.port}"
 
 
 def names(wanted: Mapping[meta.Key, plan.Wanted]) -> tuple[plan.Wanted, ...]:

@@ -15,7 +15,18 @@ from typing import Any, NamedTuple, Protocol
 from netemu.base import errors
 from netemu.kernel import firewall, network, process
 from netemu.kernel import operations as ops
-from netemu.kubeproxy import affinity, audit, iptables, layout, ledger, options, plan, walk, walk_iptables
+from netemu.kubeproxy import (
+    affinity,
+    audit,
+    iptables,
+    iptables_rules,
+    layout,
+    ledger,
+    options,
+    plan,
+    walk,
+    walk_iptables,
+)
 
 Surroundings = Mapping[str, layout.Surroundings]
 _UNKNOWN = layout.INTERVALS | affinity.DYNAMIC  # what these hold is not compared
@@ -240,7 +251,7 @@ class Iptables:
             (family.name, table): count
             for family in layout.FAMILIES
             for table, count in Counter(
-                rule.table for rule in iptables.everything(family, wanted, self._here(family))
+                rule.table for rule in iptables_rules.everything(family, wanted, self._here(family))
             ).items()
         }
 
@@ -279,7 +290,7 @@ class Iptables:
             text = iptables.removal(self.saved(family))
             if text:
                 self._run(family, "restore", "--noflush", text=text)
-            if f"-X {iptables.FIREWALL}\n" in text:  # nothing guards 127.0.0.1 any more
+            if f"-X {iptables_rules.FIREWALL}\n" in text:  # nothing guards 127.0.0.1 any more
                 self._route_localnet(False)
 
     def saved(self, family: layout.Family) -> str:

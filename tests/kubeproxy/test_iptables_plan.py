@@ -15,7 +15,7 @@ import pytest
 
 from netemu.api import meta
 from netemu.kernel import operations as ops
-from netemu.kubeproxy import changes, endpoints, iptables, layout, options, plan, services
+from netemu.kubeproxy import changes, endpoints, iptables, iptables_rules, layout, options, plan, services
 
 CHOSEN = options.Options(("10.244.0.0/16", "fd00:244::/56"), ("10.96.0.0/16", "fd00:96::/112"))
 AROUND = options.surroundings(CHOSEN, None)
@@ -24,8 +24,8 @@ GOLDEN = Path(__file__).parent / "golden" / "small-cluster.iptables"
 
 def test_chains_are_named_as_upstream_names_them():
     """Names that every cluster has: those of default/kubernetes and of kube-dns."""
-    assert iptables.chain("SVC", "default/kubernetes:https", "tcp") == "KUBE-SVC-NPX46M4PTMTKRN6Y"
-    assert iptables.chain("SVC", "kube-system/kube-dns:dns", "udp") == "KUBE-SVC-TCOU7JCQXEZGVUNU"
+    assert iptables_rules.chain("SVC", "default/kubernetes:https", "tcp") == "KUBE-SVC-NPX46M4PTMTKRN6Y"
+    assert iptables_rules.chain("SVC", "kube-system/kube-dns:dns", "udp") == "KUBE-SVC-TCOU7JCQXEZGVUNU"
 
 
 def wanted(members, number=1, protocols=("tcp", "udp"), **special):
@@ -53,9 +53,9 @@ def rules(document, table="nat"):
 
 def test_the_rules_of_a_service_are_upstreams():
     text = iptables.document(layout.IP, [wanted((A, FAR), protocols=("tcp",))], AROUND["ip"], "")
-    service, external = (iptables.chain(kind, "test/s1:tcp", "tcp") for kind in ("SVC", "EXT"))
-    a = iptables.chain("SEP", "test/s1:tcp", "tcp", "10.244.1.2:8080")
-    far = iptables.chain("SEP", "test/s1:tcp", "tcp", "10.244.2.2:8080")
+    service, external = (iptables_rules.chain(kind, "test/s1:tcp", "tcp") for kind in ("SVC", "EXT"))
+    a = iptables_rules.chain("SEP", "test/s1:tcp", "tcp", "10.244.1.2:8080")
+    far = iptables_rules.chain("SEP", "test/s1:tcp", "tcp", "10.244.2.2:8080")
     to_vip = "-m tcp -p tcp -d 10.96.0.1 --dport 80"
     for line in (
         f'-A KUBE-SERVICES -m comment --comment "test/s1:tcp cluster IP" {to_vip} -j {service}',
@@ -120,7 +120,7 @@ def small_cluster():
 @pytest.mark.parametrize("family", layout.FAMILIES, ids=["ipv4", "ipv6"])
 def test_only_what_has_a_port_is_translated_or_refused(family):
     """So an echo request to a Service's address follows the routes."""
-    for rule in iptables.everything(family, small_cluster(), AROUND[family.name]):
+    for rule in iptables_rules.everything(family, small_cluster(), AROUND[family.name]):
         ends = rule.text.rsplit("-j ", 1)[-1].split(" ")[0]
         if ends in ("DNAT", "REJECT") or ends.startswith(("KUBE-SVC", "KUBE-SVL", "KUBE-FW", "KUBE-EXT")):
             assert " -p " in rule.text or rule.chain.startswith(("KUBE-EXT-", "KUBE-FW-")), rule
@@ -139,7 +139,7 @@ def test_node_ports_at_chosen_addresses_are_a_rule_for_each_and_never_at_ipv6s_l
     for family, address, loopback in ((layout.IP, "172.18.0.2", "127.0.0.1"), (layout.IP6, "fd00::2", "::1")):
         chosen = {"node_ports": (address, loopback), "localhost_node_ports": localhost}
         around = AROUND[family.name]._replace(**chosen)
-        last = [r.text for r in iptables.everything(family, (), around) if r.chain == "KUBE-SERVICES"]
+        last = [r.text for r in iptables_rules.everything(family, (), around) if r.chain == "KUBE-SERVICES"]
         assert [text.split(" -d ")[1] for text in last] == [
             f"{one} -j KUBE-NODEPORTS"
             for one in (address, loopback)
@@ -158,7 +158,7 @@ def test_the_addresses_are_those_of_the_node_in_the_ranges():
 @pytest.mark.parametrize("liberal", [True, False])
 def test_what_belongs_to_no_connection_is_dropped_unless_tracking_is_liberal(liberal):
     around = AROUND["ip"]._replace(tcp_be_liberal=liberal)
-    forward = [r.text for r in iptables.everything(layout.IP, (), around) if r.chain == "KUBE-FORWARD"]
+    forward = [r.text for r in iptables_rules.everything(layout.IP, (), around) if r.chain == "KUBE-FORWARD"]
     assert [text.rsplit(" ", 1)[-1] for text in forward] == ["DROP"] * (not liberal) + ["ACCEPT"] * 2
     assert ("INVALID" in forward[0]) != liberal
 
