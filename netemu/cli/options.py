@@ -1,5 +1,6 @@
 """What several commands have in common: their options, the lab they mean, the client to its API."""
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable, Coroutine
@@ -74,10 +75,22 @@ def writable(*paths: str | None) -> None:
 
 
 def open_lab(name: str) -> "handle.Handle":
-    """The lab of that name. Rejected when it is not up."""
+    """The lab of that name. Rejected when it is not up, with those that are."""
+    from netemu.base import errors
     from netemu.lab import handle
 
-    return handle.open(name)
+    try:
+        return handle.open(name)
+    except errors.Rejected as error:
+        others: list[str] = []
+        with contextlib.suppress(errors.Rejected):  # somebody else's
+            others = [entry.name for entry in handle.labs() if entry.state == "up"]
+        if not others or name in others:
+            raise
+        hint = f"{error.hint}, or --name {others[0]}" + (
+            f" ({', '.join(others)} are up)" if others[1:] else ""
+        )
+        raise errors.Rejected(error.message, hint=hint) from error
 
 
 def client(lab: "handle.Handle") -> "api.Client":
