@@ -32,7 +32,7 @@ from netemu.wire import nflog
 
 sys.path.insert(0, str(Path(__file__).parent))
 import clusters
-import test_netpol_walk as histories
+import stories
 
 pytestmark = pytest.mark.root
 ADDRESSES = {
@@ -581,7 +581,7 @@ def judging(book):
 @given(clusters.histories())
 def test_the_kernel_holds_what_the_book_says_after_every_change(history):
     first, steps = history
-    story, table, place = histories.Story(), ledger.Table(), netns.open_new()
+    story, table, place = stories.Story(), ledger.Table(), netns.open_new()
     book = story.books["n1"]
     try:
         door = firewall.LibNftables(place)
