@@ -1,6 +1,7 @@
 """Messages in, messages out: over real sockets, too long ones, and whatever anybody may send."""
 
 import asyncio
+import errno
 import socket
 import struct
 
@@ -185,11 +186,22 @@ class Upstream(asyncio.DatagramProtocol):
         self.transport.sendto(bytes(reply.pack()), peer)
 
 
+def both():
+    """Sockets of one port: UDP's free one may be somebody's of TCP."""
+    while True:
+        udp = sockets.bound(socket.SOCK_DGRAM, 0)
+        try:
+            return udp, sockets.bound(socket.SOCK_STREAM, udp.getsockname()[1])
+        except OSError as problem:
+            udp.close()
+            if problem.errno != errno.EADDRINUSE:
+                raise
+
+
 async def running(answers, exchange):
     """`exchange` with the port of a server that answers over real sockets, UDP and TCP."""
-    udp = sockets.bound(socket.SOCK_DGRAM, 0)
+    udp, tcp = both()
     port = udp.getsockname()[1]
-    tcp = sockets.bound(socket.SOCK_STREAM, port)
     async with asyncio.TaskGroup() as tasks:
         datagrams = sockets.Datagrams(udp, answers, tasks)
         datagrams.start()
