@@ -18,8 +18,10 @@ from netemu.wire import spdy
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 _NAMES = {"stdin": STDIN, "stdout": STDOUT, "stderr": STDERR, "error": ERROR, "resize": RESIZE}
 _PATIENCE = 30.0  # seconds for the client to open its streams
-# client-go's version 5 begins to read before it has made its streams and throws away what comes for them
-# till then ("Unknown stream id"). Elsewhere starting a process takes longer than that; here it is too quick.
+# client-go at version 5 begins to read a moment before it has made its streams, and throws away what comes
+# till then ("Unknown stream id"). Elsewhere starting a process takes longer; here it is too quick. So the
+# moment begins when the client is known to read.
+_READING = 1.0  # seconds at most: some answer no ping
 _HEAD_START = 0.03  # seconds
 Status = Mapping[str, Any]
 
@@ -67,10 +69,11 @@ class OverWebSocket:
         self._socket, self._wish, self._version = socket, wish, version
 
     async def open(self) -> bool:
+        if self._version >= 5:
+            await self._socket.reads(_READING)
+            await asyncio.sleep(_HEAD_START)
         first = STDOUT if self._wish.stdout else STDERR if self._wish.stderr else ERROR
         await self.send(first, b"")  # tells the client that the connection is established, as upstream's
-        if self._version >= 5:
-            await asyncio.sleep(_HEAD_START)
         return True
 
     async def receive(self) -> Input | None:

@@ -15,6 +15,7 @@ from netemu.wire import spdy, websocket
 
 _PIECE = 1 << 16
 _AHEAD = 1 << 18  # bytes read that nobody has asked for yet
+_KEPT = 64  # messages that came before a client answered a ping
 _LINGER = 2.0  # seconds the other side has to hang up after the last word
 LOST = (ConnectionError, TimeoutError, asyncio.IncompleteReadError)
 
@@ -119,7 +120,7 @@ class WebSocket:
 
     async def receive(self) -> bytes | None:
         """The next message's data; None when there will be none."""
-        while not self._closed:
+        while self._waiting or not self._closed:
             while self._waiting:
                 message = self._waiting.popleft()
                 if message.opcode in (websocket.BINARY, websocket.TEXT):
@@ -130,19 +131,36 @@ class WebSocket:
                     except websocket.Broken as broken:
                         await self._close(broken.code, str(broken))
                         return None
-                if message.opcode == websocket.PING:
+                if message.opcode == websocket.PING and not self._closed:
                     await self._plain.write(websocket.encode(websocket.PONG, message.data))
                 elif message.opcode == websocket.CLOSE:
                     await self._close(websocket.NORMAL)
                     return None
-            data = await self._plain.read()
-            if not data:
-                self._closed = True
-            try:
-                self._waiting.extend(self._decoder.feed(data))
-            except websocket.Broken as broken:
-                await self._close(broken.code, str(broken))
+            if not self._closed:
+                await self._hear()
         return None
+
+    async def reads(self, patience: float) -> None:
+        """Wait until the client answers a ping, which shows that it reads; at most `patience` seconds.
+
+        What else it says meanwhile is kept for `receive`.
+        """
+        await self._plain.write(websocket.encode(websocket.PING, b""))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while not self._closed and len(self._waiting) < _KEPT:
+                    if any(message.opcode == websocket.PONG for message in self._waiting):
+                        return
+                    await self._hear()
+
+    async def _hear(self) -> None:
+        data = await self._plain.read()
+        if not data:
+            self._closed = True
+        try:
+            self._waiting.extend(self._decoder.feed(data))
+        except websocket.Broken as broken:
+            await self._close(broken.code, str(broken))
 
     async def send(self, data: bytes) -> None:
         """One message."""

@@ -154,6 +154,9 @@ class Kubelet:
         client = await self.connect()
         words = "".join(f"&command={messages.quote(word)}" for word in command)
         assert await client.upgrade(path + words, protocol) == 101
+        if protocol.startswith("v5."):  # nothing is said before the client is known to read
+            assert await client.reader.readexactly(2) == bytes([0x80 | websocket.PING, 0])
+            client.writer.write(websocket.encode(websocket.PONG, b"", mask=MASK))
         return client
 
 
@@ -198,6 +201,22 @@ def status(said: bytes) -> tuple[str, str]:
 
 
 # -- good clients
+
+
+def test_what_comes_before_the_answer_to_the_ping_is_kept() -> None:
+    async def story(kubelet: Kubelet) -> None:
+        client = await kubelet.connect()
+        path = EXEC + "&command=cat"
+        assert await client.upgrade(path, "v5.channel.k8s.io") == 101
+        ours = Messages(client)
+        ours.send(b"\0early")
+        assert (await ours.next()).opcode == websocket.PING
+        ours.send(b"", websocket.PONG)
+        ours.send(b"\xff\0")
+        said, code = await ours.to_the_end()
+        assert (said[1], code) == (b"early", 1000)
+
+    tell(story)
 
 
 def test_websocket_v5_with_the_end_of_stdin() -> None:
